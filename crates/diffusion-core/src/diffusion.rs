@@ -1,0 +1,267 @@
+//! A network with a meaning: the diffusion model, its loss and its predictions.
+
+use crate::guidance::{Denoiser, Evaluation, Given};
+use crate::network::{Condition, Network, NullCondition};
+use crate::parameterization::Parameterization;
+use crate::path::Path;
+use crate::random::Noise;
+use crate::sigma::{Sigma, combine, mix};
+use burn::module::Module;
+use burn::tensor::{Tensor, backend::Backend};
+use std::marker::PhantomData;
+
+/// A network `N` whose output means what the parameterization `P` says.
+///
+/// `Diffusion<B, Dit<B>, Scaled<VPrediction>>` is smalldiffusion's `Scaled(PredV(DiT))`. It is a Burn module: its
+/// parameters are the network's. Train it on an autodiff backend and sample from its `.valid()`.
+///
+/// A conditional network cannot be called without its condition:
+/// ```compile_fail,E0277
+/// use burn::backend::Flex;
+/// use diffusion_core::{Diffusion, EpsPrediction, network::mlp::ConditionalMlpConfig};
+///
+/// let device = Default::default();
+/// let model = Diffusion::new(ConditionalMlpConfig::default().init::<Flex>(0, &device), EpsPrediction);
+/// let x = model.rand_input(4, diffusion_core::Noise::new(0), &device);
+/// model.predict_eps(x, 1.0, ());
+/// ```
+#[derive(Module, Debug)]
+pub struct Diffusion<B: Backend, N, P: Parameterization> {
+    /// The network.
+    pub network: N,
+    /// What its output means.
+    #[module(skip)]
+    pub parameterization: P,
+    _backend: PhantomData<B>,
+}
+
+impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
+    /// The model of `network` and `parameterization`.
+    pub fn new(network: N, parameterization: P) -> Self {
+        Self { network, parameterization, _backend: PhantomData }
+    }
+
+    /// Unit normal noise of the network's input shape; times the first σ it is where sampling starts.
+    ///
+    /// # Shapes
+    /// - returns the network's input shape for `batch` examples
+    pub fn rand_input<const D: usize>(&self, batch: usize, noise: Noise, device: &B::Device) -> Tensor<B, D>
+    where
+        N: Network<B, D>,
+    {
+        noise.initial(self.network.input_shape(batch), device)
+    }
+
+    /// The noisy example `α(σ)·x₀ + σ·ε`.
+    ///
+    /// # Shapes
+    /// - `x0`, `eps`, returns: `[batch, …]`
+    ///
+    /// # Panics
+    /// If `x0` and `eps` differ in shape, or `sigma` is neither one number nor one per example.
+    pub fn noised<const D: usize>(
+        &self,
+        x0: Tensor<B, D>,
+        sigma: impl Into<Sigma>,
+        eps: Tensor<B, D>,
+    ) -> Tensor<B, D> {
+        let sigma = sigma.into();
+        assert_eq!(x0.dims(), eps.dims(), "data and noise differ in shape");
+        sigma.check(x0.dims()[0]);
+        mix((sigma.map(P::Path::alpha), x0), (sigma, eps))
+    }
+
+    /// The network's raw output F(c_in·x, σ), a prediction of `a·x₀ + b·ε`.
+    ///
+    /// # Shapes
+    /// - `x`, returns: `[batch, …]`
+    ///
+    /// # Panics
+    /// If the shape of `x` is not the network's input shape, or `sigma` or `condition` is for another batch size,
+    /// or a σ is not positive.
+    pub fn predict<const D: usize>(
+        &self,
+        x: Tensor<B, D>,
+        sigma: impl Into<Sigma>,
+        condition: N::Condition,
+    ) -> Tensor<B, D>
+    where
+        N: Network<B, D>,
+    {
+        let sigma = sigma.into();
+        let batch = x.dims()[0];
+        assert_eq!(x.dims(), self.network.input_shape(batch), "input and network differ in shape");
+        sigma.check(batch);
+        condition.check(batch);
+        let levels = sigma.tensor(batch, &x.device());
+        let x = sigma.map(|s| self.parameterization.input_scale(s)).times(x);
+        self.network.forward(x, levels, condition)
+    }
+
+    /// Squared error of the prediction, per example: `‖F(c_in·x, σ) − (a·x₀ + b·ε)‖²`, averaged over all axes but
+    /// the batch.
+    ///
+    /// # Shapes
+    /// - `x0`, `eps`: `[batch, …]`, noise of unit variance
+    /// - returns `[batch]`
+    ///
+    /// # Panics
+    /// As [`noised`](Self::noised) and [`predict`](Self::predict).
+    pub fn loss_per_example<const D: usize>(
+        &self,
+        x0: Tensor<B, D>,
+        sigma: impl Into<Sigma>,
+        eps: Tensor<B, D>,
+        condition: N::Condition,
+    ) -> Tensor<B, 1>
+    where
+        N: Network<B, D>,
+    {
+        self.squared_error(x0, sigma.into(), eps, condition).flatten::<2>(1, D - 1).mean_dim(1).squeeze_dim(1)
+    }
+
+    /// The training loss: the mean over the batch of [`loss_per_example`](Self::loss_per_example), the reference's
+    /// `get_loss`.
+    ///
+    /// # Shapes
+    /// - `x0`, `eps`: `[batch, …]`, noise of unit variance
+    /// - returns `[1]`
+    ///
+    /// # Panics
+    /// As [`noised`](Self::noised) and [`predict`](Self::predict).
+    pub fn loss<const D: usize>(
+        &self,
+        x0: Tensor<B, D>,
+        sigma: impl Into<Sigma>,
+        eps: Tensor<B, D>,
+        condition: N::Condition,
+    ) -> Tensor<B, 1>
+    where
+        N: Network<B, D>,
+    {
+        self.squared_error(x0, sigma.into(), eps, condition).mean()
+    }
+
+    fn squared_error<const D: usize>(
+        &self,
+        x0: Tensor<B, D>,
+        sigma: Sigma,
+        eps: Tensor<B, D>,
+        condition: N::Condition,
+    ) -> Tensor<B, D>
+    where
+        N: Network<B, D>,
+    {
+        let output = self.predict(self.noised(x0.clone(), &sigma, eps.clone()), &sigma, condition);
+        let target = |s| self.parameterization.prediction(s);
+        let target = mix((sigma.map(|s| target(s).x0), x0), (sigma.map(|s| target(s).eps), eps));
+        assert_eq!(output.dims(), target.dims(), "prediction and target differ in shape");
+        (output - target).square()
+    }
+
+    /// The estimate of the noise ε in `x`.
+    ///
+    /// For flow models this is ε itself; the reference's `predict_eps` of a flow model is [`velocity`](Self::velocity).
+    ///
+    /// # Shapes
+    /// - `x`, returns: `[batch, …]`
+    ///
+    /// # Panics
+    /// As [`predict`](Self::predict).
+    pub fn predict_eps<const D: usize>(
+        &self,
+        x: Tensor<B, D>,
+        sigma: impl Into<Sigma>,
+        condition: N::Condition,
+    ) -> Tensor<B, D>
+    where
+        N: Network<B, D>,
+    {
+        let sigma = sigma.into();
+        let output = self.predict(x.clone(), &sigma, condition);
+        combine(&sigma, |s| self.parameterization.noise(s), x, output)
+    }
+
+    /// The estimate D of the data x₀ in `x`.
+    ///
+    /// # Shapes
+    /// - `x`, returns: `[batch, …]`
+    ///
+    /// # Panics
+    /// As [`predict`](Self::predict).
+    pub fn denoised<const D: usize>(
+        &self,
+        x: Tensor<B, D>,
+        sigma: impl Into<Sigma>,
+        condition: N::Condition,
+    ) -> Tensor<B, D>
+    where
+        N: Network<B, D>,
+    {
+        let sigma = sigma.into();
+        let output = self.predict(x.clone(), &sigma, condition);
+        combine(&sigma, |s| self.parameterization.denoised(s), x, output)
+    }
+
+    /// The estimate of dx/dσ along the path, the direction that samplers follow.
+    ///
+    /// # Shapes
+    /// - `x`, returns: `[batch, …]`
+    ///
+    /// # Panics
+    /// As [`predict`](Self::predict).
+    pub fn velocity<const D: usize>(
+        &self,
+        x: Tensor<B, D>,
+        sigma: impl Into<Sigma>,
+        condition: N::Condition,
+    ) -> Tensor<B, D>
+    where
+        N: Network<B, D>,
+    {
+        let sigma = sigma.into();
+        let output = self.predict(x.clone(), &sigma, condition);
+        combine(&sigma, |s| self.parameterization.velocity(s), x, output)
+    }
+
+    /// The estimate of ε under classifier-free guidance, `ε_c + scale·(ε_c − ε_u)`: 0 is off, and other authors' G
+    /// is `1 + scale`.
+    ///
+    /// # Shapes
+    /// - `x`, returns: `[batch, …]`
+    ///
+    /// # Panics
+    /// As [`predict`](Self::predict).
+    pub fn predict_eps_cfg<const D: usize>(
+        &self,
+        x: Tensor<B, D>,
+        sigma: f64,
+        condition: <N as Network<B, D>>::Condition,
+        scale: f64,
+    ) -> Tensor<B, D>
+    where
+        N: Network<B, D> + NullCondition<Condition = <N as Network<B, D>>::Condition>,
+    {
+        let output = self.given(condition).guided(scale).evaluate(x.clone(), sigma).output;
+        combine(&Sigma::All(sigma), |s| self.parameterization.noise(s), x, output)
+    }
+
+    /// The model with its condition bound, ready to be sampled from or guided.
+    pub fn given<C>(&self, condition: C) -> Given<'_, Self, C> {
+        Given { model: self, condition }
+    }
+
+    pub(crate) fn evaluation<const D: usize>(
+        &self,
+        x: Tensor<B, D>,
+        output: Tensor<B, D>,
+        sigma: f64,
+    ) -> Evaluation<B, D> {
+        Evaluation {
+            x,
+            output,
+            denoised: self.parameterization.denoised(sigma),
+            velocity: self.parameterization.velocity(sigma),
+        }
+    }
+}

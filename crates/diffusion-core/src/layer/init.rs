@@ -1,0 +1,71 @@
+//! Initial values of parameters, drawn on the host, so that one seed gives one network on every backend.
+//!
+//! Burn draws them on the device, lazily, from a generator that all threads share; a network that must be the same
+//! on the CPU and on a GPU cannot use that. A layer here takes the [`Stream`] of the network that it belongs to.
+
+use crate::random::Stream;
+use burn::module::Param;
+use burn::nn::{Embedding, Linear};
+use burn::tensor::{Tensor, TensorData, backend::Backend};
+
+/// A distribution of initial values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// All zero.
+    Zeros,
+    /// Normal with mean 0 and this standard deviation.
+    Normal(f64),
+    /// Uniform on ±1/√fan_in, PyTorch's default for linear layers and convolutions, biases included.
+    Torch,
+    /// Uniform on ±√(6/(fan_in + fan_out)) (Glorot & Bengio 2010).
+    Xavier,
+}
+
+impl Init {
+    /// A parameter of the given shape.
+    ///
+    /// # Shapes
+    /// - returns `shape`
+    pub fn param<B: Backend, const D: usize>(
+        self,
+        shape: [usize; D],
+        (fan_in, fan_out): (usize, usize),
+        stream: &mut Stream,
+        device: &B::Device,
+    ) -> Param<Tensor<B, D>> {
+        let uniform = |bound: f64, stream: &mut Stream| (2.0 * stream.uniform() - 1.0) * bound;
+        let mut draw = || match self {
+            Self::Zeros => 0.0,
+            Self::Normal(std) => std * stream.normal(),
+            Self::Torch => uniform(1.0 / (fan_in as f64).sqrt(), stream),
+            Self::Xavier => uniform((6.0 / (fan_in + fan_out) as f64).sqrt(), stream),
+        };
+        let values: Vec<f32> = (0..shape.iter().product()).map(|_| draw() as f32).collect();
+        Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), device))
+    }
+
+    /// A linear layer from `inputs` to `outputs` numbers whose bias, where it has one, is drawn from `bias`.
+    pub fn linear<B: Backend>(
+        self,
+        bias: Option<Self>,
+        [inputs, outputs]: [usize; 2],
+        stream: &mut Stream,
+        device: &B::Device,
+    ) -> Linear<B> {
+        let fans = (inputs, outputs);
+        Linear {
+            weight: self.param([inputs, outputs], fans, stream, device),
+            bias: bias.map(|bias| bias.param([outputs], fans, stream, device)),
+        }
+    }
+
+    /// A table of `rows` vectors of `size` numbers.
+    pub fn embedding<B: Backend>(
+        self,
+        [rows, size]: [usize; 2],
+        stream: &mut Stream,
+        device: &B::Device,
+    ) -> Embedding<B> {
+        Embedding { weight: self.param([rows, size], (rows, size), stream, device) }
+    }
+}

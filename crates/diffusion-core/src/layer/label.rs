@@ -1,0 +1,152 @@
+//! How a network is told the condition, if it has one.
+
+use super::Init;
+use crate::network::{Condition, Labels};
+use crate::random::Stream;
+use burn::module::Module;
+use burn::nn::{Embedding, Linear};
+use burn::tensor::activation::silu;
+use burn::tensor::{Tensor, backend::Backend};
+use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
+use std::marker::PhantomData;
+
+/// A layer that turns a batch's condition into vectors, or into nothing where there is no condition.
+pub trait ConditionEmbedder<B: Backend> {
+    /// What it embeds.
+    type Condition: Condition;
+
+    /// The condition's embedding.
+    ///
+    /// # Shapes
+    /// - returns `[batch, size]`
+    fn embed(&self, condition: Self::Condition) -> Option<Tensor<B, 2>>;
+
+    /// The condition as training sees it; see [`Network::drop_condition`](crate::Network::drop_condition).
+    fn drop_condition(
+        &self,
+        condition: Self::Condition,
+        uniform: &mut dyn FnMut(usize) -> f64,
+    ) -> Self::Condition;
+}
+
+/// The embedder of an unconditional network.
+#[derive(Module, Debug)]
+pub struct NoCondition<B: Backend> {
+    _backend: PhantomData<B>,
+}
+
+impl<B: Backend> NoCondition<B> {
+    /// The embedder.
+    pub fn new() -> Self {
+        Self { _backend: PhantomData }
+    }
+}
+
+impl<B: Backend> Default for NoCondition<B> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<B: Backend> ConditionEmbedder<B> for NoCondition<B> {
+    type Condition = ();
+
+    fn embed(&self, (): ()) -> Option<Tensor<B, 2>> {
+        None
+    }
+
+    fn drop_condition(&self, (): (), _uniform: &mut dyn FnMut(usize) -> f64) {}
+}
+
+/// The settings of a [`CondEmbedderLabel`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CondEmbedderLabelConfig {
+    /// Number of classes.
+    pub num_classes: usize,
+    /// The probability with which training forgets an example's label, 0.1 in the reference.
+    #[serde(default = "tenth")]
+    pub dropout: f64,
+}
+
+fn tenth() -> f64 {
+    0.1
+}
+
+impl CondEmbedderLabelConfig {
+    /// Labels of `num_classes` classes, forgotten with probability 0.1.
+    pub fn new(num_classes: usize) -> Self {
+        Self { num_classes, dropout: tenth() }
+    }
+
+    /// The embedder to `size` numbers.
+    ///
+    /// # Panics
+    /// If `dropout` is not in [0, 1].
+    pub fn init<B: Backend>(
+        &self,
+        size: usize,
+        weight: Init,
+        bias: Init,
+        stream: &mut Stream,
+        device: &B::Device,
+    ) -> CondEmbedderLabel<B> {
+        let dropout = self.dropout;
+        assert!((0.0..=1.0).contains(&dropout), "label dropout is {dropout}, expected a probability in [0, 1]");
+        CondEmbedderLabel {
+            embeddings: Init::Normal(1.0).embedding([self.num_classes + 1, size], stream, device),
+            output: weight.linear(Some(bias), [size, size], stream, device),
+            dropout,
+        }
+    }
+}
+
+/// An embedding table of labels and of "no label", its last row; then SiLU and a linear layer.
+#[derive(Module, Debug)]
+pub struct CondEmbedderLabel<B: Backend> {
+    /// One row per class, and one for "no label".
+    pub embeddings: Embedding<B>,
+    /// To the output.
+    pub output: Linear<B>,
+    dropout: f64,
+}
+
+impl<B: Backend> CondEmbedderLabel<B> {
+    /// The label that means "no label": the number of classes.
+    pub fn null_label(&self) -> usize {
+        self.embeddings.weight.dims()[0] - 1
+    }
+
+    /// "No label", for as many examples as `labels` has.
+    pub fn null_labels(&self, labels: &Labels) -> Labels {
+        Labels(vec![self.null_label(); labels.0.len()])
+    }
+
+    /// The labels' embedding.
+    ///
+    /// # Shapes
+    /// - returns `[batch, size]`
+    ///
+    /// # Panics
+    /// If a label is above [`null_label`](Self::null_label).
+    pub fn forward(&self, labels: &Labels) -> Tensor<B, 2> {
+        let rows = labels.tensor(self.null_label() + 1, &self.embeddings.weight.device());
+        let embedded = self.embeddings.forward(rows.unsqueeze_dim::<2>(1)).squeeze_dim::<2>(1); // [batch, size]
+        self.output.forward(silu(embedded))
+    }
+}
+
+impl<B: Backend> ConditionEmbedder<B> for CondEmbedderLabel<B> {
+    type Condition = Labels;
+
+    fn embed(&self, labels: Labels) -> Option<Tensor<B, 2>> {
+        Some(self.forward(&labels))
+    }
+
+    fn drop_condition(&self, labels: Labels, uniform: &mut dyn FnMut(usize) -> f64) -> Labels {
+        let keep_or_drop =
+            |(i, label)| if uniform(i) < self.dropout { self.null_label() } else { label };
+        Labels(labels.0.into_iter().enumerate().map(keep_or_drop).collect())
+    }
+}

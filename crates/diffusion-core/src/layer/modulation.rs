@@ -1,0 +1,76 @@
+//! Scale and shift that depend on the condition: adaptive layer norm.
+
+use super::Init;
+use crate::random::Stream;
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::activation::silu;
+use burn::tensor::{Tensor, backend::Backend};
+
+/// From a conditioning vector to `N` vectors that modulate tokens: SiLU, then one linear layer.
+#[derive(Module, Debug)]
+pub struct Modulation<B: Backend> {
+    /// To all the vectors at once.
+    pub proj: Linear<B>,
+}
+
+impl<B: Backend> Modulation<B> {
+    /// The layer for `n` vectors of `dim` numbers; its bias starts at zero.
+    pub fn new(dim: usize, n: usize, weight: Init, stream: &mut Stream, device: &B::Device) -> Self {
+        Self { proj: weight.linear(Some(Init::Zeros), [dim, n * dim], stream, device) }
+    }
+
+    /// The vectors, ready to be broadcast over tokens.
+    ///
+    /// # Shapes
+    /// - `y`: `[batch, dim]`
+    /// - returns `N` tensors `[batch, 1, dim]`
+    ///
+    /// # Panics
+    /// If the layer was made for another number than `N`.
+    pub fn forward<const N: usize>(&self, y: Tensor<B, 2>) -> [Tensor<B, 3>; N] {
+        let [batch, dim] = y.dims();
+        let all = self.proj.forward(silu(y));
+        assert_eq!(all.dims()[1], N * dim, "modulation vectors asked for and made differ in size");
+        let all = all.reshape([batch, N, dim]);
+        std::array::from_fn(|i| all.clone().narrow(1, i, 1))
+    }
+}
+
+/// Layer norm without parameters of its own, scaled and shifted by the condition (Peebles & Xie 2023,
+/// arXiv:2212.09748, §3.2, "adaptive layer norm").
+#[derive(Module, Debug)]
+pub struct ModulatedLayerNorm<B: Backend> {
+    /// Scale and shift, in this order.
+    pub modulation: Modulation<B>,
+}
+
+impl<B: Backend> ModulatedLayerNorm<B> {
+    /// ε of the layer norm, DiT's.
+    const EPSILON: f64 = 1e-6;
+
+    /// The layer for tokens of `dim` numbers.
+    pub fn new(dim: usize, weight: Init, stream: &mut Stream, device: &B::Device) -> Self {
+        Self { modulation: Modulation::new(dim, 2, weight, stream, device) }
+    }
+
+    /// `norm(x)·(1 + scale(y)) + shift(y)`.
+    ///
+    /// # Shapes
+    /// - `x`, returns: `[batch, tokens, dim]`
+    /// - `y`: `[batch, dim]`
+    pub fn forward(&self, x: Tensor<B, 3>, y: Tensor<B, 2>) -> Tensor<B, 3> {
+        let [scale, shift] = self.modulation.forward(y);
+        layer_norm(x, Self::EPSILON) * (scale + 1.0) + shift
+    }
+}
+
+/// Layer norm over the last axis without scale and shift, which Burn's own layer always has.
+///
+/// # Shapes
+/// - `x`, returns: `[batch, tokens, dim]`
+pub fn layer_norm<B: Backend>(x: Tensor<B, 3>, epsilon: f64) -> Tensor<B, 3> {
+    let centred = x.clone() - x.mean_dim(2);
+    let variance = centred.clone().square().mean_dim(2); // [batch, tokens, 1]
+    centred / (variance + epsilon).sqrt()
+}

@@ -1,0 +1,71 @@
+//! From images to tokens.
+
+use super::Init;
+use crate::random::Stream;
+use burn::module::Module;
+use burn::nn::PaddingConfig2d;
+use burn::nn::conv::Conv2d;
+use burn::tensor::{Tensor, TensorData, backend::Backend};
+
+/// Cuts an image into square patches and maps each to a token, by one convolution whose stride is its size.
+#[derive(Module, Debug)]
+pub struct PatchEmbed<B: Backend> {
+    /// The convolution.
+    pub proj: Conv2d<B>,
+}
+
+impl<B: Backend> PatchEmbed<B> {
+    /// The layer from patches of `patch`×`patch` pixels of `channels` numbers to tokens of `dim` numbers; its
+    /// weight is initialised as that of the linear layer that it is.
+    pub fn new(
+        patch: usize,
+        channels: usize,
+        dim: usize,
+        weight: Init,
+        stream: &mut Stream,
+        device: &B::Device,
+    ) -> Self {
+        let fans = (channels * patch * patch, dim);
+        let proj = Conv2d {
+            weight: weight.param([dim, channels, patch, patch], fans, stream, device),
+            bias: Some(Init::Zeros.param([dim], fans, stream, device)),
+            stride: [patch, patch],
+            kernel_size: [patch, patch],
+            dilation: [1, 1],
+            groups: 1,
+            padding: PaddingConfig2d::Valid,
+        };
+        Self { proj }
+    }
+
+    /// The tokens, row by row.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, channels, height, width]`
+    /// - returns `[batch, tokens, dim]`
+    pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 3> {
+        self.proj.forward(x).flatten::<3>(2, 3).swap_dims(1, 2)
+    }
+}
+
+/// Sines and cosines of a patch's column, then of its row, for `side`×`side` patches (DiT's, after Vaswani et al.
+/// 2017, arXiv:1706.03762, §3.5).
+///
+/// # Shapes
+/// - returns `[1, side², dim]`
+///
+/// # Panics
+/// If `dim` is no multiple of 4.
+pub fn position_embedding<B: Backend>(side: usize, dim: usize, device: &B::Device) -> Tensor<B, 3> {
+    assert!(dim.is_multiple_of(4), "a position embedding of {dim} numbers was asked for, expected a multiple of 4");
+    let quarter = dim / 4;
+    let angles = |position: usize| {
+        (0..quarter).map(move |i| position as f64 / 10_000f64.powf(i as f64 / quarter as f64))
+    };
+    let half = |position| angles(position).map(f64::sin).chain(angles(position).map(f64::cos));
+    let values: Vec<f32> = (0..side * side)
+        .flat_map(|token| half(token % side).chain(half(token / side)))
+        .map(|value| value as f32)
+        .collect();
+    Tensor::from_data(TensorData::new(values, [1, side * side, dim]), device)
+}

@@ -1,0 +1,163 @@
+//! How a network is told the noise level.
+
+use super::Init;
+use crate::random::Stream;
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::activation::{gelu_approximate, silu};
+use burn::tensor::{Tensor, TensorData, backend::Backend};
+use serde::{Deserialize, Serialize};
+
+/// [sin s, cos s] with `s = scaling·ln σ`, or `scaling·σ` where `log` is false: as good as many frequencies.
+///
+/// # Shapes
+/// - `sigma`: `[batch]`, positive if `log`
+/// - returns `[batch, 2]`
+pub fn sigma_embedding<B: Backend>(sigma: Tensor<B, 1>, scaling: f64, log: bool) -> Tensor<B, 2> {
+    let sigma = if log { sigma.log() } else { sigma };
+    let s = sigma.unsqueeze_dim::<2>(1) * scaling; // [batch, 1]
+    Tensor::cat(vec![s.clone().sin(), s.cos()], 1)
+}
+
+/// Cosines, then sines, of `t` at `size`/2 frequencies that fall geometrically from 1 to almost 1/10000 (Vaswani et
+/// al. 2017, arXiv:1706.03762, §3.5).
+///
+/// # Shapes
+/// - `t`: `[batch]`
+/// - returns `[batch, size]`
+///
+/// # Panics
+/// If `size` is odd.
+pub fn timestep_embedding<B: Backend>(t: Tensor<B, 1>, size: usize) -> Tensor<B, 2> {
+    assert!(size.is_multiple_of(2), "a timestep embedding of {size} numbers was asked for, expected an even number");
+    let half = size / 2;
+    let frequencies: Vec<f32> =
+        (0..half).map(|i| (-(10_000f64.ln()) * i as f64 / half as f64).exp() as f32).collect();
+    let frequencies = Tensor::<B, 2>::from_data(TensorData::new(frequencies, [1, half]), &t.device());
+    let angles = t.unsqueeze_dim::<2>(1) * frequencies; // [batch, size/2]
+    Tensor::cat(vec![angles.clone().cos(), angles.sin()], 1)
+}
+
+/// The settings of a [`SigmaEmbedderSinCos`]; the defaults are the reference's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SigmaEmbedderSinCosConfig {
+    /// The factor on ln σ or σ.
+    pub scaling_factor: f64,
+    /// Whether ln σ is embedded rather than σ.
+    pub log_scale: bool,
+}
+
+impl Default for SigmaEmbedderSinCosConfig {
+    fn default() -> Self {
+        Self { scaling_factor: 0.5, log_scale: true }
+    }
+}
+
+impl SigmaEmbedderSinCosConfig {
+    /// The embedder to `size` numbers.
+    pub fn init<B: Backend>(
+        &self,
+        size: usize,
+        weight: Init,
+        bias: Init,
+        stream: &mut Stream,
+        device: &B::Device,
+    ) -> SigmaEmbedderSinCos<B> {
+        SigmaEmbedderSinCos {
+            input: weight.linear(Some(bias), [2, size], stream, device),
+            output: weight.linear(Some(bias), [size, size], stream, device),
+            scaling_factor: self.scaling_factor,
+            log_scale: self.log_scale,
+        }
+    }
+}
+
+/// [`sigma_embedding`] through a small network: linear, SiLU, linear.
+#[derive(Module, Debug)]
+pub struct SigmaEmbedderSinCos<B: Backend> {
+    /// From the two numbers of the embedding.
+    pub input: Linear<B>,
+    /// To the output.
+    pub output: Linear<B>,
+    scaling_factor: f64,
+    log_scale: bool,
+}
+
+impl<B: Backend> SigmaEmbedderSinCos<B> {
+    /// The embedding.
+    ///
+    /// # Shapes
+    /// - `sigma`: `[batch]`
+    /// - returns `[batch, size]`
+    pub fn forward(&self, sigma: Tensor<B, 1>) -> Tensor<B, 2> {
+        let s = sigma_embedding(sigma, self.scaling_factor, self.log_scale);
+        self.output.forward(silu(self.input.forward(s)))
+    }
+}
+
+/// The sinusoidal embedding of 1000·σ through a network of three linear layers, for flow matching's evenly spaced
+/// times; its widths of 256 and 1024 are the reference's.
+#[derive(Module, Debug)]
+pub struct TimestepEmbedder<B: Backend> {
+    /// From the sinusoidal embedding.
+    pub input: Linear<B>,
+    /// The middle layer.
+    pub hidden: Linear<B>,
+    /// To the output.
+    pub output: Linear<B>,
+}
+
+impl<B: Backend> TimestepEmbedder<B> {
+    const FREQUENCIES: usize = 256;
+    const WIDTH: usize = 1024;
+
+    /// The embedder to `size` numbers; `last` initialises its third layer, `weight` the others.
+    pub fn new(
+        size: usize,
+        [weight, last]: [Init; 2],
+        bias: Init,
+        stream: &mut Stream,
+        device: &B::Device,
+    ) -> Self {
+        Self {
+            input: weight.linear(Some(bias), [Self::FREQUENCIES, Self::WIDTH], stream, device),
+            hidden: weight.linear(Some(bias), [Self::WIDTH, size], stream, device),
+            output: last.linear(Some(bias), [size, size], stream, device),
+        }
+    }
+
+    /// The embedding.
+    ///
+    /// # Shapes
+    /// - `sigma`: `[batch]`, times in [0, 1]
+    /// - returns `[batch, size]`
+    pub fn forward(&self, sigma: Tensor<B, 1>) -> Tensor<B, 2> {
+        let t = timestep_embedding(sigma * 1000.0, Self::FREQUENCIES);
+        let t = gelu_approximate(self.input.forward(t));
+        self.output.forward(gelu_approximate(self.hidden.forward(t)))
+    }
+}
+
+/// Either way of embedding σ.
+#[derive(Module, Debug)]
+pub enum SigmaEmbedder<B: Backend> {
+    /// For diffusion.
+    SinCos(SigmaEmbedderSinCos<B>),
+    /// For flow matching.
+    Timestep(TimestepEmbedder<B>),
+}
+
+impl<B: Backend> SigmaEmbedder<B> {
+    /// The embedding.
+    ///
+    /// # Shapes
+    /// - `sigma`: `[batch]`
+    /// - returns `[batch, size]`
+    pub fn forward(&self, sigma: Tensor<B, 1>) -> Tensor<B, 2> {
+        match self {
+            Self::SinCos(embedder) => embedder.forward(sigma),
+            Self::Timestep(embedder) => embedder.forward(sigma),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! A path says how data turns into noise: `x = α(σ)·x₀ + σ·ε`.
+
+use std::fmt::Debug;
+
+/// The weight α(σ) of the data on the way from data (σ = 0) to noise.
+///
+/// The noise's weight is σ itself, so that one function describes a path.
+pub trait Path: Clone + Debug + Send + Sync + 'static {
+    /// The data's weight α at the noise level `sigma` ≥ 0; α(0) = 1.
+    fn alpha(sigma: f64) -> f64;
+
+    /// The derivative dα/dσ at `sigma`.
+    fn alpha_derivative(sigma: f64) -> f64;
+}
+
+/// α = 1: noise is added and the data stays as it is (Song et al. 2021, arXiv:2011.13456, §3.4).
+///
+/// Every diffusion schedule of this crate lives here, the variance-preserving ones too: dividing their `x_t` by
+/// √ᾱ puts them on this path with σ = √(1/ᾱ − 1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VarianceExploding;
+
+impl Path for VarianceExploding {
+    fn alpha(_sigma: f64) -> f64 {
+        1.0
+    }
+
+    fn alpha_derivative(_sigma: f64) -> f64 {
+        0.0
+    }
+}
+
+/// α = 1 − σ on σ ∈ [0, 1]: the straight line of flow matching (Lipman et al. 2023, arXiv:2210.02747; Liu et al.
+/// 2023, arXiv:2209.03003).
+///
+/// σ = 1 is noise and σ = 0 is data; SiT and flow_matching count time the other way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Straight;
+
+impl Path for Straight {
+    fn alpha(sigma: f64) -> f64 {
+        1.0 - sigma
+    }
+
+    fn alpha_derivative(_sigma: f64) -> f64 {
+        -1.0
+    }
+}

@@ -1,0 +1,382 @@
+//! Endless batches, in an order and with flips that follow from the seed alone.
+
+use burn::tensor::TensorData;
+use diffusion_core::random::{Purpose, Stream};
+
+use crate::{Prefetch, dataset::Dataset, dataset::Label};
+
+/// A batch of the data set `D`: examples of the shape `[batch, ...shape]` in f32, and their labels together.
+pub type Batch<D> = (TensorData, <<D as Dataset>::Label as Label>::Condition);
+
+/// What happens to the examples at the end of an epoch that do not fill a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LastBatch {
+    /// They make a smaller batch, as in the reference and in PyTorch's `DataLoader`.
+    #[default]
+    Keep,
+    /// They are left out of this epoch, so that all batches have the same size.
+    Drop,
+}
+
+/// The batches of a data set, epoch after epoch, each example once in an epoch.
+///
+/// Endless unless [`epochs`](Self::epochs) is called. The order of epoch `e` and the flip of example `i` in it follow
+/// from the seed, `e` and `i`: the same run gives the same batches, with prefetching or without, and wherever it is
+/// resumed.
+#[derive(Clone, Debug)]
+pub struct Batches<D> {
+    dataset: D,
+    batch_size: usize,
+    seed: u64,
+    shuffle: bool,
+    flip: bool,
+    last: LastBatch,
+    epochs: Option<u64>,
+    /// The number of the next batch, counted from the start of the first epoch.
+    next: u64,
+    /// The epoch that was visited last, and the order of its examples.
+    order: Option<(u64, Vec<usize>)>,
+}
+
+impl<D: Dataset> Batches<D> {
+    /// Shuffled batches of `batch_size` examples.
+    ///
+    /// # Panics
+    /// If `batch_size` is zero or the data set is empty: neither would ever give an example.
+    pub fn new(dataset: D, batch_size: usize, seed: u64) -> Self {
+        assert!(batch_size > 0, "the batch size is {batch_size}, expected at least 1");
+        assert!(!dataset.is_empty(), "the data set has {} examples, expected at least 1", dataset.len());
+        Self {
+            dataset,
+            batch_size,
+            seed,
+            shuffle: true,
+            flip: false,
+            last: LastBatch::default(),
+            epochs: None,
+            next: 0,
+            order: None,
+        }
+    }
+
+    /// Visits the examples of every epoch in the order of the data set.
+    pub fn keep_order(self) -> Self {
+        Self { shuffle: false, order: None, ..self }
+    }
+
+    /// Mirrors each example's last axis with probability ½, drawn anew in every epoch.
+    ///
+    /// # Panics
+    /// If an example has fewer than two axes: to reverse the coordinates of a point is not to mirror it.
+    pub fn flip_horizontally(self) -> Self {
+        let shape = self.dataset.shape();
+        assert!(
+            shape.len() >= 2,
+            "examples have the shape {shape:?}, expected a height and a width to mirror"
+        );
+        Self { flip: true, ..self }
+    }
+
+    /// Decides about the examples that do not fill a batch; [`LastBatch::Keep`] unless called.
+    ///
+    /// # Panics
+    /// If `last` drops them and the data set does not fill a single batch.
+    pub fn last(self, last: LastBatch) -> Self {
+        assert!(
+            last == LastBatch::Keep || self.batch_size <= self.dataset.len(),
+            "batches of {} examples that must be full were asked for, expected at most {}, all that there are",
+            self.batch_size,
+            self.dataset.len(),
+        );
+        Self { last, ..self }
+    }
+
+    /// Ends after `epochs` epochs, counted from batch 0 wherever the run starts.
+    pub fn epochs(self, epochs: u64) -> Self {
+        Self { epochs: Some(epochs), ..self }
+    }
+
+    /// Continues with batch number `batch`, counted from 0, as if the ones before had been taken.
+    pub fn starting_at(self, batch: u64) -> Self {
+        Self { next: batch, ..self }
+    }
+
+    /// Prepares up to `n` of the same batches ahead, on a thread in the background.
+    ///
+    /// # Panics
+    /// As [`Prefetch::new`].
+    pub fn prefetch(self, n: usize) -> Prefetch<Batch<D>>
+    where
+        D: 'static,
+    {
+        Prefetch::new(self, n)
+    }
+
+    /// The number of batches in an epoch.
+    pub fn batches_per_epoch(&self) -> usize {
+        match self.last {
+            LastBatch::Keep => self.dataset.len().div_ceil(self.batch_size),
+            LastBatch::Drop => self.dataset.len() / self.batch_size,
+        }
+    }
+
+    /// The order of the examples in `epoch`.
+    fn order(&self, epoch: u64) -> Vec<usize> {
+        let mut order = Vec::from_iter(0..self.dataset.len());
+        if self.shuffle {
+            Stream::new(self.seed, Purpose::Shuffle, epoch, 0).shuffle(&mut order);
+        }
+        order
+    }
+}
+
+impl<D: Dataset> Iterator for Batches<D> {
+    type Item = Batch<D>;
+
+    fn next(&mut self) -> Option<Batch<D>> {
+        let per_epoch = self.batches_per_epoch() as u64;
+        let (epoch, batch) = (self.next / per_epoch, (self.next % per_epoch) as usize);
+        if self.epochs.is_some_and(|epochs| epoch >= epochs) {
+            return None;
+        }
+        self.next += 1;
+
+        let (_, order) = match self.order.take() {
+            Some(order) if order.0 == epoch => self.order.insert(order),
+            _ => self.order.insert((epoch, self.order(epoch))),
+        };
+        let start = batch * self.batch_size;
+        let indices = &order[start..order.len().min(start + self.batch_size)];
+        let (mut examples, condition) = self.dataset.gather(indices);
+        if self.flip {
+            flip(&mut examples, indices, self.seed, epoch);
+        }
+        Some((examples, condition))
+    }
+}
+
+/// Mirrors the last axis of those examples whose stream says so.
+fn flip(examples: &mut TensorData, indices: &[usize], seed: u64, epoch: u64) {
+    let width = examples.shape[examples.shape.len() - 1];
+    let values = examples.as_mut_slice::<f32>().expect("a data set gives its examples in f32");
+    let size = values.len() / indices.len();
+    for (example, &index) in values.chunks_exact_mut(size).zip(indices) {
+        if Stream::new(seed, Purpose::Flip, epoch, index as u64).uniform() < 0.5 {
+            example.chunks_exact_mut(width).for_each(<[f32]>::reverse);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use diffusion_core::network::Labels;
+
+    use super::*;
+    use crate::Points;
+
+    /// `n` images of 2 × 3 pixels, no two pixels alike, each labelled with its index.
+    fn numbered(n: usize) -> Points<usize> {
+        Points::new((0..6 * n).map(|x| x as f32).collect(), &[1, 2, 3]).labelled((0..n).collect())
+    }
+
+    fn labels(batches: impl Iterator<Item = (TensorData, Labels)>) -> Vec<Vec<usize>> {
+        batches.map(|(_, labels)| labels.0).collect()
+    }
+
+    #[test]
+    fn every_epoch_is_another_permutation() {
+        let batches = Batches::new(numbered(10), 4, 0);
+        assert_eq!(batches.batches_per_epoch(), 3);
+        let epochs: Vec<Vec<usize>> =
+            labels(batches.take(15)).chunks(3).map(|epoch| epoch.concat()).collect();
+        for (e, epoch) in epochs.iter().enumerate() {
+            let mut sorted = epoch.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, Vec::from_iter(0..10), "epoch {e}");
+            assert!(!epochs[..e].contains(epoch), "epoch {e} repeats an earlier one");
+            assert_ne!(*epoch, sorted, "epoch {e} is not shuffled");
+        }
+    }
+
+    #[test]
+    fn the_order_is_that_of_the_stream_named_by_seed_and_epoch() {
+        let mut expected = Vec::from_iter(0..10);
+        Stream::new(7, Purpose::Shuffle, 2, 0).shuffle(&mut expected);
+        assert_eq!(labels(Batches::new(numbered(10), 5, 7).skip(4).take(2)).concat(), expected);
+    }
+
+    #[test]
+    fn another_seed_is_another_order() {
+        let of = |seed| labels(Batches::new(numbered(10), 10, seed).take(1));
+        assert_ne!(of(1), of(2));
+        assert_eq!(of(1), of(1));
+    }
+
+    #[test]
+    fn examples_keep_their_labels_and_shape() {
+        for (examples, Labels(labels)) in Batches::new(numbered(10), 4, 3).epochs(2) {
+            assert_eq!(examples.shape.as_slice(), [labels.len(), 1, 2, 3]);
+            assert_eq!(examples, numbered(10).gather(&labels).0);
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_data_set_can_be_kept() {
+        let batches = Batches::new(numbered(5), 2, 0).keep_order().epochs(2);
+        assert_eq!(labels(batches), [vec![0, 1], vec![2, 3], vec![4], vec![0, 1], vec![2, 3], vec![4]]);
+        let mut begun = Batches::new(numbered(5), 5, 0);
+        begun.next();
+        assert_eq!(labels(begun.starting_at(0).keep_order().take(1)), [[0, 1, 2, 3, 4]]);
+    }
+
+    #[test]
+    fn the_last_batch_is_kept_or_dropped() {
+        let sizes = |len, last| {
+            let batches = Batches::new(numbered(len), 4, 0).last(last).epochs(2);
+            labels(batches).iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(10, LastBatch::Keep), [4, 4, 2, 4, 4, 2]);
+        assert_eq!(sizes(10, LastBatch::Drop), [4, 4, 4, 4]);
+        assert_eq!(sizes(8, LastBatch::Keep), sizes(8, LastBatch::Drop));
+        assert_eq!(sizes(3, LastBatch::Keep), [3, 3]);
+        assert_eq!(sizes(4, LastBatch::Drop), [4, 4]);
+        assert_eq!(labels(Batches::new(numbered(10), 4, 0).epochs(1)).last().map(Vec::len), Some(2));
+    }
+
+    #[test]
+    fn a_resumed_run_continues_exactly() {
+        for last in [LastBatch::Keep, LastBatch::Drop] {
+            let whole = || Batches::new(numbered(10), 4, 5).last(last).flip_horizontally();
+            for k in [0, 1, 2, 3, 4, 7] {
+                let resumed = whole().starting_at(k).take(5);
+                assert!(resumed.eq(whole().skip(k as usize).take(5)), "from batch {k}");
+            }
+        }
+        // So far along that nobody could replay it.
+        let far =
+            Batches::new(numbered(10), 4, 5).starting_at(1 << 60).next().expect("the batches are endless");
+        assert_eq!(far.1.0.len(), if (1_u64 << 60) % 3 == 2 { 2 } else { 4 });
+    }
+
+    #[test]
+    fn epochs_count_from_batch_zero() {
+        let batches = || Batches::new(numbered(10), 4, 5).epochs(2);
+        assert_eq!(batches().count(), 6);
+        assert_eq!(batches().starting_at(4).count(), 2);
+        assert_eq!(batches().starting_at(100).count(), 0);
+        assert_eq!(batches().epochs(0).count(), 0);
+    }
+
+    #[test]
+    fn prefetching_changes_nothing() {
+        let plain = || Batches::new(numbered(10), 4, 9).flip_horizontally().starting_at(2);
+        for n in [1, 3] {
+            assert!(plain().prefetch(n).take(20).eq(plain().take(20)));
+            assert!(plain().epochs(3).prefetch(n).eq(plain().epochs(3)));
+        }
+    }
+
+    #[test]
+    fn a_dropped_prefetch_lets_go_of_the_data_set() {
+        let data = Arc::new(numbered(10));
+        let mut batches = Batches::new(data.clone(), 4, 0).prefetch(2);
+        assert!(batches.next().is_some() && Arc::strong_count(&data) == 2);
+        drop(batches);
+        assert_eq!(Arc::strong_count(&data), 1);
+    }
+
+    /// A data set that breaks at example 5.
+    struct Broken;
+
+    impl Dataset for Broken {
+        type Label = ();
+
+        fn len(&self) -> usize {
+            10
+        }
+
+        fn shape(&self) -> &[usize] {
+            &[2]
+        }
+
+        fn read(&self, index: usize, _: &mut [f32]) {
+            assert!(index != 5, "example 5 is broken");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "example 5 is broken")]
+    fn a_panic_of_the_data_set_is_passed_on() {
+        let mut batches = Batches::new(Broken, 2, 0).keep_order().prefetch(4);
+        // The two good batches arrive first; a panic on them would carry another message.
+        assert!(batches.next().is_some() && batches.next().is_some(), "good batches are missing");
+        batches.next();
+    }
+
+    /// An example is mirrored in each of its rows or not at all, and the coin is fair.
+    ///
+    /// Of 4000 tosses, half come up with a standard deviation of √(4000 · ¼) ≈ 32; the bounds are 4.7 times as far.
+    #[test]
+    fn half_of_the_examples_are_mirrored() {
+        let n = 1000;
+        let mut flips = Vec::new();
+        for (examples, Labels(labels)) in Batches::new(numbered(n), 64, 11).flip_horizontally().epochs(4) {
+            let values = examples.to_vec::<f32>().unwrap();
+            for (example, label) in values.chunks(6).zip(labels) {
+                let [a, b, c, d, e, f] = [0, 1, 2, 3, 4, 5].map(|i| (6 * label + i) as f32);
+                let flipped = example == [c, b, a, f, e, d];
+                assert!(flipped || example == [a, b, c, d, e, f], "{example:?}");
+                flips.push((label, flipped));
+            }
+        }
+        let count = flips.iter().filter(|(_, flipped)| *flipped).count();
+        assert!((1850..2150).contains(&count), "{count} of {} examples are mirrored", flips.len());
+        // Each epoch tosses anew: the same example agrees with itself half of the time.
+        let mut epochs: Vec<Vec<_>> = flips.chunks(n).map(<[_]>::to_vec).collect();
+        epochs.iter_mut().for_each(|epoch| epoch.sort_unstable());
+        let agree = epochs[0].iter().zip(&epochs[1]).filter(|(a, b)| a == b).count();
+        assert!((425..575).contains(&agree), "{agree} of {n} examples are mirrored alike in two epochs");
+    }
+
+    #[test]
+    fn flips_do_not_depend_on_the_batch() {
+        let whole = |size, shuffled: bool| {
+            let batches = Batches::new(numbered(12), size, 2).flip_horizontally().epochs(1);
+            let batches = if shuffled { batches } else { batches.keep_order() };
+            let mut rows: Vec<(usize, Vec<f32>)> = Vec::new();
+            for (examples, Labels(labels)) in batches {
+                let values = examples.to_vec::<f32>().unwrap();
+                rows.extend(labels.into_iter().zip(values.chunks(6).map(<[f32]>::to_vec)));
+            }
+            rows.sort_by_key(|row| row.0);
+            rows
+        };
+        assert_eq!(whole(12, true), whole(5, false));
+    }
+
+    #[test]
+    #[should_panic(expected = "the batch size is 0, expected at least 1")]
+    fn empty_batches_panic() {
+        Batches::new(numbered(3), 0, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "the data set has 0 examples, expected at least 1")]
+    fn an_empty_data_set_panics() {
+        Batches::new(numbered(0), 1, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "batches of 4 examples that must be full were asked for, expected at most 3")]
+    fn batches_that_cannot_be_full_panic() {
+        let _ = Batches::new(numbered(3), 4, 0).last(LastBatch::Drop);
+    }
+
+    #[test]
+    #[should_panic(expected = "examples have the shape [2], expected a height and a width to mirror")]
+    fn points_cannot_be_mirrored() {
+        let _ = Batches::new(Points::new(vec![0.0; 4], &[2]), 1, 0).flip_horizontally();
+    }
+}

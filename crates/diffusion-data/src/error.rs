@@ -1,0 +1,157 @@
+//! What can be wrong with a data file: which file, what was found there, and what was expected.
+
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+/// A file that could not be read as a data set.
+///
+/// Each message is one sentence that also tells the cause, so that it needs no chain of sources to be understood.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The file cannot be opened or read, or is not the text that it should be.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// The file begins as a gzip file does, but cannot be decompressed.
+    #[error("cannot decompress {} as gzip: {source}", path.display())]
+    Gzip {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder said.
+        source: io::Error,
+    },
+
+    /// A folder has none of the files that were looked for.
+    #[error("found neither {name} nor {name}.gz in {}", folder.display())]
+    NotInFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// The name of the file, without `.gz`.
+        name: String,
+    },
+
+    /// The first four bytes are not those of the expected kind of IDX file.
+    #[error("{} begins with the number {found:#010x}, expected {expected:#010x}", path.display())]
+    Magic {
+        /// The file.
+        path: PathBuf,
+        /// The number that the file begins with.
+        found: u32,
+        /// The number that marks the kind of file that was expected.
+        expected: u32,
+    },
+
+    /// The file ends too early.
+    #[error("{} ends after {found} bytes, expected {expected}", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes, decompressed.
+        found: u64,
+        /// The length that its header promises, or the length of the header itself where that is cut.
+        expected: u128,
+    },
+
+    /// The file goes on after its end.
+    #[error("{} goes on after {expected} bytes, expected its end there", path.display())]
+    TrailingBytes {
+        /// The file.
+        path: PathBuf,
+        /// The length that its header promises, in bytes, decompressed.
+        expected: u128,
+    },
+
+    /// The file is whole, but holds no pixel.
+    #[error("{} holds {images} images of {rows} × {columns} pixels, expected at least one of each", path.display())]
+    NoPixels {
+        /// The file.
+        path: PathBuf,
+        /// The number of images.
+        images: u32,
+        /// Their height in pixels.
+        rows: u32,
+        /// Their width in pixels.
+        columns: u32,
+    },
+
+    /// The labels are not as many as the images.
+    #[error("{} holds {found} labels, expected {expected}, one for each image in {}", path.display(), images.display())]
+    LabelCount {
+        /// The file of labels.
+        path: PathBuf,
+        /// The file of images.
+        images: PathBuf,
+        /// The number of labels.
+        found: usize,
+        /// The number of images.
+        expected: usize,
+    },
+
+    /// A label names no class.
+    #[error("{} gives example {index} the label {found}, expected a label below {classes}", path.display())]
+    LabelRange {
+        /// The file of labels.
+        path: PathBuf,
+        /// The example, counted from 0.
+        index: usize,
+        /// Its label.
+        found: u8,
+        /// The number of classes.
+        classes: usize,
+    },
+
+    /// A table begins with other columns than expected.
+    #[error("{} begins with the line {found:?}, expected the columns {expected}", path.display())]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// The first line, shortened where it is long.
+        found: String,
+        /// The columns and what separates them.
+        expected: String,
+    },
+
+    /// A line of a table has too few or too many columns.
+    #[error("{} has {found} columns in line {line}, expected {expected}", path.display())]
+    Columns {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// The number of columns in it.
+        found: usize,
+        /// The number of columns in the header.
+        expected: usize,
+    },
+
+    /// A field of a table is not a finite number.
+    #[error("{} has {found:?} as {column} in line {line}, expected a finite number", path.display())]
+    Number {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// The name of the column.
+        column: &'static str,
+        /// The field, shortened where it is long.
+        found: String,
+    },
+
+    /// A table has no rows of the name that was asked for.
+    #[error("{} has no data set named {name:?}, expected one of [{}]", path.display(), names.join(", "))]
+    UnknownName {
+        /// The file.
+        path: PathBuf,
+        /// The name that was asked for.
+        name: String,
+        /// The names that the file has, in alphabetical order.
+        names: Vec<String>,
+    },
+}

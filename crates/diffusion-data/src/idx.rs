@@ -1,0 +1,238 @@
+//! IDX, the file format of the MNIST family: a header of big-endian numbers, then one byte per value.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::Path,
+};
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::DataError;
+
+/// The whole of an image file.
+pub(crate) struct Images {
+    /// Height of an image in pixels, at least 1.
+    pub rows: usize,
+    /// Width of an image in pixels, at least 1.
+    pub columns: usize,
+    /// One byte per pixel, image after image and row after row; at least one image.
+    pub bytes: Vec<u8>,
+}
+
+/// Reads a file of images, plain or compressed.
+pub(crate) fn images(path: &Path) -> Result<Images, DataError> {
+    let ([images, rows, columns], bytes) = read(path, 0x0000_0803)?;
+    if bytes.is_empty() {
+        return Err(DataError::NoPixels { path: path.to_owned(), images, rows, columns });
+    }
+    Ok(Images { rows: rows as usize, columns: columns as usize, bytes })
+}
+
+/// Reads a file of labels, plain or compressed.
+pub(crate) fn labels(path: &Path) -> Result<Vec<u8>, DataError> {
+    let ([_], bytes) = read(path, 0x0000_0801)?;
+    Ok(bytes)
+}
+
+/// Reads a file of `N` dimensions: the dimensions, and as many bytes as their product.
+fn read<const N: usize>(path: &Path, magic: u32) -> Result<([u32; N], Vec<u8>), DataError> {
+    let mut source = Source::open(path)?;
+    let header = source.read(4 + 4 * N as u128)?;
+    let word = |i| header.get(4 * i..4 * i + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
+    let truncated = |found: usize, expected| {
+        Err(DataError::Truncated { path: path.to_owned(), found: found as u64, expected })
+    };
+    if let Some(found) = word(0).filter(|&found| found != magic) {
+        return Err(DataError::Magic { path: path.to_owned(), found, expected: magic });
+    }
+    let mut dimensions = [0; N];
+    for (i, dimension) in dimensions.iter_mut().enumerate() {
+        let Some(word) = word(i + 1) else {
+            return truncated(header.len(), 4 + 4 * N as u128);
+        };
+        *dimension = word;
+    }
+
+    // Three factors below 2³² cannot exceed 128 bits, whatever the header claims.
+    let promised: u128 = dimensions.iter().map(|&n| u128::from(n)).product();
+    // The byte too many tells a file that goes on from one that ends here.
+    let body = source.read(promised + 1)?;
+    let expected = header.len() as u128 + promised;
+    if (body.len() as u128) < promised {
+        truncated(header.len() + body.len(), expected)
+    } else if body.len() as u128 > promised {
+        Err(DataError::TrailingBytes { path: path.to_owned(), expected })
+    } else {
+        Ok((dimensions, body))
+    }
+}
+
+/// A file, decompressed where it begins as a gzip file does, whatever its name.
+struct Source<'a> {
+    path: &'a Path,
+    reader: Box<dyn Read>,
+    gzip: bool,
+}
+
+impl<'a> Source<'a> {
+    fn open(path: &'a Path) -> Result<Self, DataError> {
+        let sniff = || -> io::Result<_> {
+            let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
+            let gzip = file.fill_buf()?.starts_with(&[0x1f, 0x8b]);
+            Ok((file, gzip))
+        };
+        let (file, gzip) = sniff().map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+        let reader: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+        Ok(Self { path, reader, gzip })
+    }
+
+    /// Reads `limit` bytes, or fewer if the file ends before.
+    ///
+    /// The memory grows with the bytes that are there, so a header that promises more costs nothing.
+    fn read(&mut self, limit: u128) -> Result<Vec<u8>, DataError> {
+        let mut bytes = Vec::new();
+        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+        match self.reader.by_ref().take(limit).read_to_end(&mut bytes) {
+            Ok(_) => Ok(bytes),
+            Err(source) if self.gzip => Err(DataError::Gzip { path: self.path.to_owned(), source }),
+            Err(source) => Err(DataError::Read { path: self.path.to_owned(), source }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Write};
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    fn file(magic: u32, dimensions: &[u32], body: &[u8]) -> Vec<u8> {
+        let words = [&[magic], dimensions].concat();
+        words.iter().flat_map(|word| word.to_be_bytes()).chain(body.iter().copied()).collect()
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// Two images of 2 × 3 pixels.
+    fn good() -> Vec<u8> {
+        file(0x803, &[2, 2, 3], &[0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15])
+    }
+
+    fn try_images(bytes: &[u8]) -> Result<Images, DataError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), bytes).unwrap();
+        images(file.path())
+    }
+
+    fn try_labels(bytes: &[u8]) -> Result<Vec<u8>, DataError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), bytes).unwrap();
+        labels(file.path())
+    }
+
+    /// The error's message without the path, for the file as it is and, where it makes a difference, compressed.
+    #[track_caller]
+    fn assert_images_fail(bytes: &[u8], message: &str) {
+        for bytes in [bytes, &gzip(bytes)] {
+            let error = try_images(bytes).err().expect("the file is not well formed").to_string();
+            assert!(error.ends_with(message), "found {error:?}, expected {message:?}");
+        }
+    }
+
+    #[test]
+    fn plain_and_compressed_files_hold_the_same() {
+        let halves = [gzip(&good()[..20]), gzip(&good()[20..])].concat();
+        for bytes in [good(), gzip(&good()), halves] {
+            let images = try_images(&bytes).unwrap();
+            assert_eq!((images.rows, images.columns), (2, 3));
+            assert_eq!(images.bytes, good()[16..]);
+        }
+        for bytes in [file(0x801, &[3], &[7, 8, 9]), gzip(&file(0x801, &[3], &[7, 8, 9]))] {
+            assert_eq!(try_labels(&bytes).unwrap(), [7, 8, 9]);
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        for error in [images(Path::new("no/such")).err(), labels(Path::new("no/such")).err()] {
+            let message = error.expect("there is no such file").to_string();
+            assert!(message.starts_with("cannot read no/such: "), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_magic_number_is_checked_first() {
+        let message = " begins with the number 0x00000801, expected 0x00000803";
+        assert_images_fail(&file(0x801, &[3], &[7, 8, 9]), message);
+        assert_images_fail(&file(0x801, &[], &[]), message);
+        let labels = try_labels(&good()).expect_err("these are images").to_string();
+        assert!(labels.ends_with(" begins with the number 0x00000803, expected 0x00000801"), "{labels}");
+    }
+
+    #[test]
+    fn every_truncation_is_an_error_that_tells_the_lengths() {
+        for length in 0..good().len() {
+            let expected = if length < 16 { 16 } else { 28 };
+            let message = format!(" ends after {length} bytes, expected {expected}");
+            assert_images_fail(&good()[..length], &message);
+        }
+        let labels = try_labels(&file(0x801, &[3], &[7, 8])).expect_err("a label is missing").to_string();
+        assert!(labels.ends_with(" ends after 10 bytes, expected 11"), "{labels}");
+    }
+
+    #[test]
+    fn trailing_bytes_are_an_error() {
+        let message = " goes on after 28 bytes, expected its end there";
+        assert_images_fail(&[good(), vec![0]].concat(), message);
+        assert_images_fail(&[good(), good()].concat(), message);
+    }
+
+    #[test]
+    fn a_file_without_pixels_is_an_error() {
+        for [n, h, w] in [[0, 2, 3], [2, 0, 3], [u32::MAX, u32::MAX, 0]] {
+            let message = format!(" holds {n} images of {h} × {w} pixels, expected at least one of each");
+            assert_images_fail(&file(0x803, &[n, h, w], &[]), &message);
+        }
+    }
+
+    /// Room for these would not fit into memory, and the second length not even into 64 bits.
+    #[test]
+    fn a_hostile_header_reserves_nothing() {
+        let message = " ends after 20 bytes, expected 3367254359296";
+        assert_images_fail(&file(0x803, &[u32::MAX, 28, 28], &[0; 4]), message);
+        let message = " ends after 20 bytes, expected 79228162458924105385300197391";
+        assert_images_fail(&file(0x803, &[u32::MAX; 3], &[0; 4]), message);
+    }
+
+    /// Whoever decompressed all of it would meet the cut end and report that instead.
+    #[test]
+    fn a_gzip_bomb_is_left_where_the_header_ends() {
+        let bomb = gzip(&file(0x803, &[1, 1, 1], &vec![0; 1 << 25]));
+        let error = try_images(&bomb[..bomb.len() / 2]).err().expect("the file goes on");
+        assert!(matches!(error, DataError::TrailingBytes { expected: 17, .. }), "{error}");
+    }
+
+    #[test]
+    fn broken_gzip_files_are_errors() {
+        let whole = gzip(&good());
+        let mut wrong_checksum = whole.clone();
+        wrong_checksum[whole.len() - 8] ^= 1;
+        let garbage = [&[0x1f, 0x8b][..], &[0xa5; 40]].concat();
+        let trailing = [&whole[..], b"trailing garbage"].concat();
+        for bytes in [wrong_checksum, garbage, trailing] {
+            let error = try_images(&bytes).err().expect("the file is broken");
+            assert!(matches!(error, DataError::Gzip { .. }), "{error}");
+        }
+        for length in 2..whole.len() {
+            let error = try_images(&whole[..length]).err().expect("the file is cut");
+            assert!(matches!(error, DataError::Gzip { .. }), "{length}: {error}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The exponential moving average of a model's weights, which samples better than the weights themselves.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Tensor, TensorPrimitive, backend::Backend};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// How slowly an [`Ema`] forgets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EmaConfig {
+    /// β of `average ← β·average + (1 − β)·weights`, 0.999 as in the reference's examples.
+    pub decay: f64,
+    /// The power of the warm-up β = min(decay, 1 − (1 + step)^(−power)), as in k-diffusion; 2/3 there. Without it
+    /// the average of a short run is still full of the first weights.
+    pub warmup_power: f64,
+}
+
+impl Default for EmaConfig {
+    fn default() -> Self {
+        Self { decay: 0.999, warmup_power: 2.0 / 3.0 }
+    }
+}
+
+impl EmaConfig {
+    /// β of the update after the step `step`, counted from 1.
+    pub fn decay_at(&self, step: u64) -> f64 {
+        self.decay.min(1.0 - (1.0 + step as f64).powf(-self.warmup_power))
+    }
+}
+
+/// A module whose weights are the average of those of another.
+#[derive(Clone, Debug)]
+pub struct Ema<M> {
+    module: M,
+    config: EmaConfig,
+}
+
+impl<M> Ema<M> {
+    /// The average that starts at the weights of `module`.
+    ///
+    /// # Panics
+    /// Unless the decay is in [0, 1).
+    pub fn new(module: M, config: EmaConfig) -> Self {
+        assert!((0.0..1.0).contains(&config.decay), "the average's decay is {}, expected 0 ≤ decay < 1", config.decay);
+        Self { module, config }
+    }
+
+    /// The averaged module.
+    pub fn module(&self) -> &M {
+        &self.module
+    }
+
+    /// The averaged module, for good.
+    pub fn into_module(self) -> M {
+        self.module
+    }
+
+    /// Takes in the weights that `module` has after the step `step`, counted from 1. Parameters are matched by their
+    /// ids, so `module` must be a descendant of the one that the average began with.
+    pub fn update<B: Backend>(&mut self, module: &M, step: u64)
+    where
+        M: Module<B>,
+    {
+        let mut weights = Collect(HashMap::new());
+        module.visit(&mut weights);
+        let mut mapper = Approach { weights: weights.0, rate: 1.0 - self.config.decay_at(step) };
+        self.module = self.module.clone().map(&mut mapper);
+        assert!(mapper.weights.is_empty(), "{} parameters are not in the average", mapper.weights.len());
+    }
+}
+
+struct Collect<B: Backend>(HashMap<ParamId, TensorPrimitive<B>>);
+
+impl<B: Backend> ModuleVisitor<B> for Collect<B> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        self.0.insert(param.id, param.val().into_primitive());
+    }
+}
+
+struct Approach<B: Backend> {
+    weights: HashMap<ParamId, TensorPrimitive<B>>,
+    rate: f64,
+}
+
+impl<B: Backend> ModuleMapper<B> for Approach<B> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        let (id, average, mapper) = param.consume();
+        let weight = self.weights.remove(&id).expect("a module and its average have the same parameters");
+        let average = average * (1.0 - self.rate) + Tensor::from_primitive(weight) * self.rate;
+        Param::from_mapped_value(id, average, mapper)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_warm_up_ends_at_the_decay() {
+        let config = EmaConfig { decay: 0.999, warmup_power: 1.0 };
+        assert_eq!(config.decay_at(1), 0.5);
+        assert_eq!(config.decay_at(999), 0.999);
+        assert_eq!(config.decay_at(100_000), 0.999);
+    }
+}

@@ -1,0 +1,15 @@
+//! Training diffusion models: a loop that is an iterator, an average of its weights, and checkpoints.
+//!
+//! [`train`] takes batches, a model and a schedule and yields a [`Step`] after every update. Between steps the
+//! model and the average of its weights are at hand, so that logging, early stopping, sampling and checkpoints are
+//! ordinary code of the caller's, not callbacks.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod checkpoint;
+mod ema;
+mod training;
+
+pub use checkpoint::{Checkpoint, CheckpointError, CheckpointState, Description, Weights};
+pub use ema::{Ema, EmaConfig};
+pub use training::{AdamWConfig, Step, TrainConfig, Training, train};

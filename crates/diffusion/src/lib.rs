@@ -1,0 +1,37 @@
+//! Diffusion and flow-matching models on [Burn](https://burn.dev): define, train and sample them on any backend.
+//!
+//! This crate only joins the others: [`core`] holds the mathematics and the networks, [`data`] the data sets,
+//! [`train`](mod@train) the training loop and checkpoints. [`prelude`] is what a short program needs.
+
+#[doc(inline)]
+pub use diffusion_core as core;
+#[doc(inline)]
+pub use diffusion_data as data;
+#[doc(inline)]
+pub use diffusion_train as train;
+
+/// Everything that a short program needs.
+pub mod prelude {
+    pub use diffusion_core::layer::CondEmbedderLabelConfig;
+    pub use diffusion_core::network::dit::{Dit, DitConfig};
+    pub use diffusion_core::network::ideal::IdealDenoiser;
+    pub use diffusion_core::network::mlp::{
+        ConditionalMlp, ConditionalMlpConfig, TimeInputMlp, TimeInputMlpConfig,
+    };
+    pub use diffusion_core::schedule::{
+        Cosine, Ddpm, Flow, Ldm, Levels, LogLinear, LogNormalFlow, Schedule, Sigmas, Sigmoid,
+    };
+    pub use diffusion_core::{
+        Denoiser, Diffusion, Edm, EpsPrediction, FlowPrediction, General, Heun, Labels, Network, Noise,
+        Parameterization, Sampler, Scaled, VPrediction, X0Prediction, sample,
+    };
+    pub use diffusion_data::*;
+    pub use diffusion_train::{
+        Checkpoint, CheckpointState, Description, EmaConfig, TrainConfig, Training, Weights, train,
+    };
+}
+
+/// The README's example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

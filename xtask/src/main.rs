@@ -1,2 +1,195 @@
-//! x
-fn main(){}
+//! The workspace's commands: each spawns cargo with the right features, and nothing else.
+//!
+//! It has no dependencies, so that `cargo xtask train` begins to build the real program at once.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+const USAGE: &str = "\
+The workspace's commands.
+
+  cargo xtask train [PRESET] [OPTIONS]   train a model; `cargo xtask train --help` lists presets and options
+  cargo xtask sample RUN [OPTIONS]       draw samples from a trained run
+  cargo xtask test [--backend NAME]      all tests; on every backend, or on one
+  cargo xtask lint                       formatting, clippy and documentation, warnings denied
+  cargo xtask outside                    the README's example in a crate of its own, outside this workspace
+  cargo xtask ci                         lint, test and outside
+  cargo xtask fixtures [NAME...]         make the reference numbers anew, with Python
+
+Backends: flex (the default), ndarray, wgpu.
+";
+
+/// A backend: its feature in `diffusion-cli` for programs, and in `diffusion-tests` for tests. To add one, add its
+/// line here and the feature there.
+struct Backend {
+    name: &'static str,
+    program_features: &'static str,
+    test_features: &'static str,
+}
+
+const BACKENDS: [Backend; 3] = [
+    Backend { name: "flex", program_features: "flex", test_features: "diffusion-tests/flex,diffusion-cli/flex" },
+    Backend { name: "ndarray", program_features: "ndarray", test_features: "diffusion-tests/ndarray" },
+    // Programs let the GPU choose its kernels; for the tests' tiny shapes the choice would cost more than it saves.
+    Backend { name: "wgpu", program_features: "wgpu,autotune", test_features: "diffusion-tests/wgpu,diffusion-cli/wgpu" },
+];
+
+fn main() -> ExitCode {
+    let mut arguments = env::args_os().skip(1);
+    let Some(task) = arguments.next() else {
+        print!("{USAGE}");
+        return ExitCode::FAILURE;
+    };
+    let arguments: Vec<OsString> = arguments.collect();
+    let result = match task.to_str() {
+        Some(task @ ("train" | "sample")) => run_program(task, &arguments),
+        Some("test") => test(&arguments),
+        Some("lint") => lint(),
+        Some("outside") => outside(),
+        Some("ci") => lint().and_then(|()| test(&[])).and_then(|()| outside()),
+        Some("fixtures") => fixtures(&arguments),
+        Some("help" | "--help" | "-h") => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => Err(format!("there is no task {task:?}\n\n{USAGE}").into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Status(code)) => ExitCode::from(code),
+        Err(Failure::Message(message)) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why a task failed.
+enum Failure {
+    /// A program that it ran said so itself; its status is ours.
+    Status(u8),
+    /// It could not be run.
+    Message(String),
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self::Message(message)
+    }
+}
+
+/// Builds the program with the backend that the arguments name, and runs it with all of them.
+fn run_program(task: &str, arguments: &[OsString]) -> Result<(), Failure> {
+    let features = backend(arguments)?.unwrap_or(&BACKENDS[0]).program_features;
+    let mut command = cargo(&["run", "--quiet", "--release", "--package", "diffusion-cli", "--no-default-features"]);
+    become_program(command.args(["--features", features, "--", task]).args(arguments))
+}
+
+/// Hands this process over to the program, so that Ctrl-C reaches it alone and its status is ours.
+#[cfg(unix)]
+fn become_program(command: &mut Command) -> Result<(), Failure> {
+    let error = std::os::unix::process::CommandExt::exec(command);
+    Err(format!("cannot run {command:?}: {error}").into())
+}
+
+#[cfg(not(unix))]
+fn become_program(command: &mut Command) -> Result<(), Failure> {
+    spawn(command)
+}
+
+fn test(arguments: &[OsString]) -> Result<(), Failure> {
+    let features = match backend(arguments)? {
+        Some(backend) => backend.test_features.to_string(),
+        None => BACKENDS.map(|backend| backend.test_features).join(","),
+    };
+    // The program's own tests run it, so it needs a backend in any case.
+    spawn(cargo(&["test", "--workspace", "--no-default-features", "--features"]).arg(features + ",diffusion-cli/flex"))
+}
+
+fn lint() -> Result<(), Failure> {
+    let features = BACKENDS.map(|backend| backend.test_features).join(",");
+    spawn(&mut cargo(&["fmt", "--all", "--check"]))?;
+    let clippy = ["clippy", "--workspace", "--all-targets", "--no-default-features", "--features", &features];
+    spawn(cargo(&clippy).args(["--", "--deny", "warnings"]))?;
+    let doc = ["doc", "--workspace", "--no-deps", "--no-default-features", "--features", &features];
+    spawn(cargo(&doc).env("RUSTDOCFLAGS", "--deny warnings"))
+}
+
+/// Builds and runs the README's example as a user would: in a crate of its own that depends on the facade by path.
+fn outside() -> Result<(), Failure> {
+    let root = root();
+    let folder = root.join("target").join("outside");
+    let manifest = format!(
+        "[package]\nname = \"outside\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[dependencies]\n{}\n[workspace]\n\n\
+         [profile.dev.package.\"*\"]\nopt-level = 2\n",
+        block(&root, "toml")?.replace("path/to/diffusion", &root.display().to_string())
+    );
+    let example = format!("fn main() {{\n{}}}\n", block(&root, "rust")?);
+    let written = fs::create_dir_all(folder.join("src"))
+        .and_then(|()| fs::write(folder.join("Cargo.toml"), manifest))
+        .and_then(|()| fs::write(folder.join("src/main.rs"), example))
+        .and_then(|()| fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")));
+    written.map_err(|error| format!("cannot write {}: {error}", folder.display()))?;
+    let mut command = cargo(&["run", "--quiet"]);
+    spawn(command.current_dir(&folder).env("CARGO_TARGET_DIR", folder.join("target")))
+}
+
+/// The first code block of the README in the language `language`.
+fn block(root: &Path, language: &str) -> Result<String, Failure> {
+    let path = root.join("README.md");
+    let text = fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let start = format!("```{language}\n");
+    let block = text.split_once(&start).and_then(|(_, rest)| rest.split_once("```")).map(|(block, _)| block);
+    let missing = || format!("{} has no code block in {language}", path.display());
+    Ok(block.ok_or_else(missing)?.to_string())
+}
+
+fn fixtures(names: &[OsString]) -> Result<(), Failure> {
+    let folder = root().join("crates/diffusion-tests/fixtures");
+    let environment = root().join("target").join("fixtures-venv");
+    let python = environment.join("bin").join("python");
+    if !python.exists() {
+        spawn(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
+        let requirements = folder.join("requirements.txt");
+        spawn(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(requirements))?;
+    }
+    spawn(Command::new(&python).arg(folder.join("make.py")).args(names))
+}
+
+/// The backend that `--backend NAME` or `--backend=NAME` asks for.
+fn backend(arguments: &[OsString]) -> Result<Option<&'static Backend>, Failure> {
+    let mut arguments = arguments.iter().map(|argument| argument.to_string_lossy());
+    while let Some(argument) = arguments.next() {
+        let name = match argument.split_once('=') {
+            Some(("--backend", name)) => name.to_string(),
+            None if argument == "--backend" => arguments.next().unwrap_or_default().into_owned(),
+            _ => continue,
+        };
+        let names = || BACKENDS.map(|backend| backend.name).join(", ");
+        let found = BACKENDS.iter().find(|backend| backend.name == name);
+        return found.map(Some).ok_or_else(|| format!("there is no backend {name:?}; there are {}", names()).into());
+    }
+    Ok(None)
+}
+
+/// The workspace's folder.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments);
+    command
+}
+
+fn spawn(command: &mut Command) -> Result<(), Failure> {
+    let status = command.status().map_err(|error| format!("cannot run {command:?}: {error}"))?;
+    match status.code() {
+        Some(0) => Ok(()),
+        code => Err(Failure::Status(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))),
+    }
+}

@@ -1,2 +1,36 @@
-//! x
-fn main(){}
+//! The `diffusion` program: trains diffusion models and samples from them.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod args;
+mod backend;
+mod condition;
+mod config;
+mod error;
+mod pictures;
+mod presets;
+mod progress;
+mod run;
+mod sample;
+mod samples;
+mod train;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let result = match args::Args::parse().command {
+        args::Command::Train(args) => train::main(args),
+        args::Command::Sample(args) => sample::main(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            if let Some(hint) = error.hint() {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

@@ -98,7 +98,7 @@ pub trait Parameterization: Clone + Debug + Send + Sync + 'static {
 }
 
 /// The determinant α·b − σ·a of the two equations for x₀ and ε.
-fn determinant<P: Parameterization + ?Sized>(parameterization: &P, sigma: f64) -> f64 {
+fn determinant<P: Parameterization>(parameterization: &P, sigma: f64) -> f64 {
     let Mix { x0: a, eps: b } = parameterization.prediction(sigma);
     P::Path::alpha(sigma) * b - sigma * a
 }

@@ -80,8 +80,8 @@ impl<D: Dataset> Batches<D> {
     /// Decides about the examples that do not fill a batch; [`LastBatch::Keep`] unless called.
     ///
     /// # Panics
-    /// If `last` drops them and the data set does not fill a single batch.
-    pub fn last(self, last: LastBatch) -> Self {
+    /// If `last_batch` drops them and the data set does not fill a single batch.
+    pub fn last_batch(self, last: LastBatch) -> Self {
         assert!(
             last == LastBatch::Keep || self.batch_size <= self.dataset.len(),
             "batches of {} examples that must be full were asked for, expected at most {}, all that there are",
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn the_last_batch_is_kept_or_dropped() {
         let sizes = |len, last| {
-            let batches = Batches::new(numbered(len), 4, 0).last(last).epochs(2);
+            let batches = Batches::new(numbered(len), 4, 0).last_batch(last).epochs(2);
             labels(batches).iter().map(Vec::len).collect::<Vec<_>>()
         };
         assert_eq!(sizes(10, LastBatch::Keep), [4, 4, 2, 4, 4, 2]);
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn a_resumed_run_continues_exactly() {
         for last in [LastBatch::Keep, LastBatch::Drop] {
-            let whole = || Batches::new(numbered(10), 4, 5).last(last).flip_horizontally();
+            let whole = || Batches::new(numbered(10), 4, 5).last_batch(last).flip_horizontally();
             for k in [0, 1, 2, 3, 4, 7] {
                 let resumed = whole().starting_at(k).take(5);
                 assert!(resumed.eq(whole().skip(k as usize).take(5)), "from batch {k}");
@@ -371,7 +371,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "batches of 4 examples that must be full were asked for, expected at most 3")]
     fn batches_that_cannot_be_full_panic() {
-        let _ = Batches::new(numbered(3), 4, 0).last(LastBatch::Drop);
+        let _ = Batches::new(numbered(3), 4, 0).last_batch(LastBatch::Drop);
     }
 
     #[test]

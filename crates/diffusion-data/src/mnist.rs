@@ -34,6 +34,9 @@ pub enum Split {
 const CLASSES: usize = 10;
 
 impl MnistLike {
+    /// The number of classes.
+    pub const CLASSES: usize = CLASSES;
+
     /// Reads the images in one IDX file and their labels in another.
     ///
     /// # Errors

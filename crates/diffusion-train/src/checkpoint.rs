@@ -178,15 +178,19 @@ impl Checkpoint {
     /// # Errors
     /// If the folder holds none, or the last one's account cannot be understood.
     pub fn latest(folder: &Path) -> Result<Self, CheckpointError> {
-        let none = || CheckpointError::None(folder.to_path_buf());
-        let entries = match fs::read_dir(folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(none()),
-            Err(error) => return Err(io_error("read", folder)(error)),
-        };
-        let step = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix("step-")?.parse::<u64>().ok();
-        let last = entries.flatten().map(|entry| entry.path()).filter_map(|path| Some((step(&path)?, path))).max();
-        Self::open(&last.ok_or_else(none)?.1)
+        match list(folder)?.last() {
+            Some(last) => Self::open(last),
+            None => Err(CheckpointError::None(folder.to_path_buf())),
+        }
+    }
+
+    /// Removes all checkpoints in `folder` but the last `keep`.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn prune(folder: &Path, keep: usize) -> Result<(), CheckpointError> {
+        let checkpoints = list(folder)?;
+        checkpoints[..checkpoints.len().saturating_sub(keep)].iter().try_for_each(|path| remove(path))
     }
 
     /// Where the checkpoint is.
@@ -226,6 +230,20 @@ impl Checkpoint {
         from_safetensors(&mut module, bytes, &path)?;
         Ok(module)
     }
+}
+
+/// The checkpoints in `folder`, by their steps; none if there is no such folder.
+fn list(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(io_error("read", folder)(error)),
+    };
+    let step = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix("step-")?.parse::<u64>().ok();
+    let mut checkpoints: Vec<(u64, PathBuf)> =
+        entries.flatten().map(|entry| entry.path()).filter_map(|path| Some((step(&path)?, path))).collect();
+    checkpoints.sort();
+    Ok(checkpoints.into_iter().map(|(_, path)| path).collect())
 }
 
 fn to_safetensors<B: Backend, M: ModuleSnapshot<B>>(module: &M, path: &Path) -> Result<Vec<u8>, CheckpointError> {

@@ -54,7 +54,8 @@ impl Default for AdamWConfig {
 }
 
 impl AdamWConfig {
-    fn init<B: AutodiffBackend, M: AutodiffModule<B>>(&self) -> OptimizerAdaptor<AdamW, M, B> {
+    /// The optimizer, for a loop of your own; [`train`] makes it itself.
+    pub fn init<B: AutodiffBackend, M: AutodiffModule<B>>(&self) -> OptimizerAdaptor<AdamW, M, B> {
         burn::optim::AdamWConfig::new()
             .with_beta_1(self.beta_1 as f32)
             .with_beta_2(self.beta_2 as f32)

@@ -141,6 +141,7 @@ impl<B: Backend> TimestepEmbedder<B> {
 
 /// Either way of embedding σ.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a network has one, and Burn derives no module for a boxed one")]
 pub enum SigmaEmbedder<B: Backend> {
     /// For diffusion.
     SinCos(SigmaEmbedderSinCos<B>),

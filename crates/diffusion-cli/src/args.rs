@@ -1,0 +1,103 @@
+//! What can be said on the command line.
+
+use crate::backend::BackendName;
+use crate::presets::Preset;
+use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Train diffusion models and sample from them.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a model and draw what it makes.
+    Train(TrainArgs),
+    /// Draw samples from a trained model.
+    Sample(SampleArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct TrainArgs {
+    /// What to train; without it, `swissroll`, which needs no data.
+    #[arg(value_enum)]
+    pub preset: Option<Preset>,
+    /// Repeat the run that this config.toml describes, instead of a preset.
+    #[arg(long, value_name = "FILE", conflicts_with = "preset")]
+    pub config: Option<PathBuf>,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    pub backend: BackendName,
+    /// The folder, or for `datasaurus` the file, with the data.
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// Number of updates.
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u64>,
+    /// Examples per update.
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Learning rate.
+    #[arg(long, value_name = "X")]
+    pub lr: Option<f64>,
+    /// The seed of every random number of the run.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// The run's folder; without it, runs/PRESET.
+    #[arg(long, value_name = "RUN")]
+    pub out: Option<PathBuf>,
+    /// Replace the run that is in the folder already.
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct SampleArgs {
+    /// The folder of a finished or interrupted run.
+    pub run: PathBuf,
+    /// Number of samples.
+    #[arg(long, value_name = "N")]
+    pub count: Option<usize>,
+    /// Number of sampling steps.
+    #[arg(long, value_name = "N")]
+    pub steps: Option<usize>,
+    /// The sampler; without it, the run's own.
+    #[arg(long, value_enum)]
+    pub sampler: Option<SamplerName>,
+    /// gam of the general sampler: 1 is DDIM or DDPM, 2 is accelerated.
+    #[arg(long, value_name = "G", allow_negative_numbers = true)]
+    pub gam: Option<f64>,
+    /// mu of the general sampler, in [0, 1): 0 is deterministic, 0.5 is DDPM.
+    #[arg(long, value_name = "M", allow_negative_numbers = true)]
+    pub mu: Option<f64>,
+    /// Strength of classifier-free guidance; 0 is off.
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    pub cfg_scale: Option<f64>,
+    /// The labels of the samples, repeated as often as needed; without them, all classes in turn.
+    #[arg(long, value_name = "0,1,2", value_delimiter = ',')]
+    pub labels: Option<Vec<usize>>,
+    /// The seed of the noise: sample i depends on it and on i alone.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    pub backend: BackendName,
+    /// The picture; without it, samples-seed-N.png in the run's folder.
+    #[arg(long, value_name = "FILE.png")]
+    pub out: Option<PathBuf>,
+    /// Use the weights of the last step instead of their moving average.
+    #[arg(long)]
+    pub raw: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SamplerName {
+    /// The reference's sampler: DDPM, DDIM and accelerated sampling.
+    General,
+    /// Heun's second-order method.
+    Heun,
+}

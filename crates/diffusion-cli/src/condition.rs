@@ -1,0 +1,116 @@
+//! What a run must know of its model's condition: which data suit it, and which samples are asked for.
+
+use crate::config::{DataConfig, RunConfig};
+use crate::error::CliError;
+use diffusion::core::network::Condition;
+use diffusion::data::{DatasaurusDozen, Dataset, Label, MnistLike, Split, Swissroll, TreeDataset};
+use diffusion::prelude::Labels;
+
+/// A data set chosen at run time.
+pub type BoxedData<L> = Box<dyn Dataset<Label = L>>;
+
+/// A condition that the command line can handle.
+pub trait RunCondition: Condition + Sync {
+    /// The label of one example.
+    type Label: Label<Condition = Self>;
+
+    /// The examples that `config` names, with such labels.
+    fn data(config: &DataConfig) -> Result<BoxedData<Self::Label>, CliError>;
+
+    /// The conditions of the samples `first`, `first + 1`, … of `count`, and "no condition" for each.
+    fn of_samples(labels: Option<&[usize]>, classes: Option<usize>, first: usize, count: usize) -> (Self, Self);
+
+    /// The labels, if these are labels.
+    fn labels(self) -> Option<Vec<usize>>;
+}
+
+impl RunCondition for () {
+    type Label = ();
+
+    fn data(config: &DataConfig) -> Result<BoxedData<()>, CliError> {
+        Ok(match config {
+            DataConfig::Swissroll { tmin, tmax, n } => {
+                if *n == 0 || !tmin.is_finite() || !tmax.is_finite() || *tmax == 0.0 {
+                    let what = format!("a Swiss roll of {n} points from {tmin} over {tmax} is impossible");
+                    return Err(CliError::invalid(what, "give at least 1 point and finite angles, tmax not 0"));
+                }
+                Box::new(Swissroll::new(*tmin, *tmax, *n))
+            }
+            DataConfig::Datasaurus { path, name } => Box::new(DatasaurusDozen::read(path, name)?),
+            DataConfig::Tree { .. } | DataConfig::Mnist { .. } => Box::new(Labels::data(config)?.unlabelled()),
+        })
+    }
+
+    fn of_samples(_labels: Option<&[usize]>, _classes: Option<usize>, _first: usize, _count: usize) -> ((), ()) {
+        ((), ())
+    }
+
+    fn labels(self) -> Option<Vec<usize>> {
+        None
+    }
+}
+
+impl RunCondition for Labels {
+    type Label = usize;
+
+    fn data(config: &DataConfig) -> Result<BoxedData<usize>, CliError> {
+        Ok(match *config {
+            DataConfig::Tree { branching_factor, depth, num_samples_per_path } => {
+                let leaves = branching_factor.checked_pow(depth);
+                if !leaves.is_some_and(|leaves| (1..=1 << 16).contains(&leaves))
+                    || depth == 0
+                    || !(1..=1 << 16).contains(&num_samples_per_path)
+                {
+                    let what = format!(
+                        "a tree of {branching_factor} branches, depth {depth} and {num_samples_per_path} points a path \
+                         is impossible"
+                    );
+                    return Err(CliError::invalid(what, "give 1 to 65536 leaves, and 1 to 65536 points a path"));
+                }
+                Box::new(TreeDataset::new(branching_factor, depth, num_samples_per_path))
+            }
+            DataConfig::Mnist { ref path } => Box::new(MnistLike::from_folder(path, Split::Train)?),
+            DataConfig::Swissroll { .. } | DataConfig::Datasaurus { .. } => {
+                let what = "the network is conditioned on labels, and the data have none";
+                return Err(CliError::invalid(what, "choose the data tree or mnist, or an unconditional network"));
+            }
+        })
+    }
+
+    fn of_samples(labels: Option<&[usize]>, classes: Option<usize>, first: usize, count: usize) -> (Self, Self) {
+        let classes = classes.unwrap_or_default();
+        let label = |i: usize| match labels {
+            Some(labels) => labels[i % labels.len()],
+            None => i % classes,
+        };
+        (Labels((first..first + count).map(label).collect()), Labels(vec![classes; count]))
+    }
+
+    fn labels(self) -> Option<Vec<usize>> {
+        Some(self.0)
+    }
+}
+
+/// Finds out whether the data suit the network.
+pub fn check_data<L: Label>(data: &dyn Dataset<Label = L>, config: &RunConfig) -> Result<(), CliError> {
+    let (found, expected) = (data.shape(), config.network.input_shape());
+    if found != expected {
+        let what = format!("the data have examples of shape {found:?}, the network takes {expected:?}");
+        return Err(CliError::invalid(what, "change the network's sizes in the configuration, or pass other data"));
+    }
+    if config.flip && found.len() < 2 {
+        return Err(CliError::invalid("points cannot be mirrored", "set flip = false in the configuration"));
+    }
+    let needed = match config.data {
+        DataConfig::Tree { branching_factor, depth, .. } => branching_factor.pow(depth),
+        DataConfig::Mnist { .. } => MnistLike::CLASSES,
+        DataConfig::Swissroll { .. } | DataConfig::Datasaurus { .. } => 0,
+    };
+    match config.network.classes() {
+        Some(classes) if classes < needed => {
+            let what = format!("the data have {needed} classes, the network {classes}");
+            Err(CliError::invalid(what, "set the network's num_classes to the data's"))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,294 @@
+//! A run's configuration: everything that a repetition needs, as it stands in config.toml.
+
+use crate::error::CliError;
+use diffusion::core::layer::CondEmbedderLabelConfig;
+use diffusion::core::network::dit::DitConfig;
+use diffusion::core::network::mlp::{ConditionalMlpConfig, TimeInputMlpConfig};
+use diffusion::core::{AnyPrediction, Straight, VarianceExploding};
+use diffusion::prelude::{
+    Cosine, Ddpm, Flow, Ldm, Levels, LogLinear, LogNormalFlow, Schedule, Sigmoid, TrainConfig,
+};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A whole run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// The preset that it came from.
+    pub preset: String,
+    /// Examples per update.
+    pub batch_size: usize,
+    /// Whether examples are mirrored at random.
+    pub flip: bool,
+    /// What the network predicts.
+    pub prediction: Prediction,
+    /// Updates between checkpoints; the last state is always kept.
+    pub checkpoint_every: u64,
+    /// How many checkpoints are kept.
+    pub checkpoint_keep: usize,
+    pub data: DataConfig,
+    pub network: NetworkConfig,
+    pub schedule: ScheduleConfig,
+    pub training: TrainConfig,
+    pub sampling: SamplingConfig,
+}
+
+/// Which examples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum DataConfig {
+    Swissroll { tmin: f64, tmax: f64, n: usize },
+    Tree { branching_factor: usize, depth: u32, num_samples_per_path: usize },
+    Datasaurus { path: PathBuf, name: String },
+    /// Fashion-MNIST, MNIST or anything else in their format.
+    Mnist { path: PathBuf },
+}
+
+/// Which network; the labelled ones need labelled data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum NetworkConfig {
+    TimeInputMlp(TimeInputMlpConfig),
+    ConditionalMlp(ConditionalMlpConfig),
+    Dit(DitConfig),
+    ConditionalDit { dit: DitConfig, labels: CondEmbedderLabelConfig },
+}
+
+impl NetworkConfig {
+    /// The number of classes, if the network is conditioned on labels.
+    pub fn classes(&self) -> Option<usize> {
+        match self {
+            Self::TimeInputMlp(_) | Self::Dit(_) => None,
+            Self::ConditionalMlp(mlp) => Some(mlp.labels.num_classes),
+            Self::ConditionalDit { labels, .. } => Some(labels.num_classes),
+        }
+    }
+
+    /// The shape of one example.
+    pub fn input_shape(&self) -> Vec<usize> {
+        match self {
+            Self::TimeInputMlp(mlp) => vec![mlp.dim],
+            Self::ConditionalMlp(mlp) => vec![mlp.dim],
+            Self::Dit(dit) | Self::ConditionalDit { dit, .. } => vec![dit.channels, dit.in_dim, dit.in_dim],
+        }
+    }
+
+    fn check(&self) -> Result<(), CliError> {
+        let positive = |what: &str, n: usize| match n {
+            0 => Err(CliError::invalid(format!("the network's {what} is 0"), "give at least 1")),
+            _ => Ok(()),
+        };
+        match self {
+            Self::TimeInputMlp(TimeInputMlpConfig { dim, hidden_dims })
+            | Self::ConditionalMlp(ConditionalMlpConfig { dim, hidden_dims, .. }) => {
+                positive("dim", *dim)?;
+                hidden_dims.iter().try_for_each(|&width| positive("hidden width", width))?;
+            }
+            Self::Dit(dit) | Self::ConditionalDit { dit, .. } => {
+                let DitConfig { in_dim, channels, patch_size, head_dim, num_heads, mlp_ratio, .. } = *dit;
+                positive("in_dim", in_dim)?;
+                positive("channels", channels)?;
+                positive("patch_size", patch_size)?;
+                positive("head_dim", head_dim)?;
+                positive("num_heads", num_heads)?;
+                if !in_dim.is_multiple_of(patch_size) {
+                    let what = format!("images of {in_dim} pixels cannot be cut into patches of {patch_size}");
+                    return Err(CliError::invalid(what, "let patch_size divide in_dim"));
+                }
+                if !(head_dim * num_heads).is_multiple_of(4) {
+                    let what = format!("tokens of {head_dim}·{num_heads} numbers have no position embedding");
+                    return Err(CliError::invalid(what, "make head_dim times num_heads a multiple of 4"));
+                }
+                if !(mlp_ratio.is_finite() && mlp_ratio * (head_dim * num_heads) as f64 >= 1.0) {
+                    let what = format!("mlp_ratio is {mlp_ratio}");
+                    return Err(CliError::invalid(what, "give a positive number, 4 say"));
+                }
+            }
+        }
+        if let Self::ConditionalMlp(ConditionalMlpConfig { labels, .. }) | Self::ConditionalDit { labels, .. } = self {
+            positive("num_classes", labels.num_classes)?;
+            if !(0.0..=1.0).contains(&labels.dropout) {
+                let what = format!("the labels' dropout is {}", labels.dropout);
+                return Err(CliError::invalid(what, "give a probability between 0 and 1"));
+            }
+        }
+        if let Self::ConditionalMlp(mlp) = self {
+            positive("cond_dim", mlp.cond_dim)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the network predicts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Prediction {
+    /// On the variance-exploding path.
+    Diffusion(AnyPrediction),
+    /// On the straight path.
+    Flow(FlowName),
+}
+
+/// The one mode of the straight path.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FlowName {
+    Flow,
+}
+
+/// Which noise levels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ScheduleConfig {
+    LogLinear { n: usize, sigma_min: f64, sigma_max: f64 },
+    Ddpm { n: usize, beta_start: f64, beta_end: f64 },
+    Ldm { n: usize, beta_start: f64, beta_end: f64 },
+    Sigmoid { n: usize, beta_start: f64, beta_end: f64 },
+    Cosine { n: usize, max_beta: f64 },
+    Levels { levels: Vec<f64> },
+    Flow { n: usize, t_min: f64, t_max: f64 },
+    LogNormalFlow { n: usize, t_min: f64, t_max: f64 },
+}
+
+/// A schedule on the path `P`, chosen at run time.
+pub type BoxedSchedule<P> = Box<dyn Schedule<Path = P>>;
+
+impl ScheduleConfig {
+    /// The schedule, if it is one of diffusion.
+    pub fn exploding(&self) -> Result<BoxedSchedule<VarianceExploding>, CliError> {
+        self.check()?;
+        Ok(match *self {
+            Self::LogLinear { n, sigma_min, sigma_max } => Box::new(LogLinear::new(n, sigma_min, sigma_max)),
+            Self::Ddpm { n, beta_start, beta_end } => Box::new(Ddpm::new(n, beta_start, beta_end)),
+            Self::Ldm { n, beta_start, beta_end } => Box::new(Ldm::new(n, beta_start, beta_end)),
+            Self::Sigmoid { n, beta_start, beta_end } => Box::new(Sigmoid::new(n, beta_start, beta_end)),
+            Self::Cosine { n, max_beta } => Box::new(Cosine::new(n, max_beta)),
+            Self::Levels { ref levels } => Box::new(Levels::<VarianceExploding>::new(levels.clone())),
+            Self::Flow { .. } | Self::LogNormalFlow { .. } => {
+                let what = "a flow schedule does not suit a network that predicts eps, x0 or v";
+                return Err(CliError::invalid(what, "set prediction = \"flow\", or choose another schedule"));
+            }
+        })
+    }
+
+    /// The schedule, if it is one of flow matching.
+    pub fn straight(&self) -> Result<BoxedSchedule<Straight>, CliError> {
+        self.check()?;
+        Ok(match *self {
+            Self::Flow { n, t_min, t_max } => Box::new(Flow::new(n, t_min, t_max)),
+            Self::LogNormalFlow { n, t_min, t_max } => Box::new(LogNormalFlow::new(n, t_min, t_max)),
+            _ => {
+                let what = "a diffusion schedule does not suit a network that predicts the flow";
+                return Err(CliError::invalid(what, "choose the schedule flow or log-normal-flow"));
+            }
+        })
+    }
+
+    fn check(&self) -> Result<(), CliError> {
+        let good = match *self {
+            Self::LogLinear { n, sigma_min, sigma_max } => {
+                n >= 2 && 0.0 < sigma_min && sigma_min < sigma_max && sigma_max.is_finite()
+            }
+            Self::Ddpm { n, beta_start, beta_end }
+            | Self::Ldm { n, beta_start, beta_end }
+            | Self::Sigmoid { n, beta_start, beta_end } => {
+                n >= 2 && 0.0 < beta_start && beta_start <= beta_end && beta_end < 1.0
+            }
+            Self::Cosine { n, max_beta } => n >= 2 && 0.0 < max_beta && max_beta < 1.0,
+            Self::Levels { ref levels } => {
+                levels.len() >= 2
+                    && levels.iter().all(|level| level.is_finite() && *level > 0.0)
+                    && levels.windows(2).all(|pair| pair[0] < pair[1])
+            }
+            Self::Flow { n, t_min, t_max } | Self::LogNormalFlow { n, t_min, t_max } => {
+                n >= 2 && 0.0 < t_min && t_min < t_max && t_max <= 1.0
+            }
+        };
+        let hint = "give at least 2 increasing noise levels: 0 < sigma_min < sigma_max, 0 < beta_start ≤ beta_end < 1, \
+                    or 0 < t_min < t_max ≤ 1";
+        if good { Ok(()) } else { Err(CliError::invalid(format!("the schedule {self:?} is impossible"), hint)) }
+    }
+}
+
+/// How samples are drawn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SamplingConfig {
+    pub count: usize,
+    pub steps: usize,
+    /// 0 is off.
+    pub cfg_scale: f64,
+    pub sampler: SamplerConfig,
+}
+
+/// Which sampler.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum SamplerConfig {
+    General { gam: f64, mu: f64 },
+    Heun,
+}
+
+impl SamplingConfig {
+    pub fn check(&self, classes: Option<usize>) -> Result<(), CliError> {
+        if self.count == 0 || self.steps == 0 {
+            let what = format!("{} samples in {} steps were asked for", self.count, self.steps);
+            return Err(CliError::invalid(what, "ask for at least 1 sample and 1 step"));
+        }
+        if let SamplerConfig::General { gam, mu } = self.sampler
+            && !(gam.is_finite() && (0.0..1.0).contains(&mu))
+        {
+            let what = format!("gam is {gam} and mu is {mu}");
+            return Err(CliError::invalid(what, "gam is at least 1 as a rule, and 0 ≤ mu < 1"));
+        }
+        if !self.cfg_scale.is_finite() {
+            return Err(CliError::invalid(format!("the guidance scale is {}", self.cfg_scale), "give a number, 2 say"));
+        }
+        if classes.is_none() && self.cfg_scale != 0.0 {
+            let what = "guidance was asked for, but this model has no labels";
+            return Err(CliError::invalid(what, "leave --cfg-scale away, or train a conditional preset"));
+        }
+        Ok(())
+    }
+}
+
+impl RunConfig {
+    /// Reads a config.toml.
+    pub fn read(path: &Path) -> Result<Self, CliError> {
+        let text = fs::read_to_string(path).map_err(CliError::io("read", path))?;
+        toml::from_str(&text)
+            .map_err(|error| CliError::Config { path: path.to_path_buf(), reason: error.to_string().trim_end().to_string() })
+    }
+
+    /// The text of a config.toml.
+    pub fn to_toml(&self) -> Result<String, CliError> {
+        let bad = |error: toml::ser::Error| CliError::Config { path: "config.toml".into(), reason: error.to_string() };
+        toml::to_string(self).map_err(bad)
+    }
+
+    /// Finds what cannot work before anything is computed or written.
+    pub fn check(&self) -> Result<(), CliError> {
+        let TrainConfig { steps, lr, .. } = self.training;
+        if self.batch_size == 0 {
+            return Err(CliError::invalid("the batch size is 0", "give --batch-size at least 1"));
+        }
+        if steps == 0 {
+            return Err(CliError::invalid("0 training steps were asked for", "give --steps at least 1"));
+        }
+        if !(lr.is_finite() && lr > 0.0) {
+            return Err(CliError::invalid(format!("the learning rate is {lr}"), "give --lr a positive number, 1e-3 say"));
+        }
+        if !(0.0..1.0).contains(&self.training.ema.decay) {
+            let what = format!("the average's decay is {}", self.training.ema.decay);
+            return Err(CliError::invalid(what, "give a number from 0 to below 1"));
+        }
+        if self.checkpoint_every == 0 || self.checkpoint_keep == 0 {
+            return Err(CliError::invalid("checkpoints are to be made or kept 0 times", "give at least 1"));
+        }
+        self.network.check()?;
+        self.schedule.check()?;
+        self.sampling.check(self.network.classes())
+    }
+}

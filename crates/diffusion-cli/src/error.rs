@@ -1,0 +1,84 @@
+//! What can go wrong, in one sentence each, with a hint where there is one.
+
+use crate::pictures::PictureError;
+use diffusion::data::DataError;
+use diffusion::train::CheckpointError;
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why the program stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error("{0}")]
+    Data(#[from] DataError),
+    #[error("{0}")]
+    Checkpoint(#[from] CheckpointError),
+    #[error("{0}{because}", because = cause(.0))]
+    Picture(#[from] PictureError),
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("{} is no configuration of a run: {reason}", path.display())]
+    Config { path: PathBuf, reason: String },
+    #[error("{what}")]
+    Invalid { what: String, hint: &'static str },
+    #[error("{} exists already", .0.display())]
+    RunExists(PathBuf),
+    #[error("{} exists and is not a run's folder, so it is not replaced", .0.display())]
+    NotARun(PathBuf),
+    #[error("{} is not a run's folder: it has no config.toml", .0.display())]
+    NoRun(PathBuf),
+    #[error("this program was built without the backend {0}")]
+    BackendNotBuilt(&'static str),
+    #[error("no GPU can be used: {reason}")]
+    NoDevice { reason: String },
+    #[error("the loss of step {step} is {loss}; the weights of the last good step are in {}", checkpoint.display())]
+    Diverged { step: u64, loss: f64, checkpoint: PathBuf },
+    #[error("interrupted after step {step}; the checkpoint is {}", checkpoint.display())]
+    Interrupted { step: u64, checkpoint: PathBuf },
+}
+
+impl CliError {
+    /// A value that cannot be used; `hint` says which can.
+    pub fn invalid(what: impl Into<String>, hint: &'static str) -> Self {
+        Self::Invalid { what: what.into(), hint }
+    }
+
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&str> {
+        Some(match self {
+            Self::Data(DataError::Read { .. } | DataError::NotInFolder { .. }) => {
+                "Fashion-MNIST is Debian's package dataset-fashion-mnist (apt-get install dataset-fashion-mnist); \
+                 elsewhere, pass the folder with its four IDX files, or datasaurus' table, as --data PATH"
+            }
+            Self::Invalid { hint, .. } => hint,
+            Self::RunExists(_) => "pass --overwrite to replace it, or --out RUN for another folder",
+            Self::NotARun(_) => "pass --out RUN for another folder",
+            Self::NoRun(_) => "pass the folder that `train` made, runs/swissroll say",
+            Self::BackendNotBuilt(_) => "run it as `cargo xtask train --backend NAME`, which builds it in",
+            Self::NoDevice { .. } => {
+                "install a Vulkan driver (on Debian, mesa-vulkan-drivers works without a GPU), or use --backend flex"
+            }
+            Self::Diverged { .. } => "try a smaller --lr, and look at loss.png and at the data's range",
+            Self::Checkpoint(CheckpointError::None(_)) => "the run was stopped before its first checkpoint; train it again",
+            _ => return None,
+        })
+    }
+
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            // 128 + SIGINT, as shells expect it.
+            Self::Interrupted { .. } => 130,
+            _ => 1,
+        }
+    }
+}
+
+fn cause(error: &PictureError) -> String {
+    error.source().map(|source| format!(": {source}")).unwrap_or_default()
+}

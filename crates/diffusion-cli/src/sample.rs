@@ -1,0 +1,111 @@
+//! `diffusion sample`: new pictures from a trained run.
+
+use crate::args::{SampleArgs, SamplerName};
+use crate::backend::{Job, run_on};
+use crate::condition::RunCondition;
+use crate::config::{RunConfig, SamplerConfig};
+use crate::error::CliError;
+use crate::run::{RunFolder, describe, with_model};
+use crate::samples;
+use burn::tensor::backend::Backend;
+use burn_store::ModuleSnapshot;
+use diffusion::prelude::{Checkpoint, Dataset, Diffusion, Network, Parameterization, Schedule, Weights};
+use std::path::PathBuf;
+use std::time::Instant;
+
+pub fn main(args: SampleArgs) -> Result<(), CliError> {
+    let (run, mut config) = RunFolder::open(&args.run)?;
+    apply(&args, &mut config)?;
+    config.check()?;
+    let checkpoint = Checkpoint::latest(&run.checkpoints())?;
+    let seed = args.seed.unwrap_or(config.training.seed);
+    let out = args.out.unwrap_or_else(|| run.file(&format!("samples-seed-{seed}.png")));
+    let weights = if args.raw { Weights::Raw } else { Weights::Ema };
+    run_on(args.backend, Sample { config, checkpoint, labels: args.labels, seed, out, weights })
+}
+
+/// The run's way of sampling, with what the command line changes.
+fn apply(args: &SampleArgs, config: &mut RunConfig) -> Result<(), CliError> {
+    let sampling = &mut config.sampling;
+    sampling.count = args.count.unwrap_or(sampling.count);
+    sampling.steps = args.steps.unwrap_or(sampling.steps);
+    sampling.cfg_scale = args.cfg_scale.unwrap_or(sampling.cfg_scale);
+    let (gam, mu) = match (args.sampler, &sampling.sampler) {
+        (Some(SamplerName::Heun), _) | (None, SamplerConfig::Heun) => {
+            sampling.sampler = SamplerConfig::Heun;
+            if args.gam.is_some() || args.mu.is_some() {
+                let what = "--gam and --mu belong to the general sampler";
+                return Err(CliError::invalid(what, "leave them away, or pass --sampler general"));
+            }
+            return check_labels(args, config);
+        }
+        (_, &SamplerConfig::General { gam, mu }) => (gam, mu),
+        (Some(SamplerName::General), SamplerConfig::Heun) => (1.0, 0.0),
+    };
+    sampling.sampler = SamplerConfig::General { gam: args.gam.unwrap_or(gam), mu: args.mu.unwrap_or(mu) };
+    check_labels(args, config)
+}
+
+fn check_labels(args: &SampleArgs, config: &RunConfig) -> Result<(), CliError> {
+    let Some(labels) = &args.labels else { return Ok(()) };
+    let Some(classes) = config.network.classes() else {
+        return Err(CliError::invalid("labels were given, but this model has none", "leave --labels away"));
+    };
+    match labels.iter().find(|&&label| label >= classes) {
+        Some(label) => {
+            let what = format!("the label {label} was asked for, but the model has the classes 0 to {}", classes - 1);
+            Err(CliError::invalid(what, "give labels among the model's classes"))
+        }
+        None => Ok(()),
+    }
+}
+
+struct Sample {
+    config: RunConfig,
+    checkpoint: Checkpoint,
+    labels: Option<Vec<usize>>,
+    seed: u64,
+    out: PathBuf,
+    weights: Weights,
+}
+
+impl Job for Sample {
+    fn run<B: Backend>(self, device: &B::Device) -> Result<(), CliError> {
+        with_model!(self.config, B, device, |network, mode, schedule| {
+            self.sample(Diffusion::new(network, mode), &*schedule, device)
+        })
+    }
+}
+
+impl Sample {
+    fn sample<B: Backend, N, P: Parameterization, const D: usize>(
+        &self,
+        model: Diffusion<B, N, P>,
+        schedule: &dyn Schedule<Path = P::Path>,
+        device: &B::Device,
+    ) -> Result<(), CliError>
+    where
+        N: Network<B, D>,
+        N::Condition: RunCondition,
+        Diffusion<B, N, P>: ModuleSnapshot<B>,
+    {
+        let description = describe(&self.config, &model.parameterization);
+        let model = self.checkpoint.load(model, &description, self.weights)?;
+        let begun = Instant::now();
+        let drawn = samples::draw(&model, schedule, &self.config, self.labels.as_deref(), self.seed, device)?;
+        // Points are drawn over the data; a picture of images does not need them.
+        let behind = match self.config.network.input_shape()[..] {
+            [2] => Some(N::Condition::data(&self.config.data)?.all()),
+            _ => None,
+        };
+        samples::picture(&self.out, &drawn, behind)?;
+        println!(
+            "{} samples of step {} in {:.1} s: {}",
+            self.config.sampling.count,
+            self.checkpoint.state().step,
+            begun.elapsed().as_secs_f64(),
+            self.out.display()
+        );
+        Ok(())
+    }
+}

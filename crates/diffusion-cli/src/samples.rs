@@ -1,0 +1,93 @@
+//! Drawing samples, and drawing pictures of them.
+
+use crate::condition::RunCondition;
+use crate::config::{RunConfig, SamplerConfig};
+use crate::error::CliError;
+use crate::pictures;
+use burn::tensor::TensorData;
+use burn::tensor::backend::Backend;
+use diffusion::prelude::{Denoiser, Diffusion, General, Heun, Network, Noise, Parameterization, Schedule, Sigmas, sample};
+use std::path::Path;
+
+/// How many numbers are sampled at once; it bounds memory and changes no sample.
+const PIECE: usize = 1 << 16;
+
+/// Samples on the host.
+pub struct Samples {
+    values: Vec<f32>,
+    shape: Vec<usize>,
+    labels: Option<Vec<usize>>,
+}
+
+/// Draws `config.sampling.count` samples of `seed`: sample i depends on the seed and on i alone.
+pub fn draw<B: Backend, N, P: Parameterization, const D: usize>(
+    model: &Diffusion<B, N, P>,
+    schedule: &dyn Schedule<Path = P::Path>,
+    config: &RunConfig,
+    labels: Option<&[usize]>,
+    seed: u64,
+    device: &B::Device,
+) -> Result<Samples, CliError>
+where
+    N: Network<B, D>,
+    N::Condition: RunCondition,
+{
+    let sampling = &config.sampling;
+    let sigmas = schedule.sigmas(sampling.steps);
+    let shape = model.network.input_shape(1);
+    let piece = (PIECE / shape.iter().product::<usize>()).max(1);
+    let (mut values, mut drawn_labels) = (Vec::new(), Vec::new());
+    for first in (0..sampling.count).step_by(piece) {
+        let count = piece.min(sampling.count - first);
+        let noise = Noise::new(seed).starting_at(first as u64);
+        let x = model.rand_input(count, noise, device) * sigmas[0];
+        let (condition, null) =
+            N::Condition::of_samples(labels, config.network.classes(), first, count);
+        let denoiser = model.given(condition.clone()).guided_by(null, sampling.cfg_scale);
+        let state = run(&denoiser, &sampling.sampler, &sigmas, x, noise);
+        let state = state.into_data().convert::<f32>();
+        values.extend(state.iter::<f32>());
+        drawn_labels.extend(condition.labels().unwrap_or_default());
+    }
+    let labels = config.network.classes().map(|_| drawn_labels);
+    Ok(Samples { values, shape: shape[1..].to_vec(), labels })
+}
+
+fn run<B: Backend, const D: usize, M: Denoiser<B, D>>(
+    denoiser: &M,
+    sampler: &SamplerConfig,
+    sigmas: &Sigmas<M::Path>,
+    x: burn::tensor::Tensor<B, D>,
+    noise: Noise,
+) -> burn::tensor::Tensor<B, D> {
+    let last = match *sampler {
+        SamplerConfig::General { gam, mu } => sample(denoiser, General::new(gam, mu), sigmas, x.clone(), noise).last(),
+        SamplerConfig::Heun => sample(denoiser, Heun::default(), sigmas, x.clone(), noise).last(),
+    };
+    last.unwrap_or(x)
+}
+
+/// Draws the picture of `samples`: points over the data, or a grid of images.
+pub fn picture(path: &Path, samples: &Samples, data: Option<TensorData>) -> Result<(), CliError> {
+    match samples.shape[..] {
+        [2] => {
+            let points = |values: &[f32]| values.chunks_exact(2).map(|p| [p[0], p[1]]).collect::<Vec<_>>();
+            let data = data.map(|data| data.iter::<f32>().collect::<Vec<_>>()).unwrap_or_default();
+            pictures::scatter(path, &points(&data), &points(&samples.values), samples.labels.as_deref())?;
+        }
+        [channels, height, width] => {
+            let count = samples.values.len() / (channels * height * width);
+            // One column per class reads as a table.
+            let columns = samples.labels.as_ref().and_then(|labels| {
+                let classes = labels.iter().max()? + 1;
+                (classes <= 16 && count > classes).then_some(classes)
+            });
+            pictures::grid(path, &samples.values, count, channels, height, width, columns)?;
+        }
+        ref other => {
+            let what = format!("samples of shape {other:?} have no picture");
+            return Err(CliError::invalid(what, "use points in the plane or images"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! The backends that tests run on, what accuracy each is held to, and whether this machine has its device.
+
+use burn::tensor::backend::Backend;
+
+/// A backend that test bodies run on.
+pub trait TestBackend: Backend {
+    /// The largest deviation allowed of a forward pass, a loss or a trajectory, relative to the largest value.
+    ///
+    /// The reference's own f32 lies within 5e-7 of f64 in most fixtures; a GPU's sines and exponentials are coarser.
+    const TOLERANCE: f64;
+
+    /// The same for gradients, whose sums are longer.
+    const GRADIENT_TOLERANCE: f64 = 1e-4;
+
+    /// Why this machine cannot run the backend, if it cannot.
+    fn missing() -> Option<String> {
+        None
+    }
+}
+
+#[cfg(feature = "ndarray")]
+impl TestBackend for burn::backend::NdArray {
+    const TOLERANCE: f64 = 1e-5;
+}
+
+#[cfg(feature = "flex")]
+impl TestBackend for burn::backend::Flex {
+    const TOLERANCE: f64 = 1e-5;
+}
+
+#[cfg(feature = "wgpu")]
+impl TestBackend for burn::backend::Wgpu {
+    const TOLERANCE: f64 = 1e-4;
+
+    fn missing() -> Option<String> {
+        adapter::missing()
+    }
+}
+
+/// Runs `body` on the backend's default device, or says on stderr that it is skipped and why, if there is none.
+///
+/// # Panics
+/// If `body` does, or if the device is missing and the environment variable `DIFFUSION_REQUIRE_WGPU` is 1.
+pub fn run<B: TestBackend>(body: fn(&B::Device)) {
+    match B::missing() {
+        None => body(&B::Device::default()),
+        Some(reason) => {
+            let required = std::env::var("DIFFUSION_REQUIRE_WGPU").is_ok_and(|value| value == "1");
+            assert!(!required, "DIFFUSION_REQUIRE_WGPU is 1 and the device is missing: {reason}");
+        }
+    }
+}
+
+#[cfg(feature = "wgpu")]
+mod adapter {
+    use burn::backend::Wgpu;
+    use burn::tensor::Tensor;
+    use std::any::Any;
+    use std::io::Write;
+    use std::sync::OnceLock;
+    use std::thread;
+
+    /// Why there is no adapter, found out once per process by using it.
+    pub fn missing() -> Option<String> {
+        static MISSING: OnceLock<Option<String>> = OnceLock::new();
+        MISSING.get_or_init(probe).clone()
+    }
+
+    /// On a thread of its own, where a panic, which is how the backend says no, does no harm.
+    fn probe() -> Option<String> {
+        let attempt = thread::spawn(|| {
+            let three = Tensor::<Wgpu, 1>::ones([1], &Default::default()) + 2.0;
+            three.into_data().iter::<f32>().collect::<Vec<_>>()
+        });
+        let reason = match attempt.join() {
+            Ok(values) if values == [3.0] => return None,
+            Ok(values) => format!("1 + 2 is {values:?} on this adapter"),
+            Err(panic) => message(&*panic).to_string(),
+        };
+        // Not `eprintln!`, which the test harness hides when tests pass.
+        let _ = writeln!(std::io::stderr(), "the tests on wgpu are skipped, for there is no adapter: {reason}");
+        Some(reason)
+    }
+
+    fn message(panic: &(dyn Any + Send)) -> &str {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message")
+    }
+}

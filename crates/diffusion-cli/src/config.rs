@@ -258,8 +258,11 @@ impl RunConfig {
     /// Reads a config.toml.
     pub fn read(path: &Path) -> Result<Self, CliError> {
         let text = fs::read_to_string(path).map_err(CliError::io("read", path))?;
-        toml::from_str(&text)
-            .map_err(|error| CliError::Config { path: path.to_path_buf(), reason: error.to_string().trim_end().to_string() })
+        toml::from_str(&text).map_err(|error| {
+            let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
+            let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+            CliError::Config { path: path.to_path_buf(), reason: format!("{place}{}", error.message()) }
+        })
     }
 
     /// The text of a config.toml.

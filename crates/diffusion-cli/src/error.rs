@@ -52,9 +52,13 @@ impl CliError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<&str> {
         Some(match self {
-            Self::Data(DataError::Read { .. } | DataError::NotInFolder { .. }) => {
-                "Fashion-MNIST is Debian's package dataset-fashion-mnist (apt-get install dataset-fashion-mnist); \
-                 elsewhere, pass the folder with its four IDX files, or datasaurus' table, as --data PATH"
+            Self::Data(DataError::NotInFolder { .. }) => {
+                "on Debian, `apt-get install dataset-fashion-mnist` puts Fashion-MNIST where it is looked for; \
+                 elsewhere, pass the folder with its four IDX files as --data"
+            }
+            Self::Data(DataError::Read { .. } | DataError::UnknownName { .. }) => {
+                "the table of the Datasaurus Dozen is published with the paper \"Same Stats, Different Graphs\" (Matejka & \
+                 Fitzmaurice 2017); pass it as --data FILE"
             }
             Self::Invalid { hint, .. } => hint,
             Self::RunExists(_) => "pass --overwrite to replace it, or --out RUN for another folder",

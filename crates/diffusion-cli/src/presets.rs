@@ -48,7 +48,7 @@ impl Preset {
         match self {
             Self::Swissroll => RunConfig {
                 data: DataConfig::Swissroll { tmin: PI / 2.0, tmax: 5.0 * PI, n: 100 },
-                training: TrainConfig::new(15_000),
+                training: TrainConfig::new(20_000),
                 ..self.points(toy_mlp())
             },
             Self::Tree => RunConfig {
@@ -84,7 +84,7 @@ impl Preset {
             }
             Self::FashionDitSmall => RunConfig {
                 batch_size: 64,
-                training: TrainConfig::new(4_000),
+                training: TrainConfig::new(3_000),
                 ..self.images(NetworkConfig::Dit(DitConfig {
                     patch_size: 4,
                     depth: 4,

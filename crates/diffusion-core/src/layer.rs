@@ -1,5 +1,6 @@
 //! The building blocks of the networks, each with the shape that Burn gives a layer.
 
+pub mod activation;
 pub mod attention;
 pub mod init;
 pub mod label;
@@ -8,6 +9,7 @@ pub mod patch;
 pub mod sequential;
 pub mod sigma;
 
+pub use activation::gelu_tanh;
 pub use attention::{Attention, AttentionConfig};
 pub use init::Init;
 pub use label::{CondEmbedderLabel, CondEmbedderLabelConfig, ConditionEmbedder, NoCondition};

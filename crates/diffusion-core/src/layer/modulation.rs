@@ -20,20 +20,21 @@ impl<B: Backend> Modulation<B> {
         Self { proj: weight.linear(Some(Init::Zeros), [dim, n * dim], stream, device) }
     }
 
-    /// The vectors, ready to be broadcast over tokens.
+    /// The vectors, each repeated for every token: a broadcast along the middle axis would save the copy, but the CPU
+    /// backends walk it element by element, forward and backward.
     ///
     /// # Shapes
     /// - `y`: `[batch, dim]`
-    /// - returns `N` tensors `[batch, 1, dim]`
+    /// - returns `N` tensors `[batch, tokens, dim]`
     ///
     /// # Panics
     /// If the layer was made for another number than `N`.
-    pub fn forward<const N: usize>(&self, y: Tensor<B, 2>) -> [Tensor<B, 3>; N] {
+    pub fn forward<const N: usize>(&self, y: Tensor<B, 2>, tokens: usize) -> [Tensor<B, 3>; N] {
         let [batch, dim] = y.dims();
         let all = self.proj.forward(silu(y));
         assert_eq!(all.dims()[1], N * dim, "modulation vectors asked for and made differ in size");
         let all = all.reshape([batch, N, dim]);
-        std::array::from_fn(|i| all.clone().narrow(1, i, 1))
+        std::array::from_fn(|i| all.clone().narrow(1, i, 1).repeat_dim(1, tokens))
     }
 }
 
@@ -60,7 +61,7 @@ impl<B: Backend> ModulatedLayerNorm<B> {
     /// - `x`, returns: `[batch, tokens, dim]`
     /// - `y`: `[batch, dim]`
     pub fn forward(&self, x: Tensor<B, 3>, y: Tensor<B, 2>) -> Tensor<B, 3> {
-        let [scale, shift] = self.modulation.forward(y);
+        let [scale, shift] = self.modulation.forward(y, x.dims()[1]);
         layer_norm(x, Self::EPSILON) * (scale + 1.0) + shift
     }
 }

@@ -1,10 +1,10 @@
 //! How a network is told the noise level.
 
-use super::Init;
+use super::{Init, gelu_tanh};
 use crate::random::Stream;
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::activation::{gelu_approximate, silu};
+use burn::tensor::activation::silu;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use serde::{Deserialize, Serialize};
 
@@ -134,8 +134,8 @@ impl<B: Backend> TimestepEmbedder<B> {
     /// - returns `[batch, size]`
     pub fn forward(&self, sigma: Tensor<B, 1>) -> Tensor<B, 2> {
         let t = timestep_embedding(sigma * 1000.0, Self::FREQUENCIES);
-        let t = gelu_approximate(self.input.forward(t));
-        self.output.forward(gelu_approximate(self.hidden.forward(t)))
+        let t = gelu_tanh(self.input.forward(t));
+        self.output.forward(gelu_tanh(self.hidden.forward(t)))
     }
 }
 

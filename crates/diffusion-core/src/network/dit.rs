@@ -4,12 +4,11 @@ use super::{Labels, Network, NullCondition};
 use crate::layer::{
     Attention, AttentionConfig, CondEmbedderLabel, CondEmbedderLabelConfig, CondModule, CondSequential,
     ConditionEmbedder, Init, ModulatedLayerNorm, Modulation, NoCondition, PatchEmbed, SigmaEmbedder,
-    SigmaEmbedderSinCosConfig, TimestepEmbedder, position_embedding,
+    SigmaEmbedderSinCosConfig, TimestepEmbedder, gelu_tanh, position_embedding,
 };
 use crate::random::{Purpose, Stream};
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::activation::gelu_approximate;
 use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
@@ -255,9 +254,9 @@ pub struct DitBlock<B: Backend> {
 
 impl<B: Backend> CondModule<B, 3> for DitBlock<B> {
     fn forward(&self, x: Tensor<B, 3>, y: Tensor<B, 2>) -> Tensor<B, 3> {
-        let [gate_attention, gate_mlp] = self.scale_modulation.forward(y.clone());
-        let x = x.clone() + gate_attention * self.attn.forward(self.norm1.forward(x, y.clone()));
-        let hidden = gelu_approximate(self.mlp_in.forward(self.norm2.forward(x.clone(), y)));
-        x + gate_mlp * self.mlp_out.forward(hidden)
+        let [gate_attention, gate_mlp] = self.scale_modulation.forward(y.clone(), x.dims()[1]);
+        let x = x.clone() + self.attn.forward(self.norm1.forward(x, y.clone())) * gate_attention;
+        let hidden = gelu_tanh(self.mlp_in.forward(self.norm2.forward(x.clone(), y)));
+        x + self.mlp_out.forward(hidden) * gate_mlp
     }
 }

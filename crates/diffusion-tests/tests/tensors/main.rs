@@ -25,6 +25,7 @@ mod reference {
 
 /// What must hold whatever the reference does.
 mod laws {
+    mod activations;
     mod checkpoints;
     mod ema;
     mod guidance;

@@ -1,1 +1,216 @@
-//! x
+//! Checkpoints: what is saved comes back, and what is wrong with a folder is said, never panicked.
+
+use crate::support::parameters::{assert_same_bits, parameters};
+use burn::tensor::backend::Backend;
+use diffusion::core::network::mlp::{TimeInputMlp, TimeInputMlpConfig};
+use diffusion::core::{Diffusion, Scaled, VPrediction};
+use diffusion::train::{Checkpoint, CheckpointError, CheckpointState, Description, Weights};
+use diffusion_tests::{TestBackend, backend_tests};
+use std::fs;
+use std::path::Path;
+
+backend_tests!(
+    both_weights_come_back_bit_for_bit,
+    another_model_is_refused_with_both_names,
+    every_tensor_that_does_not_fit_is_named,
+    damaged_weights_give_errors,
+);
+
+type Model<B> = Diffusion<B, TimeInputMlp<B>, Scaled<VPrediction>>;
+
+fn model<B: Backend>(seed: u64, hidden_dims: &[usize], device: &B::Device) -> Model<B> {
+    let config = TimeInputMlpConfig { dim: 2, hidden_dims: hidden_dims.to_vec() };
+    Diffusion::new(config.init(seed, device), Scaled(VPrediction))
+}
+
+fn description() -> Description {
+    Description {
+        network: "mlp 2".to_string(),
+        parameterization: "Scaled(VPrediction)".to_string(),
+        schedule: "Ddpm 1000".to_string(),
+    }
+}
+
+fn state(step: u64) -> CheckpointState {
+    CheckpointState::new(description(), step, 64 * step, 7)
+}
+
+/// A checkpoint of networks with the hidden widths [6, 4].
+fn save<B: Backend>(folder: &Path, step: u64, device: &B::Device) -> Checkpoint {
+    let (model, ema) = (model::<B>(1, &[6, 4], device), model::<B>(2, &[6, 4], device));
+    Checkpoint::save(folder, state(step), &model, &ema).unwrap()
+}
+
+fn both_weights_come_back_bit_for_bit<B: TestBackend>(device: &B::Device) {
+    let folder = tempfile::tempdir().unwrap();
+    save::<B>(folder.path(), 3, device);
+    save::<B>(folder.path(), 20, device);
+    // One of the same step is replaced.
+    save::<B>(folder.path(), 20, device);
+    let checkpoint = Checkpoint::latest(folder.path()).unwrap();
+    assert_eq!(checkpoint.state(), &state(20));
+    assert_eq!(checkpoint.path(), folder.path().join("step-00000020"));
+    for (weights, seed) in [(Weights::Raw, 1), (Weights::Ema, 2)] {
+        let found = checkpoint.load(model::<B>(9, &[6, 4], device), &description(), weights).unwrap();
+        let expected = parameters(&model::<B>(seed, &[6, 4], device));
+        let found = parameters(&found);
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_same_bits("weights", found, expected);
+        }
+    }
+}
+
+fn another_model_is_refused_with_both_names<B: TestBackend>(device: &B::Device) {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = save::<B>(folder.path(), 1, device);
+    let other = |network: &str, parameterization: &str, schedule: &str| Description {
+        network: network.to_string(),
+        parameterization: parameterization.to_string(),
+        schedule: schedule.to_string(),
+    };
+    for (asked, what, found, expected) in [
+        (other("dit", "Scaled(VPrediction)", "Ddpm 1000"), "network", "mlp 2", "dit"),
+        (other("mlp 2", "EpsPrediction", "Ddpm 1000"), "parameterization", "Scaled(VPrediction)", "EpsPrediction"),
+        (other("mlp 2", "Scaled(VPrediction)", "Ldm"), "schedule", "Ddpm 1000", "Ldm"),
+    ] {
+        let model = model::<B>(9, &[6, 4], device);
+        let message = checkpoint.load(model, &asked, Weights::Raw).unwrap_err().to_string();
+        let sentence = format!("holds weights for the {what} `{found}`, not for `{expected}`");
+        assert!(message.ends_with(&sentence), "{message}");
+    }
+}
+
+fn every_tensor_that_does_not_fit_is_named<B: TestBackend>(device: &B::Device) {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = save::<B>(folder.path(), 1, device);
+    let problems = |hidden: &[usize]| {
+        match checkpoint.load(model::<B>(9, hidden, device), &description(), Weights::Ema).unwrap_err() {
+            CheckpointError::Tensors { problems, .. } => problems,
+            error => panic!("another error: {error}"),
+        }
+    };
+    let net = |i: usize, name: &str| format!("tensor `network.net.{i}.{name}`");
+    assert_eq!(
+        problems(&[6, 5]),
+        [
+            format!("{} has shape [4], expected [5]", net(1, "bias")),
+            format!("{} has shape [6, 4], expected [6, 5]", net(1, "weight")),
+            format!("{} has shape [4, 2], expected [5, 2]", net(2, "weight")),
+        ]
+    );
+    assert_eq!(
+        problems(&[6, 4, 2]),
+        [
+            format!("{} of shape [2] is missing", net(3, "bias")),
+            format!("{} of shape [2, 2] is missing", net(3, "weight")),
+        ]
+    );
+    let left_over = problems(&[6]);
+    for superfluous in [net(2, "bias"), net(2, "weight")].map(|tensor| format!("{tensor} is not in the network")) {
+        assert!(left_over.contains(&superfluous), "{left_over:?}");
+    }
+}
+
+fn damaged_weights_give_errors<B: TestBackend>(device: &B::Device) {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = save::<B>(folder.path(), 1, device);
+    let file = checkpoint.path().join("ema.safetensors");
+    let whole = fs::read(&file).unwrap();
+    let load = || checkpoint.load(model::<B>(9, &[6, 4], device), &description(), Weights::Ema);
+    assert!(load().is_ok());
+
+    let mut damaged: Vec<Vec<u8>> = [0, 1, 7, 8, 9, 40, 200, whole.len() - 100, whole.len() - 1]
+        .into_iter()
+        .map(|length| whole[..length].to_vec())
+        .collect();
+    damaged.push([&whole[..], &[0; 4]].concat());
+    // A header that is said to be longer than the file, one that is no JSON, and a file of another kind.
+    damaged.push([&u64::MAX.to_le_bytes()[..], &whole[8..]].concat());
+    damaged.push([&whole[..8], &vec![b'#'; whole.len() - 8][..]].concat());
+    damaged.push(b"not a safetensors file at all".to_vec());
+    for bytes in damaged {
+        fs::write(&file, &bytes).unwrap();
+        match load() {
+            Err(CheckpointError::Damaged { path, .. }) => assert_eq!(path, file),
+            Err(error) => panic!("{} of {} bytes: another error: {error}", bytes.len(), whole.len()),
+            Ok(_) => panic!("{} of {} bytes were loaded", bytes.len(), whole.len()),
+        }
+    }
+
+    fs::remove_file(&file).unwrap();
+    assert!(matches!(load(), Err(CheckpointError::Io { action: "read", .. })));
+}
+
+/// The account and the folder need no backend; one that is always compiled in writes them.
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+mod folders {
+    use super::*;
+
+    #[cfg(feature = "flex")]
+    type B = burn::backend::Flex;
+    #[cfg(not(feature = "flex"))]
+    type B = burn::backend::NdArray;
+
+    #[test]
+    fn a_corrupt_account_gives_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoint = super::save::<B>(folder.path(), 1, &Default::default());
+        let file = checkpoint.path().join("state.toml");
+        let whole = fs::read_to_string(&file).unwrap();
+        assert!(Checkpoint::open(checkpoint.path()).is_ok());
+
+        for text in ["", "step = ", "= = =", "step = -1", &whole.replace("step = 1", "step = \"one\"")] {
+            fs::write(&file, text).unwrap();
+            let error = Checkpoint::open(checkpoint.path()).unwrap_err();
+            assert!(matches!(error, CheckpointError::State { .. }), "{text:?}: {error}");
+            let error = Checkpoint::latest(folder.path()).unwrap_err();
+            assert!(matches!(error, CheckpointError::State { .. }), "{text:?}: {error}");
+        }
+        for half in [whole.len() / 2, whole.len() / 3] {
+            fs::write(&file, &whole[..half]).unwrap();
+            assert!(Checkpoint::open(checkpoint.path()).is_err());
+        }
+        fs::write(&file, [0xff, 0xfe, 0x00]).unwrap();
+        assert!(Checkpoint::open(checkpoint.path()).is_err());
+
+        fs::write(&file, whole.replace("format = 1", "format = 2")).unwrap();
+        let message = Checkpoint::open(checkpoint.path()).unwrap_err().to_string();
+        assert!(message.ends_with("its format is 2, expected 1"), "{message}");
+    }
+
+    #[test]
+    fn a_missing_folder_gives_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("missing");
+        assert!(matches!(Checkpoint::open(&missing), Err(CheckpointError::Io { action: "read", .. })));
+        assert!(matches!(Checkpoint::latest(&missing), Err(CheckpointError::None(path)) if path == missing));
+        assert!(matches!(Checkpoint::latest(folder.path()), Err(CheckpointError::None(_))));
+        // A file where a folder should be.
+        fs::write(&missing, "").unwrap();
+        assert!(Checkpoint::open(&missing).is_err() && Checkpoint::latest(&missing).is_err());
+        let model = super::model::<B>(1, &[6, 4], &Default::default());
+        let error = Checkpoint::save(&missing, state(1), &model, &model).unwrap_err();
+        assert!(matches!(error, CheckpointError::Io { .. }), "{error}");
+    }
+
+    /// What a crash leaves behind is neither found nor in the way.
+    #[test]
+    fn a_leftover_of_a_crash_is_harmless() {
+        let folder = tempfile::tempdir().unwrap();
+        let leftover = folder.path().join(".step-00000005.partial");
+        fs::create_dir(&leftover).unwrap();
+        fs::write(leftover.join("model.safetensors"), "half a fi").unwrap();
+        fs::write(leftover.join("something else"), "").unwrap();
+        assert!(matches!(Checkpoint::latest(folder.path()), Err(CheckpointError::None(_))));
+
+        super::save::<B>(folder.path(), 4, &Default::default());
+        assert_eq!(Checkpoint::latest(folder.path()).unwrap().state().step, 4);
+        let saved = super::save::<B>(folder.path(), 5, &Default::default());
+        assert!(!leftover.exists() && !saved.path().join("something else").exists());
+        let latest = Checkpoint::latest(folder.path()).unwrap();
+        assert_eq!(latest.state(), &state(5));
+        let model = super::model::<B>(9, &[6, 4], &Default::default());
+        assert!(latest.load(model, &description(), Weights::Raw).is_ok());
+    }
+}

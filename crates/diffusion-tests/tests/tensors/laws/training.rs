@@ -1,1 +1,85 @@
-//! x
+//! The training loop.
+
+use crate::support::parameters::parameters;
+use burn::backend::Autodiff;
+use burn::tensor::backend::Backend;
+use diffusion::core::network::mlp::{TimeInputMlp, TimeInputMlpConfig};
+use diffusion::core::schedule::LogLinear;
+use diffusion::core::{Diffusion, EpsPrediction};
+use diffusion::data::{Batches, Swissroll};
+use diffusion::train::{TrainConfig, train};
+use diffusion_tests::{TestBackend, backend_tests};
+use std::f64::consts::PI;
+
+backend_tests!(
+    training_lowers_the_loss,
+    the_same_seed_gives_the_same_losses,
+    a_step_is_yielded_after_its_update,
+    training_ends_with_its_steps_or_its_batches,
+);
+
+type Model<B> = Diffusion<B, TimeInputMlp<B>, EpsPrediction>;
+
+fn model<B: Backend>(device: &B::Device) -> Model<B> {
+    let config = TimeInputMlpConfig { dim: 2, hidden_dims: vec![16, 32, 16] };
+    Diffusion::new(config.init(0, device), EpsPrediction)
+}
+
+/// Forty points in batches of sixteen, three batches an epoch.
+fn batches() -> Batches<Swissroll> {
+    Batches::new(Swissroll::new(PI / 2.0, 5.0 * PI, 40), 16, 0)
+}
+
+fn losses<B: TestBackend>(steps: u64, seed: u64, lr: f64, device: &B::Device) -> Vec<f64> {
+    let schedule = LogLinear::new(200, 0.005, 10.0);
+    let config = TrainConfig { seed, lr, ..TrainConfig::new(steps) };
+    train(batches(), model::<Autodiff<B>>(device), &schedule, &config).map(|step| step.loss()).collect()
+}
+
+/// From about 1, the loss of a network that says nothing, to what the noise at small σ leaves.
+fn training_lowers_the_loss<B: TestBackend>(device: &B::Device) {
+    let losses = losses::<B>(300, 0, 5e-3, device);
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    let (first, last) = (mean(&losses[..30]), mean(&losses[200..]));
+    assert!(last < 0.85 * first, "the loss went from {first} to {last}");
+}
+
+fn the_same_seed_gives_the_same_losses<B: TestBackend>(device: &B::Device) {
+    let bits = |losses: Vec<f64>| losses.into_iter().map(f64::to_bits).collect::<Vec<_>>();
+    let first = bits(losses::<B>(10, 3, 1e-3, device));
+    assert_eq!(first, bits(losses::<B>(10, 3, 1e-3, device)));
+    assert_ne!(first, bits(losses::<B>(10, 4, 1e-3, device)));
+}
+
+fn a_step_is_yielded_after_its_update<B: TestBackend>(device: &B::Device) {
+    let (schedule, config) = (LogLinear::default(), TrainConfig::new(5));
+    let mut run = train(batches(), model::<Autodiff<B>>(device), &schedule, &config);
+    let initial = parameters(&model::<B>(device));
+    assert_eq!(parameters(&run.model()), initial, "nothing happens before the first step is asked for");
+    assert_eq!(parameters(run.ema()), initial);
+
+    let step = run.next().unwrap();
+    assert_eq!((step.index, step.examples, step.lr), (1, 16, 1e-3));
+    assert_eq!((run.step(), run.examples()), (1, 16));
+    for (i, (found, initial)) in parameters(&run.model()).iter().zip(&initial).enumerate() {
+        assert_ne!(found, initial, "parameter {i} is still the initial one");
+    }
+    let examples: Vec<u64> = run.by_ref().map(|step| step.examples).collect();
+    // The last batch of an epoch of forty has eight.
+    assert_eq!(examples, [32, 40, 56, 72]);
+    let last = parameters(&run.model());
+    assert_eq!(parameters(&run.into_model()), last);
+}
+
+fn training_ends_with_its_steps_or_its_batches<B: TestBackend>(device: &B::Device) {
+    let (schedule, config) = (LogLinear::default(), TrainConfig::new(5));
+    let run = |batches| train(batches, model::<Autodiff<B>>(device), &schedule, &config);
+    let mut endless = run(batches());
+    assert_eq!(endless.by_ref().count(), 5);
+    assert!(endless.next().is_none());
+    let mut short = run(batches().epochs(1));
+    assert_eq!(short.by_ref().count(), 3);
+    assert!(short.next().is_none());
+    assert_eq!((short.step(), short.examples()), (3, 40));
+    assert_eq!(run(batches().epochs(0)).count(), 0);
+}

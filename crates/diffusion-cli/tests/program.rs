@@ -1,0 +1,243 @@
+//! The program as a user meets it: what a run leaves behind, and what bad input is answered with.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn diffusion(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_diffusion")).args(arguments).output().unwrap()
+}
+
+/// Runs the program, which must succeed.
+fn succeed(arguments: &[&str]) -> String {
+    let output = diffusion(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?} failed: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs the program, which must fail with 1 and say `expected`, without a panic.
+fn fail(arguments: &[&str], expected: &str) {
+    let output = diffusion(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {errors}");
+    assert!(errors.contains(expected), "{arguments:?} says {errors:?}, expected {expected:?}");
+    assert!(!errors.contains("panicked") && !errors.contains("RUST_BACKTRACE"), "{arguments:?} panics: {errors}");
+}
+
+/// A folder of its own for each test.
+fn folder() -> (tempfile::TempDir, impl Fn(&str) -> String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_path_buf();
+    (folder, move |name: &str| path.join(name).to_str().unwrap().to_string())
+}
+
+fn train(preset: &str, out: &str, more: &[&str]) {
+    succeed(&[&["train", preset, "--out", out][..], more].concat());
+}
+
+/// The numbers of metrics.jsonl that do not depend on the machine's speed.
+fn metrics(run: &str) -> Vec<(u64, u64, f64, f64)> {
+    let text = fs::read_to_string(Path::new(run).join("metrics.jsonl")).unwrap();
+    text.lines()
+        .map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let number = |name: &str| line[name].as_f64().unwrap();
+            assert!(number("seconds") > 0.0);
+            (line["step"].as_u64().unwrap(), line["examples"].as_u64().unwrap(), number("loss"), number("lr"))
+        })
+        .collect()
+}
+
+fn size_of_picture(path: PathBuf) -> (u32, u32) {
+    image::image_dimensions(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn a_run_leaves_everything_behind() {
+    let (_guard, path) = folder();
+    let run = path("run");
+    train("swissroll", &run, &["--steps", "12", "--lr", "0.002", "--seed", "5"]);
+    let metrics = metrics(&run);
+    assert_eq!(metrics.len(), 12);
+    assert_eq!((metrics[11].0, metrics[11].1, metrics[11].3), (12, 1200, 0.002));
+    assert!(metrics.iter().all(|line| (0.2..3.0).contains(&line.2)), "{metrics:?}");
+    for picture in ["samples.png", "loss.png"] {
+        let (width, height) = size_of_picture(Path::new(&run).join(picture));
+        assert!(width >= 400 && height >= 400, "{picture} has {width}×{height} pixels");
+    }
+    for file in ["model.safetensors", "ema.safetensors", "state.toml"] {
+        assert!(Path::new(&run).join("checkpoints/step-00000012").join(file).is_file(), "{file} is missing");
+    }
+}
+
+#[test]
+fn a_configuration_repeats_its_run() {
+    let (_guard, path) = folder();
+    let (first, again, other) = (path("first"), path("again"), path("other"));
+    train("tree", &first, &["--steps", "6", "--seed", "3", "--batch-size", "32"]);
+    succeed(&["train", "--config", &path("first/config.toml"), "--out", &again]);
+    train("tree", &other, &["--steps", "6", "--seed", "4", "--batch-size", "32"]);
+    assert_eq!(metrics(&first), metrics(&again));
+    assert_ne!(metrics(&first), metrics(&other));
+    let picture = |run| fs::read(Path::new(run).join("samples.png")).unwrap();
+    assert!(picture(&first) == picture(&again), "the same run draws another picture");
+}
+
+#[test]
+fn a_run_can_be_sampled_from() {
+    let (_guard, path) = folder();
+    let (run, out) = (path("run"), path("out.png"));
+    train("tree", &run, &["--steps", "5", "--batch-size", "32"]);
+    succeed(&["sample", &run, "--count", "300", "--steps", "3", "--labels", "0,63", "--cfg-scale", "1.5", "--out", &out]);
+    let first = fs::read(&out).unwrap();
+    succeed(&["sample", &run, "--count", "300", "--steps", "3", "--labels", "0,63", "--cfg-scale", "1.5", "--out", &out]);
+    assert!(fs::read(&out).unwrap() == first, "the same seed draws another picture");
+    let variants: [&[&str]; 4] =
+        [&["--seed", "9"], &["--raw"], &["--sampler", "heun"], &["--gam", "1", "--mu", "0.5"]];
+    for variant in variants {
+        let arguments = ["sample", &run, "--count", "300", "--steps", "3", "--labels", "0,63", "--out", &out];
+        succeed(&[&arguments[..], variant].concat());
+        assert!(fs::read(&out).unwrap() != first, "{variant:?} changes nothing");
+    }
+    let told = succeed(&["sample", &run, "--count", "2", "--seed", "11"]);
+    assert!(told.contains("samples-seed-11.png") && Path::new(&path("run/samples-seed-11.png")).is_file(), "{told}");
+}
+
+#[test]
+fn images_are_drawn_as_a_grid() {
+    let (_guard, path) = folder();
+    let (data, run) = (path("data"), path("run"));
+    fs::create_dir(&data).unwrap();
+    // Twelve grey images of 28×28 pixels, labelled 0 to 9 and 0, 1.
+    let images: Vec<u8> = [&[0, 0, 8, 3, 0, 0, 0, 12, 0, 0, 0, 28, 0, 0, 0, 28][..], &[128; 12 * 784]].concat();
+    let labels: Vec<u8> = [&[0, 0, 8, 1, 0, 0, 0, 12][..], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]].concat();
+    fs::write(path("data/train-images-idx3-ubyte"), images).unwrap();
+    fs::write(path("data/train-labels-idx1-ubyte"), labels).unwrap();
+    let more = ["--data", &data, "--steps", "2", "--batch-size", "2"];
+    train("fashion-dit-small", &run, &more);
+    let (width, height) = size_of_picture(Path::new(&run).join("samples.png"));
+    assert!(width == height && width >= 600, "{width}×{height}");
+}
+
+#[test]
+fn a_folder_is_not_replaced_by_accident() {
+    let (_guard, path) = folder();
+    let (run, mine) = (path("run"), path("mine"));
+    train("swissroll", &run, &["--steps", "2"]);
+    fail(&["train", "--out", &run, "--steps", "2"], "exists already");
+    assert_eq!(metrics(&run).len(), 2);
+    train("swissroll", &run, &["--steps", "3", "--overwrite"]);
+    assert_eq!(metrics(&run).len(), 3);
+    fs::create_dir(&mine).unwrap();
+    fs::write(path("mine/letter"), "dear").unwrap();
+    fail(&["train", "--out", &mine, "--steps", "2", "--overwrite"], "is not a run's folder");
+    assert_eq!(fs::read_to_string(path("mine/letter")).unwrap(), "dear");
+}
+
+#[test]
+fn bad_input_is_answered_with_a_sentence() {
+    let (_guard, path) = folder();
+    let (run, tree, none) = (path("run"), path("tree"), path("none"));
+    train("swissroll", &run, &["--steps", "2"]);
+    train("tree", &tree, &["--steps", "2", "--batch-size", "8"]);
+    let no = |more: &[&str], expected: &str| {
+        fail(&[&["train", "--out", &none][..], more].concat(), expected);
+        assert!(!Path::new(&none).exists(), "{more:?} leaves a folder");
+    };
+    no(&["--steps", "0"], "0 training steps were asked for");
+    no(&["--batch-size", "0"], "the batch size is 0");
+    no(&["--lr", "nan"], "the learning rate is NaN");
+    no(&["--data", "x"], "makes its own data");
+    no(&["fashion-dit-small", "--data", &run], "found neither train-images-idx3-ubyte nor");
+    no(&["datasaurus", "--data", &none], "pass it as --data FILE");
+    no(&["--config", &none], "cannot read");
+
+    fail(&["sample", &none], "is not a run's folder");
+    fail(&["sample", &run, "--labels", "1"], "this model has none");
+    fail(&["sample", &run, "--cfg-scale", "2"], "this model has no labels");
+    fail(&["sample", &run, "--mu", "1"], "mu is 1");
+    fail(&["sample", &run, "--sampler", "heun", "--gam", "2"], "belong to the general sampler");
+    fail(&["sample", &run, "--count", "0"], "0 samples");
+    fail(&["sample", &tree, "--labels", "64"], "the classes 0 to 63");
+    fail(&["sample", &run, "--out", &path("no/such/folder.png")], "cannot write");
+}
+
+#[test]
+fn a_bad_configuration_is_answered_with_a_sentence() {
+    let (_guard, path) = folder();
+    let (run, none, file) = (path("run"), path("none"), path("config.toml"));
+    train("swissroll", &run, &["--steps", "2"]);
+    let text = fs::read_to_string(path("run/config.toml")).unwrap();
+    for (from, to, expected) in [
+        ("preset", "prefix", "unknown field `prefix`"),
+        ("n = 200", "n = 200\nm = 3", "line 19: unknown field `m`"),
+        ("n = 200", "n = 1", "LogLinear { n: 1"),
+        ("\"log-linear\"", "\"linear\"", "unknown variant `linear`"),
+        ("prediction = \"eps\"", "prediction = \"flow\"", "does not suit a network that predicts the flow"),
+        ("dim = 2", "dim = 3", "the data have examples of shape [2], the network takes [3]"),
+        ("dim = 2", "dim = 0", "the network's dim is 0"),
+        ("hidden_dims = [16", "hidden_dims = [0", "the network's hidden width is 0"),
+        ("flip = false", "flip = true", "points cannot be mirrored"),
+        ("mu = 0.0", "mu = 1.0", "mu is 1"),
+        ("decay = 0.999", "decay = 1.0", "the average's decay is 1"),
+        ("cfg_scale = 0.0", "cfg_scale = 2.0", "this model has no labels"),
+    ] {
+        let changed = text.replacen(from, to, 1);
+        assert_ne!(changed, text, "{from} is not in the configuration");
+        fs::write(&file, changed).unwrap();
+        fail(&["train", "--config", &file, "--out", &none], expected);
+        assert!(!Path::new(&none).exists(), "{to} leaves a folder");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_model_is_refused() {
+    let (_guard, path) = folder();
+    let run = path("run");
+    train("swissroll", &run, &["--steps", "2"]);
+    let config = path("run/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("[16, 128, 128, 128, 128, 16]", "[16, 64, 16]")).unwrap();
+    fail(&["sample", &run], "holds weights for the network `TimeInputMlp(TimeInputMlpConfig { dim: 2, hidden_dims: [16, 128");
+    fs::write(&config, text.replace("\"eps\"", "\"v\"")).unwrap();
+    fail(&["sample", &run], "holds weights for the parameterization `EpsPrediction`, not for `VPrediction`");
+    fs::write(&config, text.replace("sigma_max = 10.0", "sigma_max = 20.0")).unwrap();
+    fail(&["sample", &run], "holds weights for the schedule");
+    fs::write(&config, &text).unwrap();
+    let weights = path("run/checkpoints/step-00000002/ema.safetensors");
+    let bytes = fs::read(&weights).unwrap();
+    fs::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
+    fail(&["sample", &run], "ema.safetensors");
+    fs::remove_dir_all(path("run/checkpoints")).unwrap();
+    fail(&["sample", &run], "holds no checkpoint");
+}
+
+/// Ctrl-C ends the step, writes a checkpoint and says where.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_leaves_a_checkpoint() {
+    use std::io::{BufRead, BufReader, Read};
+    use std::process::Stdio;
+    let (_guard, path) = folder();
+    let run = path("run");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_diffusion"))
+        .args(["train", "--out", &run, "--steps", "1000000"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("step 1/") {
+        line.clear();
+        assert!(errors.read_line(&mut line).unwrap() > 0, "the run ended by itself");
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let mut rest = String::new();
+    errors.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
+    assert!(rest.contains("interrupted after step") && rest.contains("checkpoints/step-"), "{rest}");
+    succeed(&["sample", &run, "--count", "2", "--steps", "2"]);
+}

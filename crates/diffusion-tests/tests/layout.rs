@@ -1,0 +1,181 @@
+//! Which crate may know which: a crate here exists only to forbid a dependency, so the forbidding is tested.
+//!
+//! ```text
+//!  xtask ··spawns cargo··▶ diffusion-cli     examples      diffusion-tests (not published)
+//!                               └───────────────┬───────────────┘
+//!                                           diffusion              facade: re-exports and prelude
+//!                                ┌──────────────┼───────────────┐
+//!                          diffusion-train  diffusion-data  diffusion-eval
+//!                                └──────┬───────────────────────┘
+//!                                 diffusion-core
+//! ```
+
+#![allow(clippy::unwrap_used)]
+
+use serde::Deserialize;
+use std::process::Command;
+
+/// The drawing: each crate with those of ours that it may depend on, and why no others.
+const DRAWING: [(&str, &[&str], &str); 9] = [
+    ("diffusion-core", &[], "the mathematics and the networks know no files, data sets or training"),
+    ("diffusion-data", &["diffusion-core"], "data sets know nothing of models or training"),
+    ("diffusion-train", &["diffusion-core"], "training takes batches as they come and knows no data set"),
+    ("diffusion-eval", &["diffusion-core"], "judging a model needs neither its data set nor its training"),
+    (
+        "diffusion",
+        &["diffusion-core", "diffusion-data", "diffusion-train", "diffusion-eval"],
+        "the facade joins the libraries and nothing that uses them",
+    ),
+    ("diffusion-cli", &["diffusion"], "a program uses what every user has, the facade"),
+    ("diffusion-examples", &["diffusion"], "an example shows what every user has, the facade"),
+    ("diffusion-tests", &["diffusion"], "the tests use what every user has, the facade"),
+    ("xtask", &[], "it must build in seconds, so it spawns cargo instead of linking our crates"),
+];
+
+/// The crates that choose backends; the others leave it to whoever uses them.
+const CHOOSE_BACKENDS: [&str; 3] = ["diffusion-cli", "diffusion-tests", "diffusion-examples"];
+
+/// Burn's features that bring a backend or belong to one.
+const BACKEND_FEATURES: [&str; 17] = [
+    "flex", "ndarray", "wgpu", "webgpu", "vulkan", "metal", "cuda", "rocm", "tch", "cpu", "candle", "router",
+    "remote", "simd", "autotune", "fusion", "accelerate",
+];
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
+    req: String,
+    /// Absent for normal dependencies, else "dev" or "build".
+    kind: Option<String>,
+    optional: bool,
+    features: Vec<String>,
+    /// Present for crates of this workspace.
+    path: Option<String>,
+}
+
+fn packages() -> Vec<Package> {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml");
+    let arguments = ["metadata", "--format-version", "1", "--no-deps", "--offline", "--manifest-path", manifest];
+    let output = Command::new(env!("CARGO")).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Metadata = serde_json::from_slice(&output.stdout).unwrap();
+    metadata.packages
+}
+
+fn is_burn(name: &str) -> bool {
+    name == "burn" || name.starts_with("burn-")
+}
+
+/// What breaks the drawing, one sentence each.
+fn violations(packages: &[Package]) -> Vec<String> {
+    let mut found = Vec::new();
+    for Package { name, dependencies } in packages {
+        let Some((_, allowed, reason)) = DRAWING.iter().find(|(drawn, ..)| drawn == name) else {
+            found.push(format!("{name} is not in the drawing; a crate is added only to forbid a dependency"));
+            continue;
+        };
+        for dependency in dependencies {
+            let kind = dependency.kind.as_deref().unwrap_or("normal");
+            let edge = format!("{name} has {} as a {kind} dependency", dependency.name);
+            if dependency.path.is_some() && !allowed.contains(&dependency.name.as_str()) {
+                found.push(format!("{edge}, but {reason}; it may have {allowed:?}"));
+            }
+            if is_burn(&dependency.name) {
+                if name == "xtask" {
+                    found.push(format!("{edge}, but it must build in seconds"));
+                }
+                if dependency.req != "=0.21.0" {
+                    let newest = "0.21.0 is the newest release that is generic over the backend";
+                    found.push(format!("{edge} with the requirement {}, but {newest}", dependency.req));
+                }
+                found.extend(backends_of(name, dependency).map(|what| format!("{edge} {what}")));
+            }
+        }
+    }
+    found
+}
+
+/// How a dependency on Burn brings a backend to the users of `name`, if it does and may not.
+fn backends_of(name: &str, dependency: &Dependency) -> Option<String> {
+    if dependency.kind.is_some() || CHOOSE_BACKENDS.contains(&name) {
+        return None;
+    }
+    let backend = dependency.name.strip_prefix("burn-").filter(|name| BACKEND_FEATURES.contains(name));
+    let feature = dependency.features.iter().map(String::as_str).find(|f| BACKEND_FEATURES.contains(f));
+    let what = backend.or(feature)?;
+    let optional = if dependency.optional { ", even optionally" } else { "" };
+    Some(format!("with the backend {what}{optional}, but only {CHOOSE_BACKENDS:?} choose one for their users"))
+}
+
+#[test]
+fn dependencies_are_as_drawn() {
+    let packages = packages();
+    let found = violations(&packages);
+    assert!(found.is_empty(), "the layout is broken:\n- {}", found.join("\n- "));
+    for present in ["diffusion-core", "diffusion-train", "diffusion", "diffusion-cli", "xtask"] {
+        assert!(packages.iter().any(|package| package.name == present), "{present} was not looked at");
+    }
+}
+
+/// A drawing in which each crate stands below those that it may use has no circle.
+#[test]
+fn the_drawing_has_no_circle() {
+    for (i, (name, allowed, _)) in DRAWING.iter().enumerate() {
+        for used in *allowed {
+            let at = DRAWING.iter().position(|(drawn, ..)| drawn == used);
+            assert!(at.is_some_and(|at| at < i), "{name} uses {used}, which is not drawn before it");
+        }
+    }
+}
+
+/// The guard itself notices what it is there for.
+#[test]
+fn broken_layouts_are_noticed() {
+    let package = |name: &str, dependency: Dependency| Package { name: name.into(), dependencies: vec![dependency] };
+    let ours = |name: &str, kind: Option<&str>| Dependency {
+        name: name.into(),
+        req: "^0.1.0".into(),
+        kind: kind.map(str::to_string),
+        optional: false,
+        features: Vec::new(),
+        path: Some("here".into()),
+    };
+    let burn = |name: &str, req: &str, kind: Option<&str>, features: &[&str]| Dependency {
+        name: name.into(),
+        req: req.into(),
+        path: None,
+        features: features.iter().map(|f| f.to_string()).collect(),
+        ..ours(name, kind)
+    };
+    for (package, expected) in [
+        (package("diffusion-core", ours("diffusion-data", Some("dev"))), "diffusion-core has diffusion-data as a dev"),
+        (package("diffusion-train", ours("diffusion-data", None)), "knows no data set"),
+        (package("diffusion-cli", ours("diffusion-core", None)), "the facade; it may have [\"diffusion\"]"),
+        (package("xtask", ours("diffusion", None)), "spawns cargo"),
+        (package("xtask", burn("burn", "=0.21.0", None, &[])), "must build in seconds"),
+        (package("diffusion-new", ours("diffusion", None)), "is not in the drawing"),
+        (package("diffusion-core", burn("burn", "^0.21.0", None, &[])), "with the requirement ^0.21.0"),
+        (package("diffusion-core", burn("burn", "=0.21.0", None, &["std", "wgpu"])), "with the backend wgpu"),
+        (package("diffusion-train", burn("burn-flex", "=0.21.0", None, &[])), "with the backend flex"),
+    ] {
+        let found = violations(&[package]);
+        assert!(found.iter().any(|sentence| sentence.contains(expected)), "{expected}: {found:?}");
+    }
+    let allowed = [
+        package("diffusion-core", burn("burn", "=0.21.0", Some("dev"), &["flex"])),
+        package("diffusion-cli", burn("burn-flex", "=0.21.0", None, &[])),
+        package("diffusion-train", ours("diffusion-core", Some("dev"))),
+    ];
+    assert_eq!(violations(&allowed), Vec::<String>::new());
+}

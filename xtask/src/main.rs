@@ -31,10 +31,18 @@ struct Backend {
 }
 
 const BACKENDS: [Backend; 3] = [
-    Backend { name: "flex", program_features: "flex", test_features: "diffusion-tests/flex,diffusion-cli/flex" },
+    Backend {
+        name: "flex",
+        program_features: "flex",
+        test_features: "diffusion-tests/flex,diffusion-cli/flex",
+    },
     Backend { name: "ndarray", program_features: "ndarray", test_features: "diffusion-tests/ndarray" },
     // Programs let the GPU choose its kernels; for the tests' tiny shapes the choice would cost more than it saves.
-    Backend { name: "wgpu", program_features: "wgpu,autotune", test_features: "diffusion-tests/wgpu,diffusion-cli/wgpu" },
+    Backend {
+        name: "wgpu",
+        program_features: "wgpu,autotune",
+        test_features: "diffusion-tests/wgpu,diffusion-cli/wgpu",
+    },
 ];
 
 fn main() -> ExitCode {
@@ -84,7 +92,8 @@ impl From<String> for Failure {
 /// Builds the program with the backend that the arguments name, and runs it with all of them.
 fn run_program(task: &str, arguments: &[OsString]) -> Result<(), Failure> {
     let features = backend(arguments)?.unwrap_or(&BACKENDS[0]).program_features;
-    let mut command = cargo(&["run", "--quiet", "--release", "--package", "diffusion-cli", "--no-default-features"]);
+    let mut command =
+        cargo(&["run", "--quiet", "--release", "--package", "diffusion-cli", "--no-default-features"]);
     become_program(command.args(["--features", features, "--", task]).args(arguments))
 }
 
@@ -106,7 +115,10 @@ fn test(arguments: &[OsString]) -> Result<(), Failure> {
         None => BACKENDS.map(|backend| backend.test_features).join(","),
     };
     // The program's own tests run it, so it needs a backend in any case.
-    spawn(cargo(&["test", "--workspace", "--no-default-features", "--features"]).arg(features + ",diffusion-cli/flex"))
+    spawn(
+        cargo(&["test", "--workspace", "--no-default-features", "--features"])
+            .arg(features + ",diffusion-cli/flex"),
+    )
 }
 
 fn lint() -> Result<(), Failure> {
@@ -140,7 +152,8 @@ fn outside() -> Result<(), Failure> {
 /// The first code block of the README in the language `language`.
 fn block(root: &Path, language: &str) -> Result<String, Failure> {
     let path = root.join("README.md");
-    let text = fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let text =
+        fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let start = format!("```{language}\n");
     let block = text.split_once(&start).and_then(|(_, rest)| rest.split_once("```")).map(|(block, _)| block);
     let missing = || format!("{} has no code block in {language}", path.display());
@@ -154,7 +167,11 @@ fn fixtures(names: &[OsString]) -> Result<(), Failure> {
     if !python.exists() {
         spawn(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
         let requirements = folder.join("requirements.txt");
-        spawn(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(requirements))?;
+        spawn(
+            Command::new(&python)
+                .args(["-m", "pip", "install", "--quiet", "--requirement"])
+                .arg(requirements),
+        )?;
     }
     spawn(Command::new(&python).arg(folder.join("make.py")).args(names))
 }
@@ -170,7 +187,9 @@ fn backend(arguments: &[OsString]) -> Result<Option<&'static Backend>, Failure> 
         };
         let names = || BACKENDS.map(|backend| backend.name).join(", ");
         let found = BACKENDS.iter().find(|backend| backend.name == name);
-        return found.map(Some).ok_or_else(|| format!("there is no backend {name:?}; there are {}", names()).into());
+        return found
+            .map(Some)
+            .ok_or_else(|| format!("there is no backend {name:?}; there are {}", names()).into());
     }
     Ok(None)
 }

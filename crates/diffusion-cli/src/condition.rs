@@ -18,7 +18,12 @@ pub trait RunCondition: Condition + Sync {
     fn data(config: &DataConfig) -> Result<BoxedData<Self::Label>, CliError>;
 
     /// The conditions of the samples `first`, `first + 1`, … of `count`, and "no condition" for each.
-    fn of_samples(labels: Option<&[usize]>, classes: Option<usize>, first: usize, count: usize) -> (Self, Self);
+    fn of_samples(
+        labels: Option<&[usize]>,
+        classes: Option<usize>,
+        first: usize,
+        count: usize,
+    ) -> (Self, Self);
 
     /// The labels, if these are labels.
     fn labels(self) -> Option<Vec<usize>>;
@@ -32,16 +37,26 @@ impl RunCondition for () {
             DataConfig::Swissroll { tmin, tmax, n } => {
                 if *n == 0 || !tmin.is_finite() || !tmax.is_finite() || *tmax == 0.0 {
                     let what = format!("a Swiss roll of {n} points from {tmin} over {tmax} is impossible");
-                    return Err(CliError::invalid(what, "give at least 1 point and finite angles, tmax not 0"));
+                    return Err(CliError::invalid(
+                        what,
+                        "give at least 1 point and finite angles, tmax not 0",
+                    ));
                 }
                 Box::new(Swissroll::new(*tmin, *tmax, *n))
             }
             DataConfig::Datasaurus { path, name } => Box::new(DatasaurusDozen::read(path, name)?),
-            DataConfig::Tree { .. } | DataConfig::Mnist { .. } => Box::new(Labels::data(config)?.unlabelled()),
+            DataConfig::Tree { .. } | DataConfig::Mnist { .. } => {
+                Box::new(Labels::data(config)?.unlabelled())
+            }
         })
     }
 
-    fn of_samples(_labels: Option<&[usize]>, _classes: Option<usize>, _first: usize, _count: usize) -> ((), ()) {
+    fn of_samples(
+        _labels: Option<&[usize]>,
+        _classes: Option<usize>,
+        _first: usize,
+        _count: usize,
+    ) -> ((), ()) {
         ((), ())
     }
 
@@ -65,19 +80,30 @@ impl RunCondition for Labels {
                         "a tree of {branching_factor} branches, depth {depth} and {num_samples_per_path} points a path \
                          is impossible"
                     );
-                    return Err(CliError::invalid(what, "give 1 to 65536 leaves, and 1 to 65536 points a path"));
+                    return Err(CliError::invalid(
+                        what,
+                        "give 1 to 65536 leaves, and 1 to 65536 points a path",
+                    ));
                 }
                 Box::new(TreeDataset::new(branching_factor, depth, num_samples_per_path))
             }
             DataConfig::Mnist { ref path } => Box::new(MnistLike::from_folder(path, Split::Train)?),
             DataConfig::Swissroll { .. } | DataConfig::Datasaurus { .. } => {
                 let what = "the network is conditioned on labels, and the data have none";
-                return Err(CliError::invalid(what, "choose the data tree or mnist, or an unconditional network"));
+                return Err(CliError::invalid(
+                    what,
+                    "choose the data tree or mnist, or an unconditional network",
+                ));
             }
         })
     }
 
-    fn of_samples(labels: Option<&[usize]>, classes: Option<usize>, first: usize, count: usize) -> (Self, Self) {
+    fn of_samples(
+        labels: Option<&[usize]>,
+        classes: Option<usize>,
+        first: usize,
+        count: usize,
+    ) -> (Self, Self) {
         let classes = classes.unwrap_or_default();
         let label = |i: usize| match labels {
             Some(labels) => labels[i % labels.len()],
@@ -96,7 +122,10 @@ pub fn check_data<L: Label>(data: &dyn Dataset<Label = L>, config: &RunConfig) -
     let (found, expected) = (data.shape(), config.network.input_shape());
     if found != expected {
         let what = format!("the data have examples of shape {found:?}, the network takes {expected:?}");
-        return Err(CliError::invalid(what, "change the network's sizes in the configuration, or pass other data"));
+        return Err(CliError::invalid(
+            what,
+            "change the network's sizes in the configuration, or pass other data",
+        ));
     }
     if config.flip && found.len() < 2 {
         return Err(CliError::invalid("points cannot be mirrored", "set flip = false in the configuration"));

@@ -39,11 +39,24 @@ pub struct RunConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum DataConfig {
-    Swissroll { tmin: f64, tmax: f64, n: usize },
-    Tree { branching_factor: usize, depth: u32, num_samples_per_path: usize },
-    Datasaurus { path: PathBuf, name: String },
+    Swissroll {
+        tmin: f64,
+        tmax: f64,
+        n: usize,
+    },
+    Tree {
+        branching_factor: usize,
+        depth: u32,
+        num_samples_per_path: usize,
+    },
+    Datasaurus {
+        path: PathBuf,
+        name: String,
+    },
     /// Fashion-MNIST, MNIST or anything else in their format.
-    Mnist { path: PathBuf },
+    Mnist {
+        path: PathBuf,
+    },
 }
 
 /// Which network; the labelled ones need labelled data.
@@ -94,7 +107,8 @@ impl NetworkConfig {
                 positive("head_dim", head_dim)?;
                 positive("num_heads", num_heads)?;
                 if !in_dim.is_multiple_of(patch_size) {
-                    let what = format!("images of {in_dim} pixels cannot be cut into patches of {patch_size}");
+                    let what =
+                        format!("images of {in_dim} pixels cannot be cut into patches of {patch_size}");
                     return Err(CliError::invalid(what, "let patch_size divide in_dim"));
                 }
                 if !(head_dim * num_heads).is_multiple_of(4) {
@@ -107,7 +121,9 @@ impl NetworkConfig {
                 }
             }
         }
-        if let Self::ConditionalMlp(ConditionalMlpConfig { labels, .. }) | Self::ConditionalDit { labels, .. } = self {
+        if let Self::ConditionalMlp(ConditionalMlpConfig { labels, .. })
+        | Self::ConditionalDit { labels, .. } = self
+        {
             positive("num_classes", labels.num_classes)?;
             if !(0.0..=1.0).contains(&labels.dropout) {
                 let what = format!("the labels' dropout is {}", labels.dropout);
@@ -208,7 +224,11 @@ impl ScheduleConfig {
         };
         let hint = "give at least 2 increasing noise levels: 0 < sigma_min < sigma_max, 0 < beta_start ≤ beta_end < 1, \
                     or 0 < t_min < t_max ≤ 1";
-        if good { Ok(()) } else { Err(CliError::invalid(format!("the schedule {self:?} is impossible"), hint)) }
+        if good {
+            Ok(())
+        } else {
+            Err(CliError::invalid(format!("the schedule {self:?} is impossible"), hint))
+        }
     }
 }
 
@@ -244,7 +264,10 @@ impl SamplingConfig {
             return Err(CliError::invalid(what, "gam is at least 1 as a rule, and 0 ≤ mu < 1"));
         }
         if !self.cfg_scale.is_finite() {
-            return Err(CliError::invalid(format!("the guidance scale is {}", self.cfg_scale), "give a number, 2 say"));
+            return Err(CliError::invalid(
+                format!("the guidance scale is {}", self.cfg_scale),
+                "give a number, 2 say",
+            ));
         }
         if classes.is_none() && self.cfg_scale != 0.0 {
             let what = "guidance was asked for, but this model has no labels";
@@ -267,7 +290,10 @@ impl RunConfig {
 
     /// The text of a config.toml.
     pub fn to_toml(&self) -> Result<String, CliError> {
-        let bad = |error: toml::ser::Error| CliError::Config { path: "config.toml".into(), reason: error.to_string() };
+        let bad = |error: toml::ser::Error| CliError::Config {
+            path: "config.toml".into(),
+            reason: error.to_string(),
+        };
         toml::to_string(self).map_err(bad)
     }
 
@@ -281,7 +307,10 @@ impl RunConfig {
             return Err(CliError::invalid("0 training steps were asked for", "give --steps at least 1"));
         }
         if !(lr.is_finite() && lr > 0.0) {
-            return Err(CliError::invalid(format!("the learning rate is {lr}"), "give --lr a positive number, 1e-3 say"));
+            return Err(CliError::invalid(
+                format!("the learning rate is {lr}"),
+                "give --lr a positive number, 1e-3 say",
+            ));
         }
         if !(0.0..1.0).contains(&self.training.ema.decay) {
             let what = format!("the average's decay is {}", self.training.ema.decay);

@@ -69,7 +69,9 @@ impl CliError {
                 "install a Vulkan driver (on Debian, mesa-vulkan-drivers works without a GPU), or use --backend flex"
             }
             Self::Diverged { .. } => "try a smaller --lr, and look at loss.png and at the data's range",
-            Self::Checkpoint(CheckpointError::None(_)) => "the run was stopped before its first checkpoint; train it again",
+            Self::Checkpoint(CheckpointError::None(_)) => {
+                "the run was stopped before its first checkpoint; train it again"
+            }
             _ => return None,
         })
     }

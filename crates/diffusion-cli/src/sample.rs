@@ -53,7 +53,10 @@ fn check_labels(args: &SampleArgs, config: &RunConfig) -> Result<(), CliError> {
     };
     match labels.iter().find(|&&label| label >= classes) {
         Some(label) => {
-            let what = format!("the label {label} was asked for, but the model has the classes 0 to {}", classes - 1);
+            let what = format!(
+                "the label {label} was asked for, but the model has the classes 0 to {}",
+                classes - 1
+            );
             Err(CliError::invalid(what, "give labels among the model's classes"))
         }
         None => Ok(()),

@@ -6,7 +6,9 @@ use crate::error::CliError;
 use crate::pictures;
 use burn::tensor::TensorData;
 use burn::tensor::backend::Backend;
-use diffusion::prelude::{Denoiser, Diffusion, General, Heun, Network, Noise, Parameterization, Schedule, Sigmas, sample};
+use diffusion::prelude::{
+    Denoiser, Diffusion, General, Heun, Network, Noise, Parameterization, Schedule, Sigmas, sample,
+};
 use std::path::Path;
 
 /// How many numbers are sampled at once; it bounds memory and changes no sample.
@@ -41,8 +43,7 @@ where
         let count = piece.min(sampling.count - first);
         let noise = Noise::new(seed).starting_at(first as u64);
         let x = model.rand_input(count, noise, device) * sigmas[0];
-        let (condition, null) =
-            N::Condition::of_samples(labels, config.network.classes(), first, count);
+        let (condition, null) = N::Condition::of_samples(labels, config.network.classes(), first, count);
         let denoiser = model.given(condition.clone()).guided_by(null, sampling.cfg_scale);
         let state = run(&denoiser, &sampling.sampler, &sigmas, x, noise);
         let state = state.into_data().convert::<f32>();
@@ -61,7 +62,9 @@ fn run<B: Backend, const D: usize, M: Denoiser<B, D>>(
     noise: Noise,
 ) -> burn::tensor::Tensor<B, D> {
     let last = match *sampler {
-        SamplerConfig::General { gam, mu } => sample(denoiser, General::new(gam, mu), sigmas, x.clone(), noise).last(),
+        SamplerConfig::General { gam, mu } => {
+            sample(denoiser, General::new(gam, mu), sigmas, x.clone(), noise).last()
+        }
         SamplerConfig::Heun => sample(denoiser, Heun::default(), sigmas, x.clone(), noise).last(),
     };
     last.unwrap_or(x)

@@ -13,7 +13,8 @@ use burn::module::{AutodiffModule, ModuleDisplay};
 use burn::tensor::backend::Backend;
 use diffusion::core::Path as NoisePath;
 use diffusion::prelude::{
-    Batches, Checkpoint, CheckpointState, Dataset, Diffusion, Network, Parameterization, Schedule, Training, train,
+    Batches, Checkpoint, CheckpointState, Dataset, Diffusion, Network, Parameterization, Schedule, Training,
+    train,
 };
 use serde::Serialize;
 use std::fs::File;
@@ -148,7 +149,10 @@ impl Train {
                 flushed = Instant::now();
             }
             let stopped = stop.load(Ordering::Relaxed);
-            if stopped || step.index == config.training.steps || step.index.is_multiple_of(config.checkpoint_every) {
+            if stopped
+                || step.index == config.training.steps
+                || step.index.is_multiple_of(config.checkpoint_every)
+            {
                 checkpoint = Some(save(&training)?);
             }
             if stopped {
@@ -169,7 +173,11 @@ impl Train {
         samples::picture(&run.file("samples.png"), &drawn, behind)?;
         let last = &losses[losses.len() - losses.len().div_ceil(10)..];
         let mean = last.iter().map(|(_, loss)| loss).sum::<f64>() / last.len() as f64;
-        println!("trained {} steps in {seconds:.1} s; mean loss of the last {}: {mean:.4}", training.step(), last.len());
+        println!(
+            "trained {} steps in {seconds:.1} s; mean loss of the last {}: {mean:.4}",
+            training.step(),
+            last.len()
+        );
         for name in ["samples.png", "loss.png", "metrics.jsonl", "checkpoints"] {
             println!("  {}", run.file(name).display());
         }

@@ -24,7 +24,10 @@ fn fail(arguments: &[&str], expected: &str) {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{arguments:?}: {errors}");
     assert!(errors.contains(expected), "{arguments:?} says {errors:?}, expected {expected:?}");
-    assert!(!errors.contains("panicked") && !errors.contains("RUST_BACKTRACE"), "{arguments:?} panics: {errors}");
+    assert!(
+        !errors.contains("panicked") && !errors.contains("RUST_BACKTRACE"),
+        "{arguments:?} panics: {errors}"
+    );
 }
 
 /// A folder of its own for each test.
@@ -91,9 +94,35 @@ fn a_run_can_be_sampled_from() {
     let (_guard, path) = folder();
     let (run, out) = (path("run"), path("out.png"));
     train("tree", &run, &["--steps", "5", "--batch-size", "32"]);
-    succeed(&["sample", &run, "--count", "300", "--steps", "3", "--labels", "0,63", "--cfg-scale", "1.5", "--out", &out]);
+    succeed(&[
+        "sample",
+        &run,
+        "--count",
+        "300",
+        "--steps",
+        "3",
+        "--labels",
+        "0,63",
+        "--cfg-scale",
+        "1.5",
+        "--out",
+        &out,
+    ]);
     let first = fs::read(&out).unwrap();
-    succeed(&["sample", &run, "--count", "300", "--steps", "3", "--labels", "0,63", "--cfg-scale", "1.5", "--out", &out]);
+    succeed(&[
+        "sample",
+        &run,
+        "--count",
+        "300",
+        "--steps",
+        "3",
+        "--labels",
+        "0,63",
+        "--cfg-scale",
+        "1.5",
+        "--out",
+        &out,
+    ]);
     assert!(fs::read(&out).unwrap() == first, "the same seed draws another picture");
     let variants: [&[&str]; 4] =
         [&["--seed", "9"], &["--raw"], &["--sampler", "heun"], &["--gam", "1", "--mu", "0.5"]];
@@ -103,7 +132,10 @@ fn a_run_can_be_sampled_from() {
         assert!(fs::read(&out).unwrap() != first, "{variant:?} changes nothing");
     }
     let told = succeed(&["sample", &run, "--count", "2", "--seed", "11"]);
-    assert!(told.contains("samples-seed-11.png") && Path::new(&path("run/samples-seed-11.png")).is_file(), "{told}");
+    assert!(
+        told.contains("samples-seed-11.png") && Path::new(&path("run/samples-seed-11.png")).is_file(),
+        "{told}"
+    );
 }
 
 #[test]
@@ -112,7 +144,8 @@ fn images_are_drawn_as_a_grid() {
     let (data, run) = (path("data"), path("run"));
     fs::create_dir(&data).unwrap();
     // Twelve grey images of 28×28 pixels, labelled 0 to 9 and 0, 1.
-    let images: Vec<u8> = [&[0, 0, 8, 3, 0, 0, 0, 12, 0, 0, 0, 28, 0, 0, 0, 28][..], &[128; 12 * 784]].concat();
+    let images: Vec<u8> =
+        [&[0, 0, 8, 3, 0, 0, 0, 12, 0, 0, 0, 28, 0, 0, 0, 28][..], &[128; 12 * 784]].concat();
     let labels: Vec<u8> = [&[0, 0, 8, 1, 0, 0, 0, 12][..], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]].concat();
     fs::write(path("data/train-images-idx3-ubyte"), images).unwrap();
     fs::write(path("data/train-labels-idx1-ubyte"), labels).unwrap();
@@ -201,7 +234,10 @@ fn a_checkpoint_of_another_model_is_refused() {
     let config = path("run/config.toml");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text.replace("[16, 128, 128, 128, 128, 16]", "[16, 64, 16]")).unwrap();
-    fail(&["sample", &run], "holds weights for the network `TimeInputMlp(TimeInputMlpConfig { dim: 2, hidden_dims: [16, 128");
+    fail(
+        &["sample", &run],
+        "holds weights for the network `TimeInputMlp(TimeInputMlpConfig { dim: 2, hidden_dims: [16, 128",
+    );
     fs::write(&config, text.replace("\"eps\"", "\"v\"")).unwrap();
     fail(&["sample", &run], "holds weights for the parameterization `EpsPrediction`, not for `VPrediction`");
     fs::write(&config, text.replace("sigma_max = 10.0", "sigma_max = 20.0")).unwrap();
@@ -240,4 +276,15 @@ fn an_interrupted_run_leaves_a_checkpoint() {
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
     assert!(rest.contains("interrupted after step") && rest.contains("checkpoints/step-"), "{rest}");
     succeed(&["sample", &run, "--count", "2", "--steps", "2"]);
+}
+
+#[test]
+fn the_datasaurus_is_read_from_its_table() {
+    let (_guard, path) = folder();
+    let (table, run) = (path("table.tsv"), path("run"));
+    let rows: String = (0..20).map(|i| format!("dino\t{}\t{}\naway\t0\t0\n", 30 + i, 70 - i)).collect();
+    fs::write(&table, format!("dataset\tx\ty\n{rows}")).unwrap();
+    train("datasaurus", &run, &["--data", &table, "--steps", "3"]);
+    // Twenty points, each fifteen times an epoch.
+    assert_eq!(metrics(&run).iter().map(|line| line.1).collect::<Vec<_>>(), [256, 300, 556]);
 }

@@ -24,8 +24,8 @@ pub use diffusion::Diffusion;
 pub use guidance::{Denoiser, Evaluation};
 pub use network::{Labels, Network};
 pub use parameterization::{
-    AnyPrediction, Combination, Edm, EpsPrediction, FlowPrediction, Mix, Parameterization, Scaled, VPrediction,
-    X0Prediction,
+    AnyPrediction, Combination, Edm, EpsPrediction, FlowPrediction, Mix, Parameterization, Scaled,
+    VPrediction, X0Prediction,
 };
 pub use path::{Path, Straight, VarianceExploding};
 pub use random::Noise;

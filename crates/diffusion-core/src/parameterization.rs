@@ -231,13 +231,34 @@ pub enum AnyPrediction {
 macro_rules! with_mode {
     ($value:expr, $mode:ident => $body:expr) => {
         match *$value {
-            AnyPrediction::Eps => { let $mode = EpsPrediction; $body }
-            AnyPrediction::X0 => { let $mode = X0Prediction; $body }
-            AnyPrediction::V => { let $mode = VPrediction; $body }
-            AnyPrediction::Edm { sigma_data } => { let $mode = Edm { sigma_data }; $body }
-            AnyPrediction::ScaledEps => { let $mode = Scaled(EpsPrediction); $body }
-            AnyPrediction::ScaledX0 => { let $mode = Scaled(X0Prediction); $body }
-            AnyPrediction::ScaledV => { let $mode = Scaled(VPrediction); $body }
+            AnyPrediction::Eps => {
+                let $mode = EpsPrediction;
+                $body
+            }
+            AnyPrediction::X0 => {
+                let $mode = X0Prediction;
+                $body
+            }
+            AnyPrediction::V => {
+                let $mode = VPrediction;
+                $body
+            }
+            AnyPrediction::Edm { sigma_data } => {
+                let $mode = Edm { sigma_data };
+                $body
+            }
+            AnyPrediction::ScaledEps => {
+                let $mode = Scaled(EpsPrediction);
+                $body
+            }
+            AnyPrediction::ScaledX0 => {
+                let $mode = Scaled(X0Prediction);
+                $body
+            }
+            AnyPrediction::ScaledV => {
+                let $mode = Scaled(VPrediction);
+                $body
+            }
         }
     };
 }
@@ -281,7 +302,10 @@ mod tests {
             ] {
                 // x carries x₀ beside σ·ε: rounding grows with the ratio of the two.
                 let tolerance = 1e-13 * (1.0 + sigma + 1.0 / sigma);
-                assert!((found - expected).abs() < tolerance, "{mode:?} {name} at {sigma}: {found}, {expected}");
+                assert!(
+                    (found - expected).abs() < tolerance,
+                    "{mode:?} {name} at {sigma}: {found}, {expected}"
+                );
             }
         }
     }

@@ -173,8 +173,7 @@ mod tests {
 
     #[test]
     fn rows_do_not_depend_on_the_batch() {
-        let whole: Vec<f32> =
-            normal_data(5, Purpose::InitialNoise, 0, 0, [6, 4]).to_vec().expect("f32 data");
+        let whole: Vec<f32> = normal_data(5, Purpose::InitialNoise, 0, 0, [6, 4]).to_vec().expect("f32 data");
         let part: Vec<f32> = normal_data(5, Purpose::InitialNoise, 0, 4, [2, 4]).to_vec().expect("f32 data");
         assert_eq!(&whole[16..], &part[..]);
     }

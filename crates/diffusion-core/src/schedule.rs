@@ -73,7 +73,10 @@ impl<P: Path> Sigmas<P> {
     pub fn new(levels: Vec<f64>) -> Self {
         assert!(levels.len() >= 2, "{} noise levels were given, sampling needs at least 2", levels.len());
         for (i, &level) in levels.iter().enumerate() {
-            assert!(level.is_finite() && level >= 0.0, "noise level {i} is {level}, expected a finite number ≥ 0");
+            assert!(
+                level.is_finite() && level >= 0.0,
+                "noise level {i} is {level}, expected a finite number ≥ 0"
+            );
             let before = levels[i.saturating_sub(1)];
             assert!(level <= before, "noise level {i} is {level}, expected at most {before}, the one before");
         }
@@ -116,7 +119,10 @@ impl Sigmas<VarianceExploding> {
     /// `level(t)` for `steps` values of t from 0 to 1, with exact ends, and then 0.
     fn spaced(steps: usize, min: f64, max: f64, level: impl Fn(f64) -> f64) -> Self {
         assert!(steps > 0, "a grid of 0 steps was asked for, expected at least 1");
-        assert!(0.0 < min && min <= max, "noise levels from {max} down to {min} were asked for, expected 0 < min ≤ max");
+        assert!(
+            0.0 < min && min <= max,
+            "noise levels from {max} down to {min} were asked for, expected 0 < min ≤ max"
+        );
         let mut levels: Vec<f64> = linspace(0.0, 1.0, steps).into_iter().map(level).collect();
         levels[steps - 1] = min;
         levels[0] = max;
@@ -332,7 +338,9 @@ impl Schedule for LogNormalFlow {
 fn linspace(start: f64, end: f64, n: usize) -> Vec<f64> {
     let step = if n > 1 { (end - start) / (n - 1) as f64 } else { 0.0 };
     // Counted from the nearer end, so that both ends are exact.
-    (0..n).map(|i| if 2 * i < n { start + step * i as f64 } else { end - step * (n - 1 - i) as f64 }).collect()
+    (0..n)
+        .map(|i| if 2 * i < n { start + step * i as f64 } else { end - step * (n - 1 - i) as f64 })
+        .collect()
 }
 
 fn sigmoid(t: f64) -> f64 {

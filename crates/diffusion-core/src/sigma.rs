@@ -39,7 +39,9 @@ impl Sigma {
 
     /// Panics unless every level is finite and positive and there is one for each of `batch` examples.
     pub(crate) fn check(&self, batch: usize) {
-        let positive = |s: f64| assert!(s.is_finite() && s > 0.0, "noise level σ is {s}, expected a finite number above 0");
+        let positive = |s: f64| {
+            assert!(s.is_finite() && s > 0.0, "noise level σ is {s}, expected a finite number above 0")
+        };
         match self {
             Self::All(sigma) => positive(*sigma),
             Self::Each(sigmas) => {

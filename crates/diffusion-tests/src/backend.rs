@@ -78,7 +78,8 @@ mod adapter {
             Err(panic) => message(&*panic).to_string(),
         };
         // Not `eprintln!`, which the test harness hides when tests pass.
-        let _ = writeln!(std::io::stderr(), "the tests on wgpu are skipped, for there is no adapter: {reason}");
+        let _ =
+            writeln!(std::io::stderr(), "the tests on wgpu are skipped, for there is no adapter: {reason}");
         Some(reason)
     }
 

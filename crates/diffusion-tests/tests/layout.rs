@@ -13,6 +13,7 @@
 #![allow(clippy::unwrap_used)]
 
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::process::Command;
 
 /// The drawing: each crate with those of ours that it may depend on, and why no others.
@@ -37,8 +38,23 @@ const CHOOSE_BACKENDS: [&str; 3] = ["diffusion-cli", "diffusion-tests", "diffusi
 
 /// Burn's features that bring a backend or belong to one.
 const BACKEND_FEATURES: [&str; 17] = [
-    "flex", "ndarray", "wgpu", "webgpu", "vulkan", "metal", "cuda", "rocm", "tch", "cpu", "candle", "router",
-    "remote", "simd", "autotune", "fusion", "accelerate",
+    "flex",
+    "ndarray",
+    "wgpu",
+    "webgpu",
+    "vulkan",
+    "metal",
+    "cuda",
+    "rocm",
+    "tch",
+    "cpu",
+    "candle",
+    "router",
+    "remote",
+    "simd",
+    "autotune",
+    "fusion",
+    "accelerate",
 ];
 
 #[derive(Deserialize)]
@@ -50,6 +66,8 @@ struct Metadata {
 struct Package {
     name: String,
     dependencies: Vec<Dependency>,
+    /// The crate's own features and what they turn on.
+    features: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -66,7 +84,8 @@ struct Dependency {
 
 fn packages() -> Vec<Package> {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml");
-    let arguments = ["metadata", "--format-version", "1", "--no-deps", "--offline", "--manifest-path", manifest];
+    let arguments =
+        ["metadata", "--format-version", "1", "--no-deps", "--offline", "--manifest-path", manifest];
     let output = Command::new(env!("CARGO")).args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Metadata = serde_json::from_slice(&output.stdout).unwrap();
@@ -80,11 +99,19 @@ fn is_burn(name: &str) -> bool {
 /// What breaks the drawing, one sentence each.
 fn violations(packages: &[Package]) -> Vec<String> {
     let mut found = Vec::new();
-    for Package { name, dependencies } in packages {
+    for Package { name, dependencies, features } in packages {
         let Some((_, allowed, reason)) = DRAWING.iter().find(|(drawn, ..)| drawn == name) else {
             found.push(format!("{name} is not in the drawing; a crate is added only to forbid a dependency"));
             continue;
         };
+        for (feature, turned_on) in features {
+            let mut backends = turned_on.iter().filter_map(|what| Some((what, backend_feature(what)?)));
+            if let (false, Some((what, _))) = (CHOOSE_BACKENDS.contains(&name.as_str()), backends.next()) {
+                found.push(format!(
+                    "{name} turns {what} on in its feature {feature}, but {ONLY} {CHOOSE_BACKENDS:?}"
+                ));
+            }
+        }
         for dependency in dependencies {
             let kind = dependency.kind.as_deref().unwrap_or("normal");
             let edge = format!("{name} has {} as a {kind} dependency", dependency.name);
@@ -115,7 +142,16 @@ fn backends_of(name: &str, dependency: &Dependency) -> Option<String> {
     let feature = dependency.features.iter().map(String::as_str).find(|f| BACKEND_FEATURES.contains(f));
     let what = backend.or(feature)?;
     let optional = if dependency.optional { ", even optionally" } else { "" };
-    Some(format!("with the backend {what}{optional}, but only {CHOOSE_BACKENDS:?} choose one for their users"))
+    Some(format!("with the backend {what}{optional}, but {ONLY} {CHOOSE_BACKENDS:?}"))
+}
+
+const ONLY: &str = "backends are chosen for users by these alone:";
+
+/// The backend's feature that `burn/…`, `burn?/…` or `dep:burn-…` turns on.
+fn backend_feature(turned_on: &str) -> Option<&str> {
+    let (package, feature) = turned_on.split_once('/').or_else(|| turned_on.split_once("dep:burn-"))?;
+    let of_burn = package.is_empty() || is_burn(package.trim_end_matches('?'));
+    (of_burn && BACKEND_FEATURES.contains(&feature)).then_some(feature)
 }
 
 #[test]
@@ -142,7 +178,16 @@ fn the_drawing_has_no_circle() {
 /// The guard itself notices what it is there for.
 #[test]
 fn broken_layouts_are_noticed() {
-    let package = |name: &str, dependency: Dependency| Package { name: name.into(), dependencies: vec![dependency] };
+    let package = |name: &str, dependency: Dependency| Package {
+        name: name.into(),
+        dependencies: vec![dependency],
+        features: BTreeMap::new(),
+    };
+    let with_feature = |name: &str, turned_on: &str| Package {
+        name: name.into(),
+        dependencies: Vec::new(),
+        features: BTreeMap::from([("fast".to_string(), vec![turned_on.to_string()])]),
+    };
     let ours = |name: &str, kind: Option<&str>| Dependency {
         name: name.into(),
         req: "^0.1.0".into(),
@@ -159,7 +204,10 @@ fn broken_layouts_are_noticed() {
         ..ours(name, kind)
     };
     for (package, expected) in [
-        (package("diffusion-core", ours("diffusion-data", Some("dev"))), "diffusion-core has diffusion-data as a dev"),
+        (
+            package("diffusion-core", ours("diffusion-data", Some("dev"))),
+            "diffusion-core has diffusion-data as a dev",
+        ),
         (package("diffusion-train", ours("diffusion-data", None)), "knows no data set"),
         (package("diffusion-cli", ours("diffusion-core", None)), "the facade; it may have [\"diffusion\"]"),
         (package("xtask", ours("diffusion", None)), "spawns cargo"),
@@ -168,6 +216,8 @@ fn broken_layouts_are_noticed() {
         (package("diffusion-core", burn("burn", "^0.21.0", None, &[])), "with the requirement ^0.21.0"),
         (package("diffusion-core", burn("burn", "=0.21.0", None, &["std", "wgpu"])), "with the backend wgpu"),
         (package("diffusion-train", burn("burn-flex", "=0.21.0", None, &[])), "with the backend flex"),
+        (with_feature("diffusion-core", "burn/vulkan"), "turns burn/vulkan on in its feature fast"),
+        (with_feature("diffusion", "dep:burn-ndarray"), "turns dep:burn-ndarray on"),
     ] {
         let found = violations(&[package]);
         assert!(found.iter().any(|sentence| sentence.contains(expected)), "{expected}: {found:?}");
@@ -176,6 +226,8 @@ fn broken_layouts_are_noticed() {
         package("diffusion-core", burn("burn", "=0.21.0", Some("dev"), &["flex"])),
         package("diffusion-cli", burn("burn-flex", "=0.21.0", None, &[])),
         package("diffusion-train", ours("diffusion-core", Some("dev"))),
+        with_feature("diffusion-cli", "burn/wgpu"),
+        with_feature("diffusion-train", "burn/std"),
     ];
     assert_eq!(violations(&allowed), Vec::<String>::new());
 }

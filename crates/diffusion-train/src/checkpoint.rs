@@ -1,7 +1,7 @@
 //! A checkpoint: a folder with weights, their average, and a readable account of what they belong to.
 
-use burn::tensor::backend::Backend;
 use burn::tensor::DType;
+use burn::tensor::backend::Backend;
 use burn_store::{ModuleSnapshot, ModuleStore, SafetensorsStore};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -166,7 +166,8 @@ impl Checkpoint {
         let file = path.join(STATE);
         let text = fs::read_to_string(&file).map_err(io_error("read", &file))?;
         let bad = |reason: String| CheckpointError::State { path: file.clone(), reason };
-        let state: CheckpointState = toml::from_str(&text).map_err(|error| bad(error.message().to_string()))?;
+        let state: CheckpointState =
+            toml::from_str(&text).map_err(|error| bad(error.message().to_string()))?;
         if state.format != FORMAT {
             return Err(bad(format!("its format is {}, expected {FORMAT}", state.format)));
         }
@@ -246,7 +247,10 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
     Ok(checkpoints.into_iter().map(|(_, path)| path).collect())
 }
 
-fn to_safetensors<B: Backend, M: ModuleSnapshot<B>>(module: &M, path: &Path) -> Result<Vec<u8>, CheckpointError> {
+fn to_safetensors<B: Backend, M: ModuleSnapshot<B>>(
+    module: &M,
+    path: &Path,
+) -> Result<Vec<u8>, CheckpointError> {
     let mut store = SafetensorsStore::from_bytes(None);
     module.save_into(&mut store).map_err(damaged(path))?;
     store.get_bytes().map_err(damaged(path))
@@ -270,10 +274,8 @@ fn from_safetensors<B: Backend, M: ModuleSnapshot<B>>(
     for (name, shape) in &expected {
         match found.get(name) {
             None => problems.push(format!("tensor `{name}` of shape {shape:?} is missing")),
-            Some(tensor) if tensor.shape.to_vec() != *shape => problems.push(format!(
-                "tensor `{name}` has shape {:?}, expected {shape:?}",
-                tensor.shape.to_vec()
-            )),
+            Some(tensor) if tensor.shape.to_vec() != *shape => problems
+                .push(format!("tensor `{name}` has shape {:?}, expected {shape:?}", tensor.shape.to_vec())),
             Some(tensor) if tensor.dtype != DType::F32 => {
                 problems.push(format!("tensor `{name}` is of type {:?}, expected F32", tensor.dtype));
             }

@@ -42,7 +42,11 @@ impl<M> Ema<M> {
     /// # Panics
     /// Unless the decay is in [0, 1).
     pub fn new(module: M, config: EmaConfig) -> Self {
-        assert!((0.0..1.0).contains(&config.decay), "the average's decay is {}, expected 0 ≤ decay < 1", config.decay);
+        assert!(
+            (0.0..1.0).contains(&config.decay),
+            "the average's decay is {}, expected 0 ≤ decay < 1",
+            config.decay
+        );
         Self { module, config }
     }
 

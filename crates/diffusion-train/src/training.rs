@@ -161,9 +161,8 @@ where
         let sigmas: Vec<f64> =
             (0..shape[0]).map(|i| self.schedule.draw(&mut stream(Purpose::TrainingSigma, i))).collect();
         let eps = Tensor::from_data(normal_data(seed, Purpose::TrainingNoise, step, 0, shape), &device);
-        let condition = model
-            .network
-            .drop_condition(condition, &mut |i| stream(Purpose::ConditionDrop, i).uniform());
+        let condition =
+            model.network.drop_condition(condition, &mut |i| stream(Purpose::ConditionDrop, i).uniform());
 
         let loss = model.loss(Tensor::from_data(x0, &device), sigmas, eps, condition);
         let gradients = GradientsParams::from_grads(loss.backward(), &model);

@@ -15,8 +15,15 @@ fn main() -> Result<(), DataError> {
 
     let images = MnistLike::from_folder(folder, Split::Train)?.unlabelled();
     let batches = Batches::new(images, batch, seed).flip_horizontally().prefetch(4);
-    let network =
-        DitConfig { in_dim: 28, channels: 1, patch_size: 4, depth: 4, head_dim: 32, num_heads: 4, ..Default::default() };
+    let network = DitConfig {
+        in_dim: 28,
+        channels: 1,
+        patch_size: 4,
+        depth: 4,
+        head_dim: 32,
+        num_heads: 4,
+        ..Default::default()
+    };
     let model = Diffusion::new(network.init::<Autodiff<Flex>>(seed, &device), Scaled(EpsPrediction));
     let schedule = Ddpm::default();
 

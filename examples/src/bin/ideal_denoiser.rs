@@ -17,8 +17,7 @@ fn main() {
 
     let samples: Vec<f32> = samples.expect("there are 41 steps").into_data().iter().collect();
     let data: Vec<f32> = data.iter().collect();
-    let distance = |p: &[f32]| {
-        data.chunks(2).map(|q| (q[0] - p[0]).hypot(q[1] - p[1])).fold(f32::INFINITY, f32::min)
-    };
+    let distance =
+        |p: &[f32]| data.chunks(2).map(|q| (q[0] - p[0]).hypot(q[1] - p[1])).fold(f32::INFINITY, f32::min);
     println!("distance {:.6}", samples.chunks(2).map(distance).fold(0.0, f32::max));
 }

@@ -93,7 +93,10 @@ impl CondEmbedderLabelConfig {
         device: &B::Device,
     ) -> CondEmbedderLabel<B> {
         let dropout = self.dropout;
-        assert!((0.0..=1.0).contains(&dropout), "label dropout is {dropout}, expected a probability in [0, 1]");
+        assert!(
+            (0.0..=1.0).contains(&dropout),
+            "label dropout is {dropout}, expected a probability in [0, 1]"
+        );
         CondEmbedderLabel {
             embeddings: Init::Normal(1.0).embedding([self.num_classes + 1, size], stream, device),
             output: weight.linear(Some(bias), [size, size], stream, device),
@@ -145,8 +148,7 @@ impl<B: Backend> ConditionEmbedder<B> for CondEmbedderLabel<B> {
     }
 
     fn drop_condition(&self, labels: Labels, uniform: &mut dyn FnMut(usize) -> f64) -> Labels {
-        let keep_or_drop =
-            |(i, label)| if uniform(i) < self.dropout { self.null_label() } else { label };
+        let keep_or_drop = |(i, label)| if uniform(i) < self.dropout { self.null_label() } else { label };
         Labels(labels.0.into_iter().enumerate().map(keep_or_drop).collect())
     }
 }

@@ -57,7 +57,10 @@ impl<B: Backend> PatchEmbed<B> {
 /// # Panics
 /// If `dim` is no multiple of 4.
 pub fn position_embedding<B: Backend>(side: usize, dim: usize, device: &B::Device) -> Tensor<B, 3> {
-    assert!(dim.is_multiple_of(4), "a position embedding of {dim} numbers was asked for, expected a multiple of 4");
+    assert!(
+        dim.is_multiple_of(4),
+        "a position embedding of {dim} numbers was asked for, expected a multiple of 4"
+    );
     let quarter = dim / 4;
     let angles = |position: usize| {
         (0..quarter).map(move |i| position as f64 / 10_000f64.powf(i as f64 / quarter as f64))

@@ -29,7 +29,10 @@ pub fn sigma_embedding<B: Backend>(sigma: Tensor<B, 1>, scaling: f64, log: bool)
 /// # Panics
 /// If `size` is odd.
 pub fn timestep_embedding<B: Backend>(t: Tensor<B, 1>, size: usize) -> Tensor<B, 2> {
-    assert!(size.is_multiple_of(2), "a timestep embedding of {size} numbers was asked for, expected an even number");
+    assert!(
+        size.is_multiple_of(2),
+        "a timestep embedding of {size} numbers was asked for, expected an even number"
+    );
     let half = size / 2;
     let frequencies: Vec<f32> =
         (0..half).map(|i| (-(10_000f64.ln()) * i as f64 / half as f64).exp() as f32).collect();

@@ -44,11 +44,16 @@ impl<B: Backend, const D: usize> IdealDenoiser<B, D> {
         let shape: [usize; D] = data.shape.dims();
         let values = data.as_slice::<f32>().expect("the ideal denoiser's data are f32");
         let (examples, numbers) = (shape[0], shape[1..].iter().product::<usize>());
-        assert!(examples > 0 && numbers > 0, "data of shape {shape:?} was given, expected at least one number");
+        assert!(
+            examples > 0 && numbers > 0,
+            "data of shape {shape:?} was given, expected at least one number"
+        );
         let rows = (BLOCK_NUMBERS / numbers).clamp(1, BLOCK_ROWS);
         let blocks: Vec<Tensor<B, 2>> = values
             .chunks(rows * numbers)
-            .map(|block| Tensor::from_data(TensorData::new(block.to_vec(), [block.len() / numbers, numbers]), device))
+            .map(|block| {
+                Tensor::from_data(TensorData::new(block.to_vec(), [block.len() / numbers, numbers]), device)
+            })
             .collect();
         let norms = blocks.iter().map(|block| block.clone().square().sum_dim(1).transpose()).collect();
         Self { blocks, norms, shape }

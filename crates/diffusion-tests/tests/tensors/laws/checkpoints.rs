@@ -71,7 +71,12 @@ fn another_model_is_refused_with_both_names<B: TestBackend>(device: &B::Device) 
     };
     for (asked, what, found, expected) in [
         (other("dit", "Scaled(VPrediction)", "Ddpm 1000"), "network", "mlp 2", "dit"),
-        (other("mlp 2", "EpsPrediction", "Ddpm 1000"), "parameterization", "Scaled(VPrediction)", "EpsPrediction"),
+        (
+            other("mlp 2", "EpsPrediction", "Ddpm 1000"),
+            "parameterization",
+            "Scaled(VPrediction)",
+            "EpsPrediction",
+        ),
         (other("mlp 2", "Scaled(VPrediction)", "Ldm"), "schedule", "Ddpm 1000", "Ldm"),
     ] {
         let model = model::<B>(9, &[6, 4], device);
@@ -84,11 +89,12 @@ fn another_model_is_refused_with_both_names<B: TestBackend>(device: &B::Device) 
 fn every_tensor_that_does_not_fit_is_named<B: TestBackend>(device: &B::Device) {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = save::<B>(folder.path(), 1, device);
-    let problems = |hidden: &[usize]| {
-        match checkpoint.load(model::<B>(9, hidden, device), &description(), Weights::Ema).unwrap_err() {
-            CheckpointError::Tensors { problems, .. } => problems,
-            error => panic!("another error: {error}"),
-        }
+    let problems = |hidden: &[usize]| match checkpoint
+        .load(model::<B>(9, hidden, device), &description(), Weights::Ema)
+        .unwrap_err()
+    {
+        CheckpointError::Tensors { problems, .. } => problems,
+        error => panic!("another error: {error}"),
     };
     let net = |i: usize, name: &str| format!("tensor `network.net.{i}.{name}`");
     assert_eq!(
@@ -107,7 +113,9 @@ fn every_tensor_that_does_not_fit_is_named<B: TestBackend>(device: &B::Device) {
         ]
     );
     let left_over = problems(&[6]);
-    for superfluous in [net(2, "bias"), net(2, "weight")].map(|tensor| format!("{tensor} is not in the network")) {
+    for superfluous in
+        [net(2, "bias"), net(2, "weight")].map(|tensor| format!("{tensor} is not in the network"))
+    {
         assert!(left_over.contains(&superfluous), "{left_over:?}");
     }
 }

@@ -61,7 +61,12 @@ fn guidance_combines_two_predictions<B: TestBackend>(device: &B::Device) {
         let found = model.predict_eps_cfg(x.clone(), 0.8, labels.clone(), scale).into_data();
         assert_close("eps", found, expect(&eps, &nothing), B::TOLERANCE);
         let found = model.given(labels.clone()).guided(scale).evaluate(x.clone(), 0.8);
-        assert_close("denoised", found.clone().denoised().into_data(), expect(&denoised, &nothing), B::TOLERANCE);
+        assert_close(
+            "denoised",
+            found.clone().denoised().into_data(),
+            expect(&denoised, &nothing),
+            B::TOLERANCE,
+        );
         assert_close("velocity", found.velocity().into_data(), expect(&velocity, &nothing), B::TOLERANCE);
         let found = model.given(labels.clone()).guided_by(against.clone(), scale).evaluate(x.clone(), 0.8);
         assert_close("denoised", found.denoised().into_data(), expect(&denoised, &against), B::TOLERANCE);
@@ -115,9 +120,7 @@ fn both_halves_go_through_the_network_at_once<B: TestBackend>(device: &B::Device
 fn drop_condition_forgets_those_below_the_probability<B: TestBackend>(device: &B::Device) {
     let draws = [0.0, 0.299_999, 0.3, 0.300_001, 0.999_999];
     let labels = || Labels(vec![1, 2, 3, 4, 0]);
-    for (dropout, expected) in
-        [(0.3, [5, 5, 3, 4, 0]), (0.0, [1, 2, 3, 4, 0]), (1.0, [5, 5, 5, 5, 5])]
-    {
+    for (dropout, expected) in [(0.3, [5, 5, 3, 4, 0]), (0.0, [1, 2, 3, 4, 0]), (1.0, [5, 5, 5, 5, 5])] {
         let stream = &mut Stream::new(0, Purpose::Parameters, 0, 0);
         let config = CondEmbedderLabelConfig { num_classes: 5, dropout };
         let embedder = config.init::<B>(4, Init::Torch, Init::Torch, stream, device);

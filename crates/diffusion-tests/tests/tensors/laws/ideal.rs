@@ -70,7 +70,9 @@ fn data_given_twice_count_as_once<B: TestBackend>(device: &B::Device) {
     let sigmas = vec![0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 50.0];
     let denoise = |data: &TensorData| {
         let levels = Sigma::Each(sigmas.clone()).tensor(7, device);
-        IdealDenoiser::<B, 2>::new(data, device).denoise(Tensor::from_data(x.clone(), device), levels).into_data()
+        IdealDenoiser::<B, 2>::new(data, device)
+            .denoise(Tensor::from_data(x.clone(), device), levels)
+            .into_data()
     };
     assert_close("mean", denoise(&twice), denoise(&data), B::TOLERANCE);
     assert_close("mean", denoise(&data), by_definition(&data, &x, &sigmas), 1e-4);
@@ -82,7 +84,8 @@ fn sampling_returns_the_data<B: TestBackend>(device: &B::Device) {
     let (sigmas, noise) = (Sigmas::karras(40, 0.002, 80.0, 7.0), Noise::new(8));
     for sampler in [General::DDIM, General::DDPM] {
         let x = noise.initial([32, 2], device) * sigmas[0];
-        let end: Vec<f64> = sample(&ideal, sampler, &sigmas, x, noise).last().unwrap().into_data().iter().collect();
+        let end: Vec<f64> =
+            sample(&ideal, sampler, &sigmas, x, noise).last().unwrap().into_data().iter().collect();
         let at = |corner: [f32; 2]| {
             let close = |point: &&[f64]| (0..2).all(|i| (point[i] - f64::from(corner[i])).abs() < 1e-4);
             end.chunks(2).filter(close).count()

@@ -5,8 +5,8 @@ use burn::tensor::{Tensor, backend::Backend};
 use diffusion::core::network::mlp::TimeInputMlpConfig;
 use diffusion::core::schedule::{Flow, LogLinear, Schedule};
 use diffusion::core::{
-    Denoiser, Diffusion, EpsPrediction, General, Heun, Noise, Path, Sampler, Sigmas, Straight, VarianceExploding,
-    sample,
+    Denoiser, Diffusion, EpsPrediction, General, Heun, Noise, Path, Sampler, Sigmas, Straight,
+    VarianceExploding, sample,
 };
 use diffusion_tests::{TestBackend, assert_close, backend_tests};
 
@@ -71,11 +71,19 @@ fn mu_keeps_the_variance_on_both_paths<B: TestBackend>(device: &B::Device) {
 
 fn churn_keeps_the_variance<B: TestBackend>(device: &B::Device) {
     let sigmas = Sigmas::karras(100, 0.002, 80.0, 7.0);
-    let std = end_std::<B, VarianceExploding, _>(0.7, Heun { s_churn: 40.0, ..Default::default() }, &sigmas, device);
+    let std = end_std::<B, VarianceExploding, _>(
+        0.7,
+        Heun { s_churn: 40.0, ..Default::default() },
+        &sigmas,
+        device,
+    );
     assert!((std / 0.7 - 1.0).abs() < 0.02, "the end has the deviation {std}, expected 0.7");
     let straight = Flow::default().sigmas(100);
     let std = end_std::<B, Straight, _>(0.7, Heun { s_churn: 20.0, ..Default::default() }, &straight, device);
-    assert!((std / 0.7 - 1.0).abs() < 0.02, "on the straight path the end has the deviation {std}, expected 0.7");
+    assert!(
+        (std / 0.7 - 1.0).abs() < 0.02,
+        "on the straight path the end has the deviation {std}, expected 0.7"
+    );
 }
 
 /// The standard deviation of 32 768 samples, which chance moves by 0.4 %.
@@ -196,7 +204,8 @@ fn sampling_is_lazy_and_can_be_cut_short<B: TestBackend>(device: &B::Device) {
     };
     let x = || Tensor::<B, 2>::ones([1, 1], device);
     let ddim = |model: &Counting, n| _ = sample(model, General::DDIM, &sigmas, x(), no_noise).take(n).count();
-    let heun = |model: &Counting, n| _ = sample(model, Heun::default(), &sigmas, x(), no_noise).take(n).count();
+    let heun =
+        |model: &Counting, n| _ = sample(model, Heun::default(), &sigmas, x(), no_noise).take(n).count();
     assert_eq!([0, 2, 9].map(|taken| evaluations(taken, &ddim)), [0, 2, 5]);
     // The last step goes to 0 and is Euler's.
     assert_eq!([0, 2, 9].map(|taken| evaluations(taken, &heun)), [0, 4, 9]);

@@ -174,7 +174,8 @@ fn training_draws_follow_from_their_names<B: TestBackend>(device: &B::Device) {
     let schedule = Levels::<VarianceExploding>::new(vec![0.25, 0.5, 1.0, 2.0, 4.0]);
     // Batches of different sizes: an example's draws depend on its place alone.
     let sizes = [6, 2, 9];
-    let batches = sizes.map(|n| (TensorData::zeros::<f32, _>([n, 2]), Labels((0..n).map(|i| i % 5).collect())));
+    let batches =
+        sizes.map(|n| (TensorData::zeros::<f32, _>([n, 2]), Labels((0..n).map(|i| i % 5).collect())));
     let config = TrainConfig { seed: 21, ..TrainConfig::new(10) };
     assert_eq!(train(batches, Diffusion::new(network, EpsPrediction), &schedule, &config).count(), 3);
 
@@ -189,7 +190,11 @@ fn training_draws_follow_from_their_names<B: TestBackend>(device: &B::Device) {
             assert_same_bits("input", x, &[sigma * eps[0], sigma * eps[1]]);
             let forgotten = stream(Purpose::ConditionDrop, i).uniform() < 0.4;
             dropped += usize::from(forgotten);
-            assert_eq!(labels.0[i as usize], if forgotten { 5 } else { i as usize % 5 }, "label {i} of step {step}");
+            assert_eq!(
+                labels.0[i as usize],
+                if forgotten { 5 } else { i as usize % 5 },
+                "label {i} of step {step}"
+            );
         }
         assert_eq!((x.len(), sigmas.len(), labels.0.len()), (2 * n, n, n));
     }
@@ -220,6 +225,9 @@ fn batches_follow_from_their_seed() {
     }
     for size in [1, 5, 12, 100] {
         assert_eq!(visited(size, 3, false), expected.iter().map(|(pair, _)| *pair).collect::<Vec<_>>());
-        assert_eq!(visited(size, 3, true), expected.iter().map(|(_, mirrored)| *mirrored).collect::<Vec<_>>());
+        assert_eq!(
+            visited(size, 3, true),
+            expected.iter().map(|(_, mirrored)| *mirrored).collect::<Vec<_>>()
+        );
     }
 }

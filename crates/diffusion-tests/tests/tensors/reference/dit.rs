@@ -60,7 +60,8 @@ fn every_gradient_of_dit_matches<B: TestBackend>(device: &B::Device) {
 
 fn conditional_dit_matches<B: TestBackend>(device: &B::Device) {
     let fixture = Fixture::open("dit").case("conditional");
-    let mut network = weights::dit_config().init_conditional::<B>(&CondEmbedderLabelConfig::new(4), 0, device);
+    let mut network =
+        weights::dit_config().init_conditional::<B>(&CondEmbedderLabelConfig::new(4), 0, device);
     weights::load_dit(&mut network, &fixture, device);
     weights::load_label_embedder(&mut network.cond_embed, &fixture, "cond_embed.", device);
     let model = Diffusion::new(network, EpsPrediction);

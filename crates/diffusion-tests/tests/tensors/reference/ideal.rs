@@ -19,7 +19,8 @@ fn ideal_denoiser_of_images_matches<B: TestBackend>(device: &B::Device) {
 fn ideal_denoiser_matches<B: TestBackend, const D: usize>(case: &str, device: &B::Device) {
     let fixture = Fixture::open("ideal").case(case);
     let model = Diffusion::new(IdealDenoiser::<B, D>::new(&fixture.data("in.data"), device), EpsPrediction);
-    let levels = [("0_01", 0.01), ("0_5", 0.5), ("10", 10.0), ("100", 100.0)].map(|(name, s)| (name, Sigma::All(s)));
+    let levels =
+        [("0_01", 0.01), ("0_5", 0.5), ("10", 10.0), ("100", 100.0)].map(|(name, s)| (name, Sigma::All(s)));
     let each = ("batch", Sigma::Each(fixture.numbers("in.sigma")));
     for (name, sigma) in levels.into_iter().chain([each]) {
         let x: Tensor<B, D> = fixture.tensor(&format!("in.x_{name}"), device);

@@ -9,7 +9,7 @@ use diffusion::core::layer::{
     position_embedding, sigma_embedding, timestep_embedding,
 };
 use diffusion::core::random::{Purpose, Stream};
-use diffusion::core::{Sigma, Labels};
+use diffusion::core::{Labels, Sigma};
 use diffusion_tests::{TestBackend, assert_close, backend_tests};
 
 backend_tests!(
@@ -85,9 +85,8 @@ fn timestep_embedder_matches<B: TestBackend>(device: &B::Device) {
 /// Weights by formula: `wave` in `fixtures/make.py`, whose row is our column.
 fn wave<B: Backend>([inputs, outputs]: [usize; 2], device: &B::Device) -> Linear<B> {
     let weight = |i: f64, j: f64| (0.37 * i + 0.11 * j + 0.013 * i * j).sin() / (inputs as f64).sqrt();
-    let weights: Vec<f32> = (0..inputs * outputs)
-        .map(|at| weight((at % outputs) as f64, (at / outputs) as f64) as f32)
-        .collect();
+    let weights: Vec<f32> =
+        (0..inputs * outputs).map(|at| weight((at % outputs) as f64, (at / outputs) as f64) as f32).collect();
     let bias: Vec<f32> = (0..outputs).map(|i| (0.1 * (0.37 * i as f64 + 0.5).sin()) as f32).collect();
     let param = |data| Param::from_tensor(Tensor::from_data(data, device));
     Linear {

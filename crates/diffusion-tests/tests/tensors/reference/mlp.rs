@@ -40,7 +40,13 @@ fn pred_v_matches<B: TestBackend>(device: &B::Device) {
 
 /// What the reference calls `predict_eps` of a flow model is the velocity ε − x₀.
 fn pred_flow_matches<B: TestBackend>(device: &B::Device) {
-    modifier::<B, _>("pred_flow", FlowPrediction, "flow_", |model, x, sigma| model.velocity(x, sigma, ()), device);
+    modifier::<B, _>(
+        "pred_flow",
+        FlowPrediction,
+        "flow_",
+        |model, x, sigma| model.velocity(x, sigma, ()),
+        device,
+    );
 }
 
 fn scaled_pred_x0_matches<B: TestBackend>(device: &B::Device) {
@@ -52,6 +58,7 @@ fn scaled_pred_v_matches<B: TestBackend>(device: &B::Device) {
 }
 
 type Model<B, P> = Diffusion<B, TimeInputMlp<B>, P>;
+type Predict<B, P> = fn(&Model<B, P>, Tensor<B, 2>, Sigma) -> Tensor<B, 2>;
 
 fn predict_eps<B: TestBackend, P: Parameterization>(
     model: &Model<B, P>,
@@ -65,7 +72,7 @@ fn modifier<B: TestBackend, P: Parameterization>(
     name: &str,
     parameterization: P,
     sigma_prefix: &str,
-    predict_eps: fn(&Model<B, P>, Tensor<B, 2>, Sigma) -> Tensor<B, 2>,
+    predict_eps: Predict<B, P>,
     device: &B::Device,
 ) {
     let fixture = Fixture::open("mlp");

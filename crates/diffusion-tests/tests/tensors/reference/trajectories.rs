@@ -5,11 +5,7 @@ use burn::tensor::Tensor;
 use diffusion::core::{Denoiser, Diffusion, EpsPrediction, General, Sigmas, VarianceExploding, sample};
 use diffusion_tests::{TestBackend, assert_close, backend_tests};
 
-backend_tests!(
-    unconditional_trajectories_match,
-    conditional_trajectories_match,
-    guided_trajectories_match,
-);
+backend_tests!(unconditional_trajectories_match, conditional_trajectories_match, guided_trajectories_match,);
 
 fn unconditional_trajectories_match<B: TestBackend>(device: &B::Device) {
     let fixture = Fixture::open("trajectories");

@@ -23,6 +23,9 @@ pub fn parameters<B: Backend, M: Module<B>>(module: &M) -> Vec<Vec<f32>> {
 pub fn assert_same_bits(what: &str, found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len(), "{what}: found and expected differ in length");
     for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
-        assert!(found.to_bits() == expected.to_bits(), "{what}: value {i} is {found:e}, expected {expected:e}");
+        assert!(
+            found.to_bits() == expected.to_bits(),
+            "{what}: value {i} is {found:e}, expected {expected:e}"
+        );
     }
 }

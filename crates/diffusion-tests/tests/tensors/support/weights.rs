@@ -60,7 +60,15 @@ pub fn conditional_mlp<B: Backend>(fixture: &Fixture, device: &B::Device) -> Con
 
 /// The sizes of `unconditional` and `conditional` in `dit.safetensors`.
 pub fn dit_config() -> DitConfig {
-    DitConfig { in_dim: 8, channels: 3, patch_size: 2, depth: 2, head_dim: 4, num_heads: 2, ..Default::default() }
+    DitConfig {
+        in_dim: 8,
+        channels: 3,
+        patch_size: 2,
+        depth: 2,
+        head_dim: 4,
+        num_heads: 2,
+        ..Default::default()
+    }
 }
 
 /// Puts the weights into `network`, but for those of a label embedder.

@@ -36,7 +36,11 @@ const BACKENDS: [Backend; 3] = [
         program_features: "flex",
         test_features: "diffusion-tests/flex,diffusion-cli/flex",
     },
-    Backend { name: "ndarray", program_features: "ndarray", test_features: "diffusion-tests/ndarray" },
+    Backend {
+        name: "ndarray",
+        program_features: "ndarray",
+        test_features: "diffusion-tests/ndarray,diffusion-cli/ndarray",
+    },
     // Programs let the GPU choose its kernels; for the tests' tiny shapes the choice would cost more than it saves.
     Backend {
         name: "wgpu",
@@ -110,6 +114,9 @@ fn become_program(command: &mut Command) -> Result<(), Failure> {
 }
 
 fn test(arguments: &[OsString]) -> Result<(), Failure> {
+    if let Some(other) = arguments.first().filter(|first| !first.to_string_lossy().starts_with("--backend")) {
+        return Err(format!("`cargo xtask test` takes --backend NAME, and not {other:?}").into());
+    }
     let features = match backend(arguments)? {
         Some(backend) => backend.test_features.to_string(),
         None => BACKENDS.map(|backend| backend.test_features).join(","),
@@ -122,7 +129,7 @@ fn test(arguments: &[OsString]) -> Result<(), Failure> {
 }
 
 fn lint() -> Result<(), Failure> {
-    let features = BACKENDS.map(|backend| backend.test_features).join(",");
+    let features = BACKENDS.map(|backend| backend.test_features).join(",") + ",diffusion-cli/autotune";
     spawn(&mut cargo(&["fmt", "--all", "--check"]))?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--no-default-features", "--features", &features];
     spawn(cargo(&clippy).args(["--", "--deny", "warnings"]))?;

@@ -6,6 +6,9 @@ use diffusion::core::network::Condition;
 use diffusion::data::{DatasaurusDozen, Dataset, Label, MnistLike, Split, Swissroll, TreeDataset};
 use diffusion::prelude::Labels;
 
+/// The most examples of a data set that is made on the spot.
+const MAX_EXAMPLES: usize = 100_000_000;
+
 /// A data set chosen at run time.
 pub type BoxedData<L> = Box<dyn Dataset<Label = L>>;
 
@@ -35,16 +38,18 @@ impl RunCondition for () {
     fn data(config: &DataConfig) -> Result<BoxedData<()>, CliError> {
         Ok(match config {
             DataConfig::Swissroll { tmin, tmax, n } => {
-                if *n == 0 || !tmin.is_finite() || !tmax.is_finite() || *tmax == 0.0 {
+                if !(1..=MAX_EXAMPLES).contains(n) || !tmin.is_finite() || !tmax.is_finite() || *tmax == 0.0 {
                     let what = format!("a Swiss roll of {n} points from {tmin} over {tmax} is impossible");
                     return Err(CliError::invalid(
                         what,
-                        "give at least 1 point and finite angles, tmax not 0",
+                        "give 1 to 10⁸ points and finite angles, tmax not 0",
                     ));
                 }
                 Box::new(Swissroll::new(*tmin, *tmax, *n))
             }
-            DataConfig::Datasaurus { path, name } => Box::new(DatasaurusDozen::read(path, name)?),
+            DataConfig::Datasaurus { path, name } => {
+                Box::new(DatasaurusDozen::read(path, name).map_err(CliError::Table)?)
+            }
             DataConfig::Tree { .. } | DataConfig::Mnist { .. } => {
                 Box::new(Labels::data(config)?.unlabelled())
             }
@@ -72,9 +77,9 @@ impl RunCondition for Labels {
         Ok(match *config {
             DataConfig::Tree { branching_factor, depth, num_samples_per_path } => {
                 let leaves = branching_factor.checked_pow(depth);
-                if !leaves.is_some_and(|leaves| (1..=1 << 16).contains(&leaves))
-                    || depth == 0
-                    || !(1..=1 << 16).contains(&num_samples_per_path)
+                let points = leaves.and_then(|leaves| leaves.checked_mul(num_samples_per_path));
+                if !points.is_some_and(|points| (1..=MAX_EXAMPLES).contains(&points))
+                    || !(1..=64).contains(&depth)
                 {
                     let what = format!(
                         "a tree of {branching_factor} branches, depth {depth} and {num_samples_per_path} points a path \
@@ -82,7 +87,7 @@ impl RunCondition for Labels {
                     );
                     return Err(CliError::invalid(
                         what,
-                        "give 1 to 65536 leaves, and 1 to 65536 points a path",
+                        "give a depth of 1 to 64, and 1 to 10⁸ points in all",
                     ));
                 }
                 Box::new(TreeDataset::new(branching_factor, depth, num_samples_per_path))

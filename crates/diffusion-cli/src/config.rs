@@ -91,7 +91,7 @@ impl NetworkConfig {
     fn check(&self) -> Result<(), CliError> {
         let positive = |what: &str, n: usize| match n {
             0 => Err(CliError::invalid(format!("the network's {what} is 0"), "give at least 1")),
-            _ => Ok(()),
+            _ => bounded(&format!("the network's {what}"), n),
         };
         match self {
             Self::TimeInputMlp(TimeInputMlpConfig { dim, hidden_dims })
@@ -106,6 +106,9 @@ impl NetworkConfig {
                 positive("patch_size", patch_size)?;
                 positive("head_dim", head_dim)?;
                 positive("num_heads", num_heads)?;
+                bounded("the network's depth", dit.depth)?;
+                bounded("the width of a token", head_dim.saturating_mul(num_heads))?;
+                bounded("the numbers of an image", in_dim.saturating_mul(in_dim).saturating_mul(channels))?;
                 if !in_dim.is_multiple_of(patch_size) {
                     let what =
                         format!("images of {in_dim} pixels cannot be cut into patches of {patch_size}");
@@ -115,9 +118,9 @@ impl NetworkConfig {
                     let what = format!("tokens of {head_dim}·{num_heads} numbers have no position embedding");
                     return Err(CliError::invalid(what, "make head_dim times num_heads a multiple of 4"));
                 }
-                if !(mlp_ratio.is_finite() && mlp_ratio * (head_dim * num_heads) as f64 >= 1.0) {
+                if !(mlp_ratio <= 1000.0 && mlp_ratio * (head_dim * num_heads) as f64 >= 1.0) {
                     let what = format!("mlp_ratio is {mlp_ratio}");
-                    return Err(CliError::invalid(what, "give a positive number, 4 say"));
+                    return Err(CliError::invalid(what, "give a positive number up to 1000, 4 say"));
                 }
             }
         }
@@ -139,7 +142,10 @@ impl NetworkConfig {
 
 /// What the network predicts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "prediction must be one of eps, x0, v, scaled-eps, scaled-x0, scaled-v, { edm = { sigma_data = 0.5 } } or flow"
+)]
 pub enum Prediction {
     /// On the variance-exploding path.
     Diffusion(AnyPrediction),
@@ -203,26 +209,31 @@ impl ScheduleConfig {
     }
 
     fn check(&self) -> Result<(), CliError> {
+        let sizes = 2..=MAX_SIZE;
         let good = match *self {
             Self::LogLinear { n, sigma_min, sigma_max } => {
-                n >= 2 && 0.0 < sigma_min && sigma_min < sigma_max && sigma_max.is_finite()
+                // So that neighbours differ in f64.
+                let apart = sigma_min * (1.0 + 1e-9 * n as f64) < sigma_max;
+                sizes.contains(&n) && 0.0 < sigma_min && apart && sigma_max.is_finite()
             }
             Self::Ddpm { n, beta_start, beta_end }
             | Self::Ldm { n, beta_start, beta_end }
             | Self::Sigmoid { n, beta_start, beta_end } => {
-                n >= 2 && 0.0 < beta_start && beta_start <= beta_end && beta_end < 1.0
+                // So that the largest σ is finite.
+                let finite = -(n as f64) * (-beta_end).ln_1p() < 700.0;
+                sizes.contains(&n) && 0.0 < beta_start && beta_start <= beta_end && beta_end < 1.0 && finite
             }
-            Self::Cosine { n, max_beta } => n >= 2 && 0.0 < max_beta && max_beta < 1.0,
+            Self::Cosine { n, max_beta } => sizes.contains(&n) && 0.0 < max_beta && max_beta < 1.0,
             Self::Levels { ref levels } => {
                 levels.len() >= 2
                     && levels.iter().all(|level| level.is_finite() && *level > 0.0)
                     && levels.windows(2).all(|pair| pair[0] < pair[1])
             }
             Self::Flow { n, t_min, t_max } | Self::LogNormalFlow { n, t_min, t_max } => {
-                n >= 2 && 0.0 < t_min && t_min < t_max && t_max <= 1.0
+                sizes.contains(&n) && 0.0 < t_min && t_min * (1.0 + 1e-9 * n as f64) < t_max && t_max <= 1.0
             }
         };
-        let hint = "give at least 2 increasing noise levels: 0 < sigma_min < sigma_max, 0 < beta_start ≤ beta_end < 1, \
+        let hint = "give 2 to 10⁶ increasing noise levels: 0 < sigma_min < sigma_max, 0 < beta_start ≤ beta_end < 1, \
                     or 0 < t_min < t_max ≤ 1";
         if good {
             Ok(())
@@ -230,6 +241,16 @@ impl ScheduleConfig {
             Err(CliError::invalid(format!("the schedule {self:?} is impossible"), hint))
         }
     }
+}
+
+/// The largest size that a configuration may ask for; beyond it memory would end before any use.
+const MAX_SIZE: usize = 1_000_000;
+
+fn bounded(what: &str, n: usize) -> Result<(), CliError> {
+    if n <= MAX_SIZE {
+        return Ok(());
+    }
+    Err(CliError::invalid(format!("{what} is {n}, expected at most {MAX_SIZE}"), "give a smaller number"))
 }
 
 /// How samples are drawn.
@@ -257,6 +278,8 @@ impl SamplingConfig {
             let what = format!("{} samples in {} steps were asked for", self.count, self.steps);
             return Err(CliError::invalid(what, "ask for at least 1 sample and 1 step"));
         }
+        bounded("the number of samples", self.count)?;
+        bounded("the number of sampling steps", self.steps)?;
         if let SamplerConfig::General { gam, mu } = self.sampler
             && !(gam.is_finite() && (0.0..1.0).contains(&mu))
         {
@@ -315,6 +338,17 @@ impl RunConfig {
         if !(0.0..1.0).contains(&self.training.ema.decay) {
             let what = format!("the average's decay is {}", self.training.ema.decay);
             return Err(CliError::invalid(what, "give a number from 0 to below 1"));
+        }
+        // Written so that NaN is refused.
+        if !(self.training.ema.warmup_power >= 0.0) {
+            let what = format!("the average's warm-up power is {}", self.training.ema.warmup_power);
+            return Err(CliError::invalid(what, "give at least 0, 2/3 say"));
+        }
+        if let Prediction::Diffusion(AnyPrediction::Edm { sigma_data }) = self.prediction
+            && !(sigma_data.is_finite() && sigma_data > 0.0)
+        {
+            let what = format!("the data's standard deviation is {sigma_data}");
+            return Err(CliError::invalid(what, "give sigma_data a positive number, 0.5 say"));
         }
         if self.checkpoint_every == 0 || self.checkpoint_keep == 0 {
             return Err(CliError::invalid("checkpoints are to be made or kept 0 times", "give at least 1"));

@@ -32,8 +32,10 @@ pub enum CliError {
     BackendNotBuilt(&'static str),
     #[error("no GPU can be used: {reason}")]
     NoDevice { reason: String },
-    #[error("the loss of step {step} is {loss}; the weights of the last good step are in {}", checkpoint.display())]
-    Diverged { step: u64, loss: f64, checkpoint: PathBuf },
+    #[error("the loss of step {step} is {loss}, so training stopped")]
+    Diverged { step: u64, loss: f64 },
+    #[error("{0}")]
+    Table(DataError),
     #[error("interrupted after step {step}; the checkpoint is {}", checkpoint.display())]
     Interrupted { step: u64, checkpoint: PathBuf },
 }
@@ -56,7 +58,7 @@ impl CliError {
                 "on Debian, `apt-get install dataset-fashion-mnist` puts Fashion-MNIST where it is looked for; \
                  elsewhere, pass the folder with its four IDX files as --data"
             }
-            Self::Data(DataError::Read { .. } | DataError::UnknownName { .. }) => {
+            Self::Table(DataError::Read { .. } | DataError::UnknownName { .. }) => {
                 "the table of the Datasaurus Dozen is published with the paper \"Same Stats, Different Graphs\" (Matejka & \
                  Fitzmaurice 2017); pass it as --data FILE"
             }

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 pub struct RunFolder(PathBuf);
 
 impl RunFolder {
-    /// Makes the folder and writes its config.toml. One that exists is refused, unless `overwrite` says that it may
-    /// be replaced and it is a run's.
+    /// Makes the folder and writes its config.toml. One that exists and is not empty is refused, unless `overwrite`
+    /// says that it may be replaced and it is a run's.
     pub fn create(path: &Path, config: &RunConfig, overwrite: bool) -> Result<Self, CliError> {
         let text = config.to_toml()?;
         let run = Self(path.to_path_buf());
@@ -23,7 +23,9 @@ impl RunFolder {
             Ok(entries) => match entries.count() {
                 0 => {}
                 _ if !overwrite => return Err(CliError::RunExists(path.to_path_buf())),
-                _ if !run.config().is_file() => return Err(CliError::NotARun(path.to_path_buf())),
+                _ if !run.config().is_file() || !run.checkpoints().is_dir() => {
+                    return Err(CliError::NotARun(path.to_path_buf()));
+                }
                 _ => fs::remove_dir_all(path).map_err(CliError::io("remove", path))?,
             },
         }

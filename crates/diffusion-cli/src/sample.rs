@@ -10,13 +10,16 @@ use crate::samples;
 use burn::tensor::backend::Backend;
 use burn_store::ModuleSnapshot;
 use diffusion::prelude::{Checkpoint, Dataset, Diffusion, Network, Parameterization, Schedule, Weights};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 pub fn main(args: SampleArgs) -> Result<(), CliError> {
     let (run, mut config) = RunFolder::open(&args.run)?;
     apply(&args, &mut config)?;
     config.check()?;
+    if let Some(out) = &args.out {
+        check_out(out)?;
+    }
     let checkpoint = Checkpoint::latest(&run.checkpoints())?;
     let seed = args.seed.unwrap_or(config.training.seed);
     let out = args.out.unwrap_or_else(|| run.file(&format!("samples-seed-{seed}.png")));
@@ -44,6 +47,22 @@ fn apply(args: &SampleArgs, config: &mut RunConfig) -> Result<(), CliError> {
     };
     sampling.sampler = SamplerConfig::General { gam: args.gam.unwrap_or(gam), mu: args.mu.unwrap_or(mu) };
     check_labels(args, config)
+}
+
+/// Finds out before hours of sampling that the picture will have no place.
+fn check_out(out: &Path) -> Result<(), CliError> {
+    if out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
+        return Err(CliError::invalid(
+            format!("{} is no name of a PNG picture", out.display()),
+            "let --out end in .png",
+        ));
+    }
+    match out.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            Err(CliError::invalid(format!("there is no folder {}", folder.display()), "make it first"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_labels(args: &SampleArgs, config: &RunConfig) -> Result<(), CliError> {
@@ -92,15 +111,15 @@ impl Sample {
         N::Condition: RunCondition,
         Diffusion<B, N, P>: ModuleSnapshot<B>,
     {
-        let description = describe(&self.config, &model.parameterization);
-        let model = self.checkpoint.load(model, &description, self.weights)?;
-        let begun = Instant::now();
-        let drawn = samples::draw(&model, schedule, &self.config, self.labels.as_deref(), self.seed, device)?;
         // Points are drawn over the data; a picture of images does not need them.
         let behind = match self.config.network.input_shape()[..] {
             [2] => Some(N::Condition::data(&self.config.data)?.all()),
             _ => None,
         };
+        let description = describe(&self.config, &model.parameterization);
+        let model = self.checkpoint.load(model, &description, self.weights)?;
+        let begun = Instant::now();
+        let drawn = samples::draw(&model, schedule, &self.config, self.labels.as_deref(), self.seed, device)?;
         samples::picture(&self.out, &drawn, behind)?;
         println!(
             "{} samples of step {} in {:.1} s: {}",

@@ -19,6 +19,8 @@ pub struct Samples {
     values: Vec<f32>,
     shape: Vec<usize>,
     labels: Option<Vec<usize>>,
+    /// After how many samples the labels repeat.
+    period: Option<usize>,
 }
 
 /// Draws `config.sampling.count` samples of `seed`: sample i depends on the seed and on i alone.
@@ -50,8 +52,9 @@ where
         values.extend(state.iter::<f32>());
         drawn_labels.extend(condition.labels().unwrap_or_default());
     }
-    let labels = config.network.classes().map(|_| drawn_labels);
-    Ok(Samples { values, shape: shape[1..].to_vec(), labels })
+    let period = config.network.classes().map(|classes| labels.map_or(classes, <[usize]>::len));
+    let labels = period.map(|_| drawn_labels);
+    Ok(Samples { values, shape: shape[1..].to_vec(), labels, period })
 }
 
 fn run<B: Backend, const D: usize, M: Denoiser<B, D>>(
@@ -80,11 +83,8 @@ pub fn picture(path: &Path, samples: &Samples, data: Option<TensorData>) -> Resu
         }
         [channels, height, width] => {
             let count = samples.values.len() / (channels * height * width);
-            // One column per class reads as a table.
-            let columns = samples.labels.as_ref().and_then(|labels| {
-                let classes = labels.iter().max()? + 1;
-                (classes <= 16 && count > classes).then_some(classes)
-            });
+            // One column per label reads as a table.
+            let columns = samples.period.filter(|&period| period <= 16 && count > period);
             pictures::grid(path, &samples.values, count, channels, height, width, columns)?;
         }
         ref other => {

@@ -11,13 +11,12 @@ use crate::{pictures, samples};
 use burn::backend::Autodiff;
 use burn::module::{AutodiffModule, ModuleDisplay};
 use burn::tensor::backend::Backend;
-use diffusion::core::Path as NoisePath;
 use diffusion::prelude::{
     Batches, Checkpoint, CheckpointState, Dataset, Diffusion, Network, Parameterization, Schedule, Training,
     train,
 };
 use serde::Serialize;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,7 +47,9 @@ fn configure(args: &TrainArgs) -> Result<RunConfig, CliError> {
     config.batch_size = args.batch_size.unwrap_or(config.batch_size);
     if let Some(data) = &args.data {
         match &mut config.data {
-            DataConfig::Datasaurus { path, .. } | DataConfig::Mnist { path } => *path = data.clone(),
+            DataConfig::Datasaurus { path, .. } | DataConfig::Mnist { path } => {
+                *path = fs::canonicalize(data).unwrap_or_else(|_| data.clone());
+            }
             DataConfig::Swissroll { .. } | DataConfig::Tree { .. } => {
                 let what = format!("{} makes its own data and reads none", config.preset);
                 return Err(CliError::invalid(what, "leave --data away"));
@@ -95,7 +96,6 @@ impl Train {
         N: Network<Autodiff<B>, D> + AutodiffModule<Autodiff<B>> + ModuleDisplay,
         N::InnerModule: Network<B, D, Condition = N::Condition> + ModuleDisplay,
         N::Condition: RunCondition,
-        P::Path: NoisePath,
     {
         let config = &self.config;
         let data = Arc::new(N::Condition::data(&config.data)?);
@@ -141,8 +141,12 @@ impl Train {
             if !loss.is_finite() {
                 progress.finish();
                 metrics.flush().map_err(written())?;
-                let checkpoint = checkpoint.unwrap_or_else(|| run.checkpoints());
-                return Err(CliError::Diverged { step: step.index, loss, checkpoint });
+                pictures::curve(
+                    &run.file("loss.png"),
+                    &losses,
+                    &format!("{}: training loss", config.preset),
+                )?;
+                return Err(CliError::Diverged { step: step.index, loss });
             }
             if flushed.elapsed() >= FLUSH {
                 metrics.flush().map_err(written())?;

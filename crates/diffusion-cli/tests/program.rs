@@ -194,8 +194,10 @@ fn bad_input_is_answered_with_a_sentence() {
     fail(&["sample", &run, "--mu", "1"], "mu is 1");
     fail(&["sample", &run, "--sampler", "heun", "--gam", "2"], "belong to the general sampler");
     fail(&["sample", &run, "--count", "0"], "0 samples");
+    fail(&["sample", &run, "--out", &path("run/config.toml")], "is no name of a PNG picture");
+    fail(&["sample", &run, "--steps", "18446744073709551615"], "expected at most");
     fail(&["sample", &tree, "--labels", "64"], "the classes 0 to 63");
-    fail(&["sample", &run, "--out", &path("no/such/folder.png")], "cannot write");
+    fail(&["sample", &run, "--out", &path("no/such/folder.png")], "there is no folder");
 }
 
 #[test]
@@ -214,6 +216,11 @@ fn a_bad_configuration_is_answered_with_a_sentence() {
         ("dim = 2", "dim = 0", "the network's dim is 0"),
         ("hidden_dims = [16", "hidden_dims = [0", "the network's hidden width is 0"),
         ("flip = false", "flip = true", "points cannot be mirrored"),
+        ("hidden_dims = [16", "hidden_dims = [1000000000000", "expected at most"),
+        ("n = 200", "n = 1000000000000", "is impossible"),
+        ("n = 100", "n = 1000000000000", "a Swiss roll of 1000000000000 points"),
+        ("prediction = \"eps\"", "prediction = \"vpred\"", "prediction must be one of"),
+        ("warmup_power = 0.6", "warmup_power = -0.6", "the average's warm-up power is -0.6"),
         ("mu = 0.0", "mu = 1.0", "mu is 1"),
         ("decay = 0.999", "decay = 1.0", "the average's decay is 1"),
         ("cfg_scale = 0.0", "cfg_scale = 2.0", "this model has no labels"),

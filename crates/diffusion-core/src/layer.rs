@@ -13,10 +13,12 @@ pub use activation::gelu_tanh;
 pub use attention::{Attention, AttentionConfig};
 pub use init::Init;
 pub use label::{CondEmbedderLabel, CondEmbedderLabelConfig, ConditionEmbedder, NoCondition};
-pub use modulation::{ModulatedLayerNorm, Modulation, layer_norm};
-pub use patch::{PatchEmbed, position_embedding};
+pub use modulation::{
+    ModulatedLayerNorm, ModulatedLayerNormConfig, Modulation, ModulationConfig, layer_norm,
+};
+pub use patch::{PatchEmbed, PatchEmbedConfig, position_embedding};
 pub use sequential::{CondModule, CondSequential};
 pub use sigma::{
-    SigmaEmbedder, SigmaEmbedderSinCos, SigmaEmbedderSinCosConfig, TimestepEmbedder, sigma_embedding,
-    timestep_embedding,
+    SigmaEmbedder, SigmaEmbedderSinCos, SigmaEmbedderSinCosConfig, TimestepEmbedder, TimestepEmbedderConfig,
+    sigma_embedding, timestep_embedding,
 };

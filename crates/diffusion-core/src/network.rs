@@ -86,7 +86,8 @@ impl Condition for Labels {
     }
 }
 
-/// A network that can also be asked without a condition, having been trained with some left out.
+/// A network that can also be asked without a condition, having been trained with some left out: it must forget
+/// some in [`Network::drop_condition`], else guidance compares with an answer that was never learned.
 pub trait NullCondition {
     /// The condition that it can do without.
     type Condition: Condition;

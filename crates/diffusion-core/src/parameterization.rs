@@ -345,7 +345,7 @@ mod tests {
             assert_eq!(EpsPrediction.velocity(s), Combination { x: 0.0, output: 1.0 });
             let flow = FlowPrediction.velocity(s);
             assert_eq!(flow.x, 0.0);
-            assert!((flow.output - 1.0).abs() < 1e-15);
+            assert_eq!(flow.output, 1.0);
         }
     }
 

@@ -6,6 +6,9 @@ use std::fmt::Debug;
 ///
 /// The noise's weight is σ itself, so that one function describes a path.
 pub trait Path: Clone + Debug + Send + Sync + 'static {
+    /// The largest noise level of the path; it may be infinite.
+    const MAX_SIGMA: f64;
+
     /// The data's weight α at the noise level `sigma` ≥ 0; α(0) = 1.
     fn alpha(sigma: f64) -> f64;
 
@@ -21,6 +24,8 @@ pub trait Path: Clone + Debug + Send + Sync + 'static {
 pub struct VarianceExploding;
 
 impl Path for VarianceExploding {
+    const MAX_SIGMA: f64 = f64::INFINITY;
+
     fn alpha(_sigma: f64) -> f64 {
         1.0
     }
@@ -38,6 +43,8 @@ impl Path for VarianceExploding {
 pub struct Straight;
 
 impl Path for Straight {
+    const MAX_SIGMA: f64 = 1.0;
+
     fn alpha(sigma: f64) -> f64 {
         1.0 - sigma
     }

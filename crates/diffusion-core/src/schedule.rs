@@ -33,8 +33,8 @@ pub trait Schedule: Debug {
     /// Trailing spacing (Lin et al. 2023, arXiv:2305.08891, Table 2): of N levels those at
     /// `round(N·(1 − i/steps)) − 1` for i < steps, halves rounded to even, and then the first. They end at the
     /// smallest level, not at 0, as in the reference; see [`Sigmas::to_zero`]. More steps than levels repeat
-    /// levels, and a repeated level changes nothing. (Beyond 2N steps the reference's last index but one becomes −1,
-    /// which Python reads as the largest level; here it is the first.)
+    /// levels, and a repeated level changes nothing. (From about 2N steps on some of the reference's last indices
+    /// become −1, which Python reads as the largest level; here they are the first.)
     ///
     /// # Panics
     /// If `steps` is 0.
@@ -69,16 +69,21 @@ impl<P: Path> Sigmas<P> {
     /// A grid of the caller's own.
     ///
     /// # Panics
-    /// If there are fewer than two levels, or one is negative, not finite or larger than the one before.
+    /// If there are fewer than two levels, or one is not finite, larger than the one before or than the path allows,
+    /// or not positive; the last may be 0.
     pub fn new(levels: Vec<f64>) -> Self {
         assert!(levels.len() >= 2, "{} noise levels were given, sampling needs at least 2", levels.len());
         for (i, &level) in levels.iter().enumerate() {
+            let before = if i == 0 { P::MAX_SIGMA } else { levels[i - 1] };
             assert!(
-                level.is_finite() && level >= 0.0,
-                "noise level {i} is {level}, expected a finite number ≥ 0"
+                level.is_finite() && level <= before,
+                "noise level {i} is {level}, expected at most {before}"
             );
-            let before = levels[i.saturating_sub(1)];
-            assert!(level <= before, "noise level {i} is {level}, expected at most {before}, the one before");
+            let last = i + 1 == levels.len();
+            assert!(
+                level > 0.0 || last && level == 0.0,
+                "noise level {i} is {level}, expected a positive number"
+            );
         }
         Self { levels, path: PhantomData }
     }
@@ -123,7 +128,8 @@ impl Sigmas<VarianceExploding> {
             0.0 < min && min <= max,
             "noise levels from {max} down to {min} were asked for, expected 0 < min ≤ max"
         );
-        let mut levels: Vec<f64> = linspace(0.0, 1.0, steps).into_iter().map(level).collect();
+        let mut levels: Vec<f64> =
+            linspace(0.0, 1.0, steps).into_iter().map(|t| level(t).clamp(min, max)).collect();
         levels[steps - 1] = min;
         levels[0] = max;
         levels.push(0.0);
@@ -150,14 +156,16 @@ impl<P: Path> Levels<P> {
     /// The schedule of `levels`, which must increase.
     ///
     /// # Panics
-    /// If the list is empty, or a level is not positive, not finite or not larger than the one before.
+    /// If the list is empty, or a level is not positive, not finite, larger than the path allows or not larger than
+    /// the one before.
     pub fn new(levels: Vec<f64>) -> Self {
         assert!(!levels.is_empty(), "0 noise levels were given, a schedule needs at least 1");
         let mut before = 0.0;
         for (i, &level) in levels.iter().enumerate() {
             assert!(
-                level.is_finite() && level > before,
-                "noise level {i} is {level}, expected a finite number above {before}"
+                level.is_finite() && level > before && level <= P::MAX_SIGMA,
+                "noise level {i} is {level}, expected a finite number above {before} and up to {}",
+                P::MAX_SIGMA
             );
             before = level;
         }
@@ -411,13 +419,32 @@ mod tests {
     }
 
     #[test]
+    fn a_grid_of_one_level_is_no_exception() {
+        // 0.1^(1/7)^7 is not 0.1.
+        assert_eq!(&Sigmas::karras(3, 0.1, 0.1, 7.0)[..], [0.1, 0.1, 0.1, 0.0]);
+        assert_eq!(&Sigmas::exponential(3, 3.0, 3.0)[..], [3.0, 3.0, 3.0, 0.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "noise level 0 is 2, expected at most 1")]
+    fn a_level_beyond_the_path_is_refused() {
+        Sigmas::<Straight>::new(vec![2.0, 0.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "noise level 1 is 0, expected a positive number")]
+    fn a_zero_inside_a_grid_is_refused() {
+        Sigmas::<VarianceExploding>::new(vec![1.0, 0.0, 0.0]);
+    }
+
+    #[test]
     #[should_panic(expected = "noise level 1 is 2, expected at most 1")]
     fn an_increasing_grid_is_refused() {
         Sigmas::<VarianceExploding>::new(vec![1.0, 2.0]);
     }
 
     #[test]
-    #[should_panic(expected = "expected a finite number above 0.5")]
+    #[should_panic(expected = "expected a finite number above 0.5 and up to 1")]
     fn a_decreasing_table_is_refused() {
         Levels::<Straight>::new(vec![0.5, 0.25]);
     }

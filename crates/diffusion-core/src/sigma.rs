@@ -92,6 +92,18 @@ impl From<&[f64]> for Sigma {
     }
 }
 
+impl From<&Vec<f64>> for Sigma {
+    fn from(sigmas: &Vec<f64>) -> Self {
+        Self::Each(sigmas.clone())
+    }
+}
+
+impl<const N: usize> From<[f64; N]> for Sigma {
+    fn from(sigmas: [f64; N]) -> Self {
+        Self::Each(sigmas.to_vec())
+    }
+}
+
 impl From<&Sigma> for Sigma {
     fn from(sigma: &Sigma) -> Self {
         sigma.clone()

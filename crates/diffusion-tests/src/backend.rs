@@ -55,10 +55,9 @@ pub fn run<B: TestBackend>(body: fn(&B::Device)) {
 mod adapter {
     use burn::backend::Wgpu;
     use burn::tensor::Tensor;
-    use std::any::Any;
     use std::io::Write;
-    use std::sync::OnceLock;
-    use std::thread;
+    use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+    use std::{panic, thread};
 
     /// Why there is no adapter, found out once per process by using it.
     pub fn missing() -> Option<String> {
@@ -66,25 +65,35 @@ mod adapter {
         MISSING.get_or_init(probe).clone()
     }
 
-    /// On a thread of its own, where a panic, which is how the backend says no, does no harm.
     fn probe() -> Option<String> {
-        let attempt = thread::spawn(|| {
+        let (values, panics) = listening_to_panics(|| {
             let three = Tensor::<Wgpu, 1>::ones([1], &Default::default()) + 2.0;
             three.into_data().iter::<f32>().collect::<Vec<_>>()
         });
-        let reason = match attempt.join() {
+        let reason = match values {
             Ok(values) if values == [3.0] => return None,
             Ok(values) => format!("1 + 2 is {values:?} on this adapter"),
-            Err(panic) => message(&*panic).to_string(),
+            Err(_) => panics.into_iter().next().unwrap_or_else(|| "it panics without a message".to_string()),
         };
         // Not `eprintln!`, which the test harness hides when tests pass.
-        let _ =
-            writeln!(std::io::stderr(), "the tests on wgpu are skipped, for there is no adapter: {reason}");
+        let _ = writeln!(std::io::stderr(), "the tests on wgpu are skipped, for there is no adapter: {reason}");
         Some(reason)
     }
 
-    fn message(panic: &(dyn Any + Send)) -> &str {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message")
+    /// Runs `work` on a thread of its own, where a panic, which is how the backend says no, does no harm; returns the
+    /// messages of all panics meanwhile as well, because the backend panics with the reason on a thread of *its* own.
+    fn listening_to_panics<T: Send + 'static>(
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> (thread::Result<T>, Vec<String>) {
+        let messages = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&messages);
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            heard.lock().unwrap_or_else(PoisonError::into_inner).push(panic.to_string());
+        }));
+        let result = thread::spawn(work).join();
+        panic::set_hook(before);
+        let messages = std::mem::take(&mut *messages.lock().unwrap_or_else(PoisonError::into_inner));
+        (result, messages)
     }
 }

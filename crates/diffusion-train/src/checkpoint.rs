@@ -5,6 +5,7 @@ use burn::tensor::backend::Backend;
 use burn_store::{ModuleSnapshot, ModuleStore, SafetensorsStore};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -152,7 +153,7 @@ impl Checkpoint {
             .map_err(|error| CheckpointError::State { path: file.clone(), reason: error.to_string() })?;
         write_synced(&file, text.as_bytes())?;
         sync_folder(&partial)?;
-        remove(&path)?;
+        remove_whole(&path)?;
         fs::rename(&partial, &path).map_err(io_error("rename", &partial))?;
         sync_folder(folder)?;
         Ok(Self { path, state })
@@ -191,7 +192,7 @@ impl Checkpoint {
     /// If the file system refuses.
     pub fn prune(folder: &Path, keep: usize) -> Result<(), CheckpointError> {
         let checkpoints = list(folder)?;
-        checkpoints[..checkpoints.len().saturating_sub(keep)].iter().try_for_each(|path| remove(path))
+        checkpoints[..checkpoints.len().saturating_sub(keep)].iter().try_for_each(|path| remove_whole(path))
     }
 
     /// Where the checkpoint is.
@@ -305,6 +306,20 @@ fn sync_folder(folder: &Path) -> Result<(), CheckpointError> {
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error("sync", folder))?;
     }
     Ok(())
+}
+
+/// Takes a checkpoint's good name away before its files, so that a crash leaves no half of one under it.
+fn remove_whole(checkpoint: &Path) -> Result<(), CheckpointError> {
+    let mut name = OsString::from(".");
+    name.push(checkpoint.file_name().unwrap_or_default());
+    name.push(".old");
+    let old = checkpoint.with_file_name(name);
+    remove(&old)?;
+    match fs::rename(checkpoint, &old) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(io_error("rename", checkpoint)(error)),
+        Ok(()) => remove(&old),
+    }
 }
 
 fn remove(folder: &Path) -> Result<(), CheckpointError> {

@@ -9,10 +9,10 @@ use std::collections::HashMap;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EmaConfig {
-    /// β of `average ← β·average + (1 − β)·weights`, 0.999 as in the reference's examples.
+    /// β of `average ← β·average + (1 − β)·weights`, 0.999 by default.
     pub decay: f64,
     /// The power of the warm-up β = min(decay, 1 − (1 + step)^(−power)), as in k-diffusion; 2/3 there. Without it
-    /// the average of a short run is still full of the first weights.
+    /// the average of a short run is still full of the first weights; an infinite power turns it off.
     pub warmup_power: f64,
 }
 
@@ -40,12 +40,17 @@ impl<M> Ema<M> {
     /// The average that starts at the weights of `module`.
     ///
     /// # Panics
-    /// Unless the decay is in [0, 1).
+    /// Unless the decay is in [0, 1) and the power of the warm-up is not negative.
     pub fn new(module: M, config: EmaConfig) -> Self {
         assert!(
             (0.0..1.0).contains(&config.decay),
             "the average's decay is {}, expected 0 ≤ decay < 1",
             config.decay
+        );
+        assert!(
+            config.warmup_power >= 0.0,
+            "the warm-up's power is {}, expected at least 0",
+            config.warmup_power
         );
         Self { module, config }
     }

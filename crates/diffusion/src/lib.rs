@@ -13,21 +13,24 @@ pub use diffusion_train as train;
 /// Everything that a short program needs.
 pub mod prelude {
     pub use diffusion_core::layer::CondEmbedderLabelConfig;
-    pub use diffusion_core::network::dit::{Dit, DitConfig};
+    pub use diffusion_core::network::dit::{Dit, DitConfig, ModulationInit, SigmaEmbedding};
     pub use diffusion_core::network::ideal::IdealDenoiser;
     pub use diffusion_core::network::mlp::{
         ConditionalMlp, ConditionalMlpConfig, TimeInputMlp, TimeInputMlpConfig,
     };
+    pub use diffusion_core::network::{Condition, NullCondition};
     pub use diffusion_core::schedule::{
         Cosine, Ddpm, Flow, Ldm, Levels, LogLinear, LogNormalFlow, Schedule, Sigmas, Sigmoid,
     };
     pub use diffusion_core::{
-        Denoiser, Diffusion, Edm, EpsPrediction, FlowPrediction, General, Heun, Labels, Network, Noise,
-        Parameterization, Sampler, Scaled, VPrediction, X0Prediction, sample,
+        Denoiser, Diffusion, Edm, EpsPrediction, Evaluation, FlowPrediction, General, Heun, Labels, Mix,
+        Network, Noise, Parameterization, Sampler, Scaled, Sigma, Straight, VPrediction, VarianceExploding,
+        X0Prediction, sample,
     };
     pub use diffusion_data::*;
     pub use diffusion_train::{
-        Checkpoint, CheckpointState, Description, EmaConfig, TrainConfig, Training, Weights, train,
+        AdamWConfig, Checkpoint, CheckpointError, CheckpointState, Description, Ema, EmaConfig, Step,
+        TrainConfig, Training, Weights, train,
     };
 }
 

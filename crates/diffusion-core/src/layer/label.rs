@@ -106,6 +106,9 @@ impl CondEmbedderLabelConfig {
 }
 
 /// An embedding table of labels and of "no label", its last row; then SiLU and a linear layer.
+///
+/// Training learns the last row only if the network hands [`Network::drop_condition`](crate::Network::drop_condition)
+/// on to this layer.
 #[derive(Module, Debug)]
 pub struct CondEmbedderLabel<B: Backend> {
     /// One row per class, and one for "no label".

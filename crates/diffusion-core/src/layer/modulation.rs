@@ -6,8 +6,27 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::activation::silu;
 use burn::tensor::{Tensor, backend::Backend};
+use serde::{Deserialize, Serialize};
 
-/// From a conditioning vector to `N` vectors that modulate tokens: SiLU, then one linear layer.
+/// The sizes of a [`Modulation`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModulationConfig {
+    /// Numbers per vector.
+    pub dim: usize,
+    /// Number of vectors.
+    pub n: usize,
+}
+
+impl ModulationConfig {
+    /// The layer, its weight drawn from `weight`; its bias starts at zero.
+    pub fn init<B: Backend>(&self, weight: Init, stream: &mut Stream, device: &B::Device) -> Modulation<B> {
+        let sizes = [self.dim, self.n * self.dim];
+        Modulation { proj: weight.linear(Some(Init::Zeros), sizes, stream, device) }
+    }
+}
+
+/// From a conditioning vector to vectors that modulate tokens: SiLU, then one linear layer.
 #[derive(Module, Debug)]
 pub struct Modulation<B: Backend> {
     /// To all the vectors at once.
@@ -15,11 +34,6 @@ pub struct Modulation<B: Backend> {
 }
 
 impl<B: Backend> Modulation<B> {
-    /// The layer for `n` vectors of `dim` numbers; its bias starts at zero.
-    pub fn new(dim: usize, n: usize, weight: Init, stream: &mut Stream, device: &B::Device) -> Self {
-        Self { proj: weight.linear(Some(Init::Zeros), [dim, n * dim], stream, device) }
-    }
-
     /// The vectors, each repeated for every token: a broadcast along the middle axis would save the copy, but the CPU
     /// backends walk it element by element, forward and backward.
     ///
@@ -38,23 +52,44 @@ impl<B: Backend> Modulation<B> {
     }
 }
 
+/// The size of a [`ModulatedLayerNorm`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModulatedLayerNormConfig {
+    /// Numbers per token.
+    pub dim: usize,
+    /// ε of the layer norm, 1e-6 in DiT.
+    pub epsilon: f64,
+}
+
+impl ModulatedLayerNormConfig {
+    /// The norm of tokens of `dim` numbers, with DiT's ε.
+    pub fn new(dim: usize) -> Self {
+        Self { dim, epsilon: 1e-6 }
+    }
+
+    /// The layer, its modulation's weight drawn from `weight`.
+    pub fn init<B: Backend>(
+        &self,
+        weight: Init,
+        stream: &mut Stream,
+        device: &B::Device,
+    ) -> ModulatedLayerNorm<B> {
+        let modulation = ModulationConfig { dim: self.dim, n: 2 }.init(weight, stream, device);
+        ModulatedLayerNorm { modulation, epsilon: self.epsilon }
+    }
+}
+
 /// Layer norm without parameters of its own, scaled and shifted by the condition (Peebles & Xie 2023,
 /// arXiv:2212.09748, §3.2, "adaptive layer norm").
 #[derive(Module, Debug)]
 pub struct ModulatedLayerNorm<B: Backend> {
     /// Scale and shift, in this order.
     pub modulation: Modulation<B>,
+    epsilon: f64,
 }
 
 impl<B: Backend> ModulatedLayerNorm<B> {
-    /// ε of the layer norm, DiT's.
-    const EPSILON: f64 = 1e-6;
-
-    /// The layer for tokens of `dim` numbers.
-    pub fn new(dim: usize, weight: Init, stream: &mut Stream, device: &B::Device) -> Self {
-        Self { modulation: Modulation::new(dim, 2, weight, stream, device) }
-    }
-
     /// `norm(x)·(1 + scale(y)) + shift(y)`.
     ///
     /// # Shapes
@@ -62,7 +97,7 @@ impl<B: Backend> ModulatedLayerNorm<B> {
     /// - `y`: `[batch, dim]`
     pub fn forward(&self, x: Tensor<B, 3>, y: Tensor<B, 2>) -> Tensor<B, 3> {
         let [scale, shift] = self.modulation.forward(y, x.dims()[1]);
-        layer_norm(x, Self::EPSILON) * (scale + 1.0) + shift
+        layer_norm(x, self.epsilon) * (scale + 1.0) + shift
     }
 }
 

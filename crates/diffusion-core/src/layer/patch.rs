@@ -6,6 +6,37 @@ use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
+use serde::{Deserialize, Serialize};
+
+/// The sizes of a [`PatchEmbed`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PatchEmbedConfig {
+    /// Height and width of a patch in pixels.
+    pub patch_size: usize,
+    /// Numbers per pixel.
+    pub channels: usize,
+    /// Numbers per token.
+    pub embed_dim: usize,
+}
+
+impl PatchEmbedConfig {
+    /// The layer, its weight drawn as that of the linear layer that it is; its bias starts at zero.
+    pub fn init<B: Backend>(&self, weight: Init, stream: &mut Stream, device: &B::Device) -> PatchEmbed<B> {
+        let Self { patch_size, channels, embed_dim } = *self;
+        let fans = (channels * patch_size * patch_size, embed_dim);
+        let proj = Conv2d {
+            weight: weight.param([embed_dim, channels, patch_size, patch_size], fans, stream, device),
+            bias: Some(Init::Zeros.param([embed_dim], fans, stream, device)),
+            stride: [patch_size, patch_size],
+            kernel_size: [patch_size, patch_size],
+            dilation: [1, 1],
+            groups: 1,
+            padding: PaddingConfig2d::Valid,
+        };
+        PatchEmbed { proj }
+    }
+}
 
 /// Cuts an image into square patches and maps each to a token, by one convolution whose stride is its size.
 #[derive(Module, Debug)]
@@ -15,29 +46,6 @@ pub struct PatchEmbed<B: Backend> {
 }
 
 impl<B: Backend> PatchEmbed<B> {
-    /// The layer from patches of `patch`×`patch` pixels of `channels` numbers to tokens of `dim` numbers; its
-    /// weight is initialised as that of the linear layer that it is.
-    pub fn new(
-        patch: usize,
-        channels: usize,
-        dim: usize,
-        weight: Init,
-        stream: &mut Stream,
-        device: &B::Device,
-    ) -> Self {
-        let fans = (channels * patch * patch, dim);
-        let proj = Conv2d {
-            weight: weight.param([dim, channels, patch, patch], fans, stream, device),
-            bias: Some(Init::Zeros.param([dim], fans, stream, device)),
-            stride: [patch, patch],
-            kernel_size: [patch, patch],
-            dilation: [1, 1],
-            groups: 1,
-            padding: PaddingConfig2d::Valid,
-        };
-        Self { proj }
-    }
-
     /// The tokens, row by row.
     ///
     /// # Shapes

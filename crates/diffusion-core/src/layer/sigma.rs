@@ -99,8 +99,42 @@ impl<B: Backend> SigmaEmbedderSinCos<B> {
     }
 }
 
+/// The widths of a [`TimestepEmbedder`]; the defaults are the reference's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TimestepEmbedderConfig {
+    /// Numbers of the sinusoidal embedding, even.
+    pub frequencies: usize,
+    /// Width of the first hidden layer.
+    pub width: usize,
+}
+
+impl Default for TimestepEmbedderConfig {
+    fn default() -> Self {
+        Self { frequencies: 256, width: 1024 }
+    }
+}
+
+impl TimestepEmbedderConfig {
+    /// The embedder to `size` numbers; `last` initialises its third layer, `weight` the others.
+    pub fn init<B: Backend>(
+        &self,
+        size: usize,
+        [weight, last]: [Init; 2],
+        bias: Init,
+        stream: &mut Stream,
+        device: &B::Device,
+    ) -> TimestepEmbedder<B> {
+        TimestepEmbedder {
+            input: weight.linear(Some(bias), [self.frequencies, self.width], stream, device),
+            hidden: weight.linear(Some(bias), [self.width, size], stream, device),
+            output: last.linear(Some(bias), [size, size], stream, device),
+        }
+    }
+}
+
 /// The sinusoidal embedding of 1000·σ through a network of three linear layers, for flow matching's evenly spaced
-/// times; its widths of 256 and 1024 are the reference's.
+/// times.
 #[derive(Module, Debug)]
 pub struct TimestepEmbedder<B: Backend> {
     /// From the sinusoidal embedding.
@@ -112,31 +146,13 @@ pub struct TimestepEmbedder<B: Backend> {
 }
 
 impl<B: Backend> TimestepEmbedder<B> {
-    const FREQUENCIES: usize = 256;
-    const WIDTH: usize = 1024;
-
-    /// The embedder to `size` numbers; `last` initialises its third layer, `weight` the others.
-    pub fn new(
-        size: usize,
-        [weight, last]: [Init; 2],
-        bias: Init,
-        stream: &mut Stream,
-        device: &B::Device,
-    ) -> Self {
-        Self {
-            input: weight.linear(Some(bias), [Self::FREQUENCIES, Self::WIDTH], stream, device),
-            hidden: weight.linear(Some(bias), [Self::WIDTH, size], stream, device),
-            output: last.linear(Some(bias), [size, size], stream, device),
-        }
-    }
-
     /// The embedding.
     ///
     /// # Shapes
     /// - `sigma`: `[batch]`, times in [0, 1]
     /// - returns `[batch, size]`
     pub fn forward(&self, sigma: Tensor<B, 1>) -> Tensor<B, 2> {
-        let t = timestep_embedding(sigma * 1000.0, Self::FREQUENCIES);
+        let t = timestep_embedding(sigma * 1000.0, self.input.weight.dims()[0]);
         let t = gelu_tanh(self.input.forward(t));
         self.output.forward(gelu_tanh(self.hidden.forward(t)))
     }

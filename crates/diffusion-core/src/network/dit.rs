@@ -3,8 +3,9 @@
 use super::{Labels, Network, NullCondition};
 use crate::layer::{
     Attention, AttentionConfig, CondEmbedderLabel, CondEmbedderLabelConfig, CondModule, CondSequential,
-    ConditionEmbedder, Init, ModulatedLayerNorm, Modulation, NoCondition, PatchEmbed, SigmaEmbedder,
-    SigmaEmbedderSinCosConfig, TimestepEmbedder, gelu_tanh, position_embedding,
+    ConditionEmbedder, Init, ModulatedLayerNorm, ModulatedLayerNormConfig, Modulation, ModulationConfig,
+    NoCondition, PatchEmbed, PatchEmbedConfig, SigmaEmbedder, SigmaEmbedderSinCosConfig,
+    TimestepEmbedderConfig, gelu_tanh, position_embedding,
 };
 use crate::random::{Purpose, Stream};
 use burn::module::Module;
@@ -58,7 +59,7 @@ impl Default for DitConfig {
 pub enum SigmaEmbedding {
     /// [`SigmaEmbedderSinCos`](crate::layer::SigmaEmbedderSinCos), for diffusion.
     SinCos(SigmaEmbedderSinCosConfig),
-    /// [`TimestepEmbedder`], for flow matching.
+    /// [`TimestepEmbedder`](crate::layer::TimestepEmbedder), for flow matching.
     Timestep,
 }
 
@@ -125,7 +126,7 @@ impl DitConfig {
             SigmaEmbedding::SinCos(config) => {
                 SigmaEmbedder::SinCos(config.init(dim, small, Init::Zeros, stream, device))
             }
-            SigmaEmbedding::Timestep => SigmaEmbedder::Timestep(TimestepEmbedder::new(
+            SigmaEmbedding::Timestep => SigmaEmbedder::Timestep(TimestepEmbedderConfig::default().init(
                 dim,
                 [small, Init::Xavier],
                 Init::Zeros,
@@ -142,22 +143,26 @@ impl DitConfig {
         let block = |stream: &mut Stream| {
             let zero = Some(Init::Zeros);
             DitBlock {
-                norm1: ModulatedLayerNorm::new(dim, modulation, stream, device),
+                norm1: ModulatedLayerNormConfig::new(dim).init(modulation, stream, device),
                 attn: attention.init(Init::Xavier, stream, device),
-                norm2: ModulatedLayerNorm::new(dim, modulation, stream, device),
+                norm2: ModulatedLayerNormConfig::new(dim).init(modulation, stream, device),
                 mlp_in: Init::Xavier.linear(zero, [dim, mlp_dim], stream, device),
                 mlp_out: Init::Xavier.linear(zero, [mlp_dim, dim], stream, device),
-                scale_modulation: Modulation::new(dim, 2, modulation, stream, device),
+                scale_modulation: ModulationConfig { dim, n: 2 }.init(modulation, stream, device),
             }
         };
         let output = patch_size * patch_size * channels;
         Dit {
             pos_embed: position_embedding(side, dim, device),
-            x_embed: PatchEmbed::new(patch_size, channels, dim, Init::Xavier, stream, device),
+            x_embed: PatchEmbedConfig { patch_size, channels, embed_dim: dim }.init(
+                Init::Xavier,
+                stream,
+                device,
+            ),
             sig_embed,
             cond_embed: cond_embed(stream),
             blocks: CondSequential::new((0..depth).map(|_| block(stream)).collect()),
-            final_norm: ModulatedLayerNorm::new(dim, modulation, stream, device),
+            final_norm: ModulatedLayerNormConfig::new(dim).init(modulation, stream, device),
             final_linear: Init::Zeros.linear(Some(Init::Zeros), [dim, output], stream, device),
             in_dim,
             channels,

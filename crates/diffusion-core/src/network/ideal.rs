@@ -14,11 +14,13 @@ use burn::tensor::{Tensor, TensorData, backend::Backend};
 /// [`Network`] it predicts ε, like the reference's, so pair it with [`EpsPrediction`](crate::EpsPrediction); as a
 /// [`Denoiser`] it can be sampled from as it is.
 ///
-/// Data and queries are visited in blocks with a running maximum, so that memory besides the data stays below
-/// 100 MB for any size of either, and nothing overflows for small σ.
+/// Data and queries are visited in blocks with a running maximum, so that memory besides the data on the
+/// device stays below 100 MB for any size of either, and nothing overflows for small σ.
 #[derive(Module, Debug)]
 pub struct IdealDenoiser<B: Backend, const D: usize> {
-    /// Blocks of flattened examples, `[rows, numbers]` each.
+    /// The mean example, `[1, numbers]`, taken from all others: distances far from the origin would cancel.
+    centre: Tensor<B, 2>,
+    /// Blocks of flattened, centred examples, `[rows, numbers]` each.
     blocks: Vec<Tensor<B, 2>>,
     /// ‖dᵢ‖² of the rows of each block, `[1, rows]`.
     norms: Vec<Tensor<B, 2>>,
@@ -48,15 +50,22 @@ impl<B: Backend, const D: usize> IdealDenoiser<B, D> {
             examples > 0 && numbers > 0,
             "data of shape {shape:?} was given, expected at least one number"
         );
+        let mut sums = vec![0.0; numbers];
+        for (i, &value) in values.iter().enumerate() {
+            sums[i % numbers] += f64::from(value);
+        }
+        let centre: Vec<f32> = sums.iter().map(|sum| (sum / examples as f64) as f32).collect();
+        let centre = Tensor::from_data(TensorData::new(centre, [1, numbers]), device);
         let rows = (BLOCK_NUMBERS / numbers).clamp(1, BLOCK_ROWS);
         let blocks: Vec<Tensor<B, 2>> = values
             .chunks(rows * numbers)
-            .map(|block| {
-                Tensor::from_data(TensorData::new(block.to_vec(), [block.len() / numbers, numbers]), device)
+            .map(|block| -> Tensor<B, 2> {
+                let block = TensorData::new(block.to_vec(), [block.len() / numbers, numbers]);
+                Tensor::from_data(block, device) - centre.clone()
             })
             .collect();
         let norms = blocks.iter().map(|block| block.clone().square().sum_dim(1).transpose()).collect();
-        Self { blocks, norms, shape }
+        Self { centre, blocks, norms, shape }
     }
 
     /// The posterior mean D(x, σ).
@@ -71,13 +80,13 @@ impl<B: Backend, const D: usize> IdealDenoiser<B, D> {
         let dims = x.dims();
         assert_eq!(dims[1..], self.shape[1..], "input and data differ in shape");
         let batch = dims[0];
-        let x = x.reshape([batch as i32, -1]); // [batch, numbers]
+        let x = x.reshape([batch as i32, -1]) - self.centre.clone(); // [batch, numbers]
         let precision = (sigma.square() * 2.0).recip().unsqueeze_dim::<2>(1); // [batch, 1], 1/2σ²
         let parts = (0..batch).step_by(QUERIES).map(|start| {
             let rows = QUERIES.min(batch - start);
             self.posterior_mean(x.clone().narrow(0, start, rows), precision.clone().narrow(0, start, rows))
         });
-        Tensor::cat(parts.collect(), 0).reshape(dims)
+        (Tensor::cat(parts.collect(), 0) + self.centre.clone()).reshape(dims)
     }
 
     /// The softmax-weighted mean over all blocks, rescaled whenever a block raises the maximum.

@@ -4,7 +4,7 @@ use super::{Sampler, Step, renoise};
 use crate::guidance::Denoiser;
 use burn::tensor::{Tensor, backend::Backend};
 
-/// The general sampler of Permenter & Yuan (2024, arXiv:2306.04848, Alg. 1), extended by noise.
+/// The sampler with gradient estimation of Permenter & Yuan (2024, arXiv:2306.04848, §5), extended by noise.
 ///
 /// It follows the average `gam·v + (1 − gam)·v_previous` of velocities down to
 /// `s = (σ'/σ^mu)^(1/(1−mu))` and then adds noise to come back up to σ' by the path's own rule.
@@ -63,7 +63,7 @@ impl Sampler for General {
             _ => velocity.clone(),
         };
         memory.0 = Some(velocity);
-        let down = if mu == 0.0 { to } else { (to / from.powf(mu)).powf((1.0 - mu).recip()) };
+        let down = if mu == 0.0 || to == from { to } else { (to / from.powf(mu)).powf((1.0 - mu).recip()) };
         renoise::<M::Path, B, D>(x + average * (down - from), down, to, noise)
     }
 }

@@ -28,6 +28,8 @@ impl Default for Heun {
     }
 }
 
+/// # Panics
+/// [`step`](Sampler::step) panics if `s_churn` or `s_noise` is negative.
 impl Sampler for Heun {
     type Memory<B: Backend, const D: usize> = ();
 
@@ -39,6 +41,12 @@ impl Sampler for Heun {
         noise: &mut dyn FnMut() -> Tensor<B, D>,
         _memory: &mut (),
     ) -> Tensor<B, D> {
+        assert!(
+            self.s_churn >= 0.0 && self.s_noise >= 0.0,
+            "s_churn is {} and s_noise {}, expected at least 0",
+            self.s_churn,
+            self.s_noise
+        );
         let gamma = if (self.s_min..=self.s_max).contains(&from) {
             (self.s_churn / steps as f64).min(2f64.sqrt() - 1.0)
         } else {

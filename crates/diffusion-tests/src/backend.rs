@@ -76,7 +76,8 @@ mod adapter {
             Err(_) => panics.into_iter().next().unwrap_or_else(|| "it panics without a message".to_string()),
         };
         // Not `eprintln!`, which the test harness hides when tests pass.
-        let _ = writeln!(std::io::stderr(), "the tests on wgpu are skipped, for there is no adapter: {reason}");
+        let _ =
+            writeln!(std::io::stderr(), "the tests on wgpu are skipped, for there is no adapter: {reason}");
         Some(reason)
     }
 

@@ -339,9 +339,9 @@ impl RunConfig {
             let what = format!("the average's decay is {}", self.training.ema.decay);
             return Err(CliError::invalid(what, "give a number from 0 to below 1"));
         }
-        // Written so that NaN is refused.
-        if !(self.training.ema.warmup_power >= 0.0) {
-            let what = format!("the average's warm-up power is {}", self.training.ema.warmup_power);
+        let power = self.training.ema.warmup_power;
+        if power.is_nan() || power < 0.0 {
+            let what = format!("the average's warm-up power is {power}");
             return Err(CliError::invalid(what, "give at least 0, 2/3 say"));
         }
         if let Prediction::Diffusion(AnyPrediction::Edm { sigma_data }) = self.prediction

@@ -1,4 +1,4 @@
-//! The runs that have a name; their numbers are those of the reference's examples where it has one.
+//! The runs that have a name, after the reference's examples.
 
 use crate::config::{
     DataConfig, NetworkConfig, Prediction, RunConfig, SamplerConfig, SamplingConfig, ScheduleConfig,
@@ -48,7 +48,7 @@ impl Preset {
         match self {
             Self::Swissroll => RunConfig {
                 data: DataConfig::Swissroll { tmin: PI / 2.0, tmax: 5.0 * PI, n: 100 },
-                training: TrainConfig::new(20_000),
+                training: TrainConfig::new(15_000),
                 ..self.points(toy_mlp())
             },
             Self::Tree => RunConfig {

@@ -2,7 +2,7 @@
 
 use crate::guidance::{Denoiser, Evaluation, Given};
 use crate::network::{Condition, Network, NullCondition};
-use crate::parameterization::Parameterization;
+use crate::parameterization::{Combination, Parameterization};
 use crate::path::Path;
 use crate::random::Noise;
 use crate::sigma::{Sigma, combine, mix};
@@ -15,14 +15,22 @@ use std::marker::PhantomData;
 /// `Diffusion<B, Dit<B>, Scaled<VPrediction>>` is smalldiffusion's `Scaled(PredV(DiT))`. It is a Burn module: its
 /// parameters are the network's. Train it on an autodiff backend and sample from its `.valid()`.
 ///
-/// A conditional network cannot be called without its condition:
-/// ```compile_fail,E0277
-/// use burn::backend::Flex;
-/// use diffusion_core::{Diffusion, EpsPrediction, network::mlp::ConditionalMlpConfig};
-///
+/// A conditional network is called with its condition,
+/// ```
+/// # use burn::backend::Flex;
+/// # use diffusion_core::{Diffusion, EpsPrediction, Labels, Noise, network::mlp::ConditionalMlpConfig};
 /// let device = Default::default();
 /// let model = Diffusion::new(ConditionalMlpConfig::default().init::<Flex>(0, &device), EpsPrediction);
-/// let x = model.rand_input(4, diffusion_core::Noise::new(0), &device);
+/// let x = model.rand_input::<2>(4, Noise::new(0), &device);
+/// model.predict_eps(x, 1.0, Labels(vec![0, 1, 2, 3]));
+/// ```
+/// and cannot be called without:
+/// ```compile_fail,E0308
+/// # use burn::backend::Flex;
+/// # use diffusion_core::{Diffusion, EpsPrediction, Labels, Noise, network::mlp::ConditionalMlpConfig};
+/// let device = Default::default();
+/// let model = Diffusion::new(ConditionalMlpConfig::default().init::<Flex>(0, &device), EpsPrediction);
+/// let x = model.rand_input::<2>(4, Noise::new(0), &device);
 /// model.predict_eps(x, 1.0, ());
 /// ```
 #[derive(Module, Debug)]
@@ -177,9 +185,7 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
     where
         N: Network<B, D>,
     {
-        let sigma = sigma.into();
-        let output = self.predict(x.clone(), &sigma, condition);
-        combine(&sigma, |s| self.parameterization.noise(s), x, output)
+        self.estimate(x, sigma.into(), condition, |s| self.parameterization.noise(s))
     }
 
     /// The estimate D of the data x₀ in `x`.
@@ -198,9 +204,7 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
     where
         N: Network<B, D>,
     {
-        let sigma = sigma.into();
-        let output = self.predict(x.clone(), &sigma, condition);
-        combine(&sigma, |s| self.parameterization.denoised(s), x, output)
+        self.estimate(x, sigma.into(), condition, |s| self.parameterization.denoised(s))
     }
 
     /// The estimate of dx/dσ along the path, the direction that samplers follow.
@@ -219,9 +223,21 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
     where
         N: Network<B, D>,
     {
-        let sigma = sigma.into();
+        self.estimate(x, sigma.into(), condition, |s| self.parameterization.velocity(s))
+    }
+
+    fn estimate<const D: usize>(
+        &self,
+        x: Tensor<B, D>,
+        sigma: Sigma,
+        condition: N::Condition,
+        combination: impl Fn(f64) -> Combination,
+    ) -> Tensor<B, D>
+    where
+        N: Network<B, D>,
+    {
         let output = self.predict(x.clone(), &sigma, condition);
-        combine(&sigma, |s| self.parameterization.velocity(s), x, output)
+        combine(&sigma, combination, x, output)
     }
 
     /// The estimate of ε under classifier-free guidance, `ε_c + scale·(ε_c − ε_u)`: 0 is off, and other authors' G

@@ -4,7 +4,7 @@ use crate::diffusion::Diffusion;
 use crate::network::{Condition, Network, NullCondition};
 use crate::parameterization::{Combination, Parameterization};
 use crate::path::Path;
-use crate::sigma::{Sigma, combine};
+use crate::sigma::{Sigma, mix};
 use burn::tensor::{Tensor, backend::Backend};
 
 /// Anything that can estimate the data behind a noisy input: all that a sampler sees of a model.
@@ -58,13 +58,21 @@ impl<B: Backend, const D: usize> Evaluation<B, D> {
 
     /// The estimate D of x₀.
     pub fn denoised(self) -> Tensor<B, D> {
-        combine(&Sigma::All(0.0), |_| self.denoised, self.x, self.output)
+        combine(self.denoised, self.x, self.output)
     }
 
     /// The estimate of dx/dσ.
     pub fn velocity(self) -> Tensor<B, D> {
-        combine(&Sigma::All(0.0), |_| self.velocity, self.x, self.output)
+        combine(self.velocity, self.x, self.output)
     }
+}
+
+fn combine<B: Backend, const D: usize>(
+    weights: Combination,
+    x: Tensor<B, D>,
+    output: Tensor<B, D>,
+) -> Tensor<B, D> {
+    mix((Sigma::All(weights.x), x), (Sigma::All(weights.output), output))
 }
 
 impl<B: Backend, N, P: Parameterization, const D: usize> Denoiser<B, D> for Diffusion<B, N, P>

@@ -31,11 +31,13 @@
 //! assert_eq!((denoised.x, denoised.output), (-0.5, 3.0));
 //! ```
 //! It must live on a path that it has: scaling by the variance-exploding norm makes no sense on the straight path.
+//! ```
+//! # use diffusion_core::{Parameterization, Scaled, VPrediction};
+//! Scaled(VPrediction).prediction(0.5);
+//! ```
 //! ```compile_fail,E0271
-//! use diffusion_core::{FlowPrediction, Parameterization, Scaled};
-//!
-//! let scaled = Scaled(FlowPrediction);
-//! scaled.prediction(0.5);
+//! # use diffusion_core::{FlowPrediction, Parameterization, Scaled};
+//! Scaled(FlowPrediction).prediction(0.5);
 //! ```
 
 use crate::path::{Path, Straight, VarianceExploding};

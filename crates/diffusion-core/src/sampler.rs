@@ -72,18 +72,25 @@ impl<B: Backend, const D: usize, F: FnMut(usize) -> Tensor<B, D>> NoiseSource<B,
 /// `x` is the state at the first noise level, usually `model.rand_input(…) * sigmas[0]`. Nothing is computed before
 /// the iterator is asked: stop early, keep every state for an animation, or take `.last()`.
 ///
-/// The grid and the model must be on one path:
-/// ```compile_fail,E0308
-/// use burn::backend::Flex;
-/// use diffusion_core::{
-///     Diffusion, FlowPrediction, Noise, network::mlp::TimeInputMlpConfig, sampler::{General, sample},
-///     schedule::{Ddpm, Schedule},
-/// };
-///
-/// let device = Default::default();
+/// The grid and the model are on one path,
+/// ```
+/// # use burn::backend::Flex;
+/// # use diffusion_core::{Diffusion, FlowPrediction, General, Noise, network::mlp::TimeInputMlpConfig, sample};
+/// # use diffusion_core::schedule::{Ddpm, Flow, Schedule};
+/// # let device = Default::default();
 /// let model = Diffusion::new(TimeInputMlpConfig::default().init::<Flex>(0, &device), FlowPrediction);
-/// let x = model.rand_input(4, Noise::new(0), &device);
-/// sample(&model, General::DDIM, &Ddpm::default().sigmas(10), x, Noise::new(0));
+/// let x = model.rand_input::<2>(4, Noise::new(0), &device);
+/// sample(&model, General::DDIM, &Flow::default().sigmas(10), x, Noise::new(0)).last();
+/// ```
+/// and others do not compile:
+/// ```compile_fail,E0308
+/// # use burn::backend::Flex;
+/// # use diffusion_core::{Diffusion, FlowPrediction, General, Noise, network::mlp::TimeInputMlpConfig, sample};
+/// # use diffusion_core::schedule::{Ddpm, Flow, Schedule};
+/// # let device = Default::default();
+/// let model = Diffusion::new(TimeInputMlpConfig::default().init::<Flex>(0, &device), FlowPrediction);
+/// let x = model.rand_input::<2>(4, Noise::new(0), &device);
+/// sample(&model, General::DDIM, &Ddpm::default().sigmas(10), x, Noise::new(0)).last();
 /// ```
 ///
 /// # Shapes

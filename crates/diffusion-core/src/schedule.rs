@@ -13,12 +13,16 @@ use std::ops::Deref;
 
 /// Noise levels for training and for sampling, on one path.
 ///
-/// A schedule cannot be used with a model that lives on another path:
+/// A schedule is used with models of its own path,
+/// ```
+/// # use diffusion_core::{FlowPrediction, Parameterization, schedule::{Flow, Schedule}};
+/// # fn both_on_one_path<P: Parameterization, S: Schedule<Path = P::Path>>(_: P, _: S) {}
+/// both_on_one_path(FlowPrediction, Flow::default());
+/// ```
+/// and cannot be used with others:
 /// ```compile_fail,E0271
-/// use diffusion_core::{FlowPrediction, Parameterization, schedule::{Ddpm, Schedule}};
-///
-/// fn both_on_one_path<P: Parameterization, S: Schedule<Path = P::Path>>(_: P, _: S) {}
-///
+/// # use diffusion_core::{FlowPrediction, Parameterization, schedule::{Ddpm, Schedule}};
+/// # fn both_on_one_path<P: Parameterization, S: Schedule<Path = P::Path>>(_: P, _: S) {}
 /// both_on_one_path(FlowPrediction, Ddpm::default());
 /// ```
 pub trait Schedule: Debug {

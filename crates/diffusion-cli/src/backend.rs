@@ -1,8 +1,11 @@
 //! Where to compute: the backends that this program was built with.
 
 use crate::error::CliError;
-use burn::tensor::{Tensor, backend::Backend};
+#[cfg(feature = "wgpu")]
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 use clap::ValueEnum;
+#[cfg(feature = "wgpu")]
 use std::panic;
 
 /// A backend by its name on the command line.
@@ -50,17 +53,18 @@ pub fn run_on(name: BackendName, job: impl Job) -> Result<(), CliError> {
     }
 }
 
-/// Burn panics where there is no adapter; a user is owed a sentence.
-#[cfg_attr(not(feature = "wgpu"), allow(dead_code, reason = "only a GPU may be absent"))]
+/// Burn panics where there is no adapter, on a thread of its own: the first panic tells why, and a user is owed a
+/// sentence.
+#[cfg(feature = "wgpu")]
 fn probe<B: Backend>(device: &B::Device) -> Result<(), CliError> {
+    let (send, panics) = std::sync::mpsc::channel();
     let hook = panic::take_hook();
-    panic::set_hook(Box::new(|_| {}));
+    panic::set_hook(Box::new(move |info| {
+        let reason = info.payload_as_str().and_then(|text| text.lines().next()).unwrap_or("unknown cause");
+        let _ = send.send(reason.to_string());
+    }));
     let attempt = panic::AssertUnwindSafe(|| Tensor::<B, 1>::ones([1], device).into_data());
     let result = panic::catch_unwind(attempt);
     panic::set_hook(hook);
-    result.map(|_| ()).map_err(|cause| {
-        let text = cause.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("unknown cause");
-        CliError::NoDevice { reason: text.lines().next().unwrap_or_default().to_string() }
-    })
+    result.map(|_| ()).map_err(|_| CliError::NoDevice { reason: panics.try_recv().unwrap_or_default() })
 }

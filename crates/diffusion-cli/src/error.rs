@@ -31,6 +31,7 @@ pub enum CliError {
     #[error("this program was built without the backend {0}")]
     BackendNotBuilt(&'static str),
     #[error("no GPU can be used: {reason}")]
+    #[cfg_attr(not(feature = "wgpu"), allow(dead_code, reason = "only a GPU may be absent"))]
     NoDevice { reason: String },
     #[error("the loss of step {step} is {loss}, so training stopped")]
     Diverged { step: u64, loss: f64 },

@@ -94,41 +94,16 @@ fn a_run_can_be_sampled_from() {
     let (_guard, path) = folder();
     let (run, out) = (path("run"), path("out.png"));
     train("tree", &run, &["--steps", "5", "--batch-size", "32"]);
-    succeed(&[
-        "sample",
-        &run,
-        "--count",
-        "300",
-        "--steps",
-        "3",
-        "--labels",
-        "0,63",
-        "--cfg-scale",
-        "1.5",
-        "--out",
-        &out,
-    ]);
+    let arguments = ["sample", &run, "--count", "300", "--steps", "3", "--labels", "0,63", "--out", &out];
+    let guided = [&arguments[..], &["--cfg-scale", "1.5"]].concat();
+    succeed(&guided);
     let first = fs::read(&out).unwrap();
-    succeed(&[
-        "sample",
-        &run,
-        "--count",
-        "300",
-        "--steps",
-        "3",
-        "--labels",
-        "0,63",
-        "--cfg-scale",
-        "1.5",
-        "--out",
-        &out,
-    ]);
+    succeed(&guided);
     assert!(fs::read(&out).unwrap() == first, "the same seed draws another picture");
     let variants: [&[&str]; 4] =
         [&["--seed", "9"], &["--raw"], &["--sampler", "heun"], &["--gam", "1", "--mu", "0.5"]];
     for variant in variants {
-        let arguments = ["sample", &run, "--count", "300", "--steps", "3", "--labels", "0,63", "--out", &out];
-        succeed(&[&arguments[..], variant].concat());
+        succeed(&[&guided[..], variant].concat());
         assert!(fs::read(&out).unwrap() != first, "{variant:?} changes nothing");
     }
     let told = succeed(&["sample", &run, "--count", "2", "--seed", "11"]);

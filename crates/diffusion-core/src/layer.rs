@@ -5,20 +5,26 @@ pub mod attention;
 pub mod init;
 pub mod label;
 pub mod modulation;
+pub mod norm;
 pub mod patch;
+pub mod resample;
+pub mod resnet;
 pub mod sequential;
 pub mod sigma;
 
 pub use activation::gelu_tanh;
 pub use attention::{Attention, AttentionConfig};
-pub use init::Init;
+pub use init::{Init, Window};
 pub use label::{CondEmbedderLabel, CondEmbedderLabelConfig, ConditionEmbedder, NoCondition};
 pub use modulation::{
     ModulatedLayerNorm, ModulatedLayerNormConfig, Modulation, ModulationConfig, layer_norm,
 };
+pub use norm::{group_norm, group_norm_layer};
 pub use patch::{PatchEmbed, PatchEmbedConfig, position_embedding};
+pub use resample::{Downsample, Upsample};
+pub use resnet::{AttnBlock, AttnBlockConfig, ResnetBlock, ResnetBlockConfig};
 pub use sequential::{CondModule, CondSequential};
 pub use sigma::{
-    SigmaEmbedder, SigmaEmbedderSinCos, SigmaEmbedderSinCosConfig, TimestepEmbedder, TimestepEmbedderConfig,
-    sigma_embedding, timestep_embedding,
+    SigmaEmbedder, SigmaEmbedderSinCos, SigmaEmbedderSinCosConfig, SigmaEmbedding, TimestepEmbedder,
+    TimestepEmbedderConfig, sigma_embedding, timestep_embedding,
 };

@@ -3,6 +3,7 @@
 pub mod dit;
 pub mod ideal;
 pub mod mlp;
+pub mod unet;
 
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 use std::fmt::Debug;

@@ -13,11 +13,13 @@ pub use diffusion_train as train;
 /// Everything that a short program needs.
 pub mod prelude {
     pub use diffusion_core::layer::CondEmbedderLabelConfig;
-    pub use diffusion_core::network::dit::{Dit, DitConfig, ModulationInit, SigmaEmbedding};
+    pub use diffusion_core::layer::SigmaEmbedding;
+    pub use diffusion_core::network::dit::{Dit, DitConfig, ModulationInit};
     pub use diffusion_core::network::ideal::IdealDenoiser;
     pub use diffusion_core::network::mlp::{
         ConditionalMlp, ConditionalMlpConfig, TimeInputMlp, TimeInputMlpConfig,
     };
+    pub use diffusion_core::network::unet::{Unet, UnetConfig};
     pub use diffusion_core::network::{Condition, NullCondition};
     pub use diffusion_core::schedule::{
         Cosine, Ddpm, Flow, Ldm, Levels, LogLinear, LogNormalFlow, Schedule, Sigmas, Sigmoid,

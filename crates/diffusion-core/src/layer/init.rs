@@ -5,7 +5,8 @@
 
 use crate::random::Stream;
 use burn::module::Param;
-use burn::nn::{Embedding, Linear};
+use burn::nn::conv::Conv2d;
+use burn::nn::{Embedding, Linear, PaddingConfig2d};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 
 /// A distribution of initial values.
@@ -59,6 +60,28 @@ impl Init {
         }
     }
 
+    /// A convolution with square kernels from `inputs` to `outputs` channels, its bias drawn from `bias`.
+    pub fn conv2d<B: Backend>(
+        self,
+        bias: Self,
+        [inputs, outputs]: [usize; 2],
+        window: Window,
+        stream: &mut Stream,
+        device: &B::Device,
+    ) -> Conv2d<B> {
+        let Window { kernel, stride, padding } = window;
+        let fans = (inputs * kernel * kernel, outputs * kernel * kernel);
+        Conv2d {
+            weight: self.param([outputs, inputs, kernel, kernel], fans, stream, device),
+            bias: Some(bias.param([outputs], fans, stream, device)),
+            stride: [stride, stride],
+            kernel_size: [kernel, kernel],
+            dilation: [1, 1],
+            groups: 1,
+            padding,
+        }
+    }
+
     /// A table of `rows` vectors of `size` numbers.
     pub fn embedding<B: Backend>(
         self,
@@ -67,5 +90,28 @@ impl Init {
         device: &B::Device,
     ) -> Embedding<B> {
         Embedding { weight: self.param([rows, size], (rows, size), stream, device) }
+    }
+}
+
+/// How the kernel of a convolution moves over an image.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// Height and width of the kernel in pixels.
+    pub kernel: usize,
+    /// Pixels from one place to the next.
+    pub stride: usize,
+    /// What is added around the image.
+    pub padding: PaddingConfig2d,
+}
+
+impl Window {
+    /// A kernel that sees each pixel by itself.
+    pub fn pointwise() -> Self {
+        Self { kernel: 1, stride: 1, padding: PaddingConfig2d::Valid }
+    }
+
+    /// A kernel of 3×3 pixels on an image with a border of one, so that the size stays.
+    pub fn three() -> Self {
+        Self { kernel: 3, stride: 1, padding: PaddingConfig2d::Explicit(1, 1, 1, 1) }
     }
 }

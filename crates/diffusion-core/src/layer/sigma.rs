@@ -158,6 +158,45 @@ impl<B: Backend> TimestepEmbedder<B> {
     }
 }
 
+/// Which [`SigmaEmbedder`] a network has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SigmaEmbedding {
+    /// [`SigmaEmbedderSinCos`], for diffusion.
+    SinCos(SigmaEmbedderSinCosConfig),
+    /// [`TimestepEmbedder`], for flow matching.
+    Timestep,
+}
+
+impl Default for SigmaEmbedding {
+    fn default() -> Self {
+        Self::SinCos(SigmaEmbedderSinCosConfig::default())
+    }
+}
+
+impl SigmaEmbedding {
+    /// The embedder to `size` numbers; `last` initialises a [`TimestepEmbedder`]'s third layer, `weight` all others.
+    pub fn init<B: Backend>(
+        &self,
+        size: usize,
+        [weight, last]: [Init; 2],
+        bias: Init,
+        stream: &mut Stream,
+        device: &B::Device,
+    ) -> SigmaEmbedder<B> {
+        match self {
+            Self::SinCos(config) => SigmaEmbedder::SinCos(config.init(size, weight, bias, stream, device)),
+            Self::Timestep => SigmaEmbedder::Timestep(TimestepEmbedderConfig::default().init(
+                size,
+                [weight, last],
+                bias,
+                stream,
+                device,
+            )),
+        }
+    }
+}
+
 /// Either way of embedding σ.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant, reason = "a network has one, and Burn derives no module for a boxed one")]

@@ -4,8 +4,7 @@ use super::{Labels, Network, NullCondition};
 use crate::layer::{
     Attention, AttentionConfig, CondEmbedderLabel, CondEmbedderLabelConfig, CondModule, CondSequential,
     ConditionEmbedder, Init, ModulatedLayerNorm, ModulatedLayerNormConfig, Modulation, ModulationConfig,
-    NoCondition, PatchEmbed, PatchEmbedConfig, SigmaEmbedder, SigmaEmbedderSinCosConfig,
-    TimestepEmbedderConfig, gelu_tanh, position_embedding,
+    NoCondition, PatchEmbed, PatchEmbedConfig, SigmaEmbedder, SigmaEmbedding, gelu_tanh, position_embedding,
 };
 use crate::random::{Purpose, Stream};
 use burn::module::Module;
@@ -50,22 +49,6 @@ impl Default for DitConfig {
             sigma_embedding: SigmaEmbedding::default(),
             modulation: ModulationInit::default(),
         }
-    }
-}
-
-/// Which [`SigmaEmbedder`] a [`Dit`] has.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SigmaEmbedding {
-    /// [`SigmaEmbedderSinCos`](crate::layer::SigmaEmbedderSinCos), for diffusion.
-    SinCos(SigmaEmbedderSinCosConfig),
-    /// [`TimestepEmbedder`](crate::layer::TimestepEmbedder), for flow matching.
-    Timestep,
-}
-
-impl Default for SigmaEmbedding {
-    fn default() -> Self {
-        Self::SinCos(SigmaEmbedderSinCosConfig::default())
     }
 }
 
@@ -122,18 +105,7 @@ impl DitConfig {
         let dim = head_dim * num_heads;
         let side = in_dim / patch_size;
         let small = Init::Normal(0.02);
-        let sig_embed = match &self.sigma_embedding {
-            SigmaEmbedding::SinCos(config) => {
-                SigmaEmbedder::SinCos(config.init(dim, small, Init::Zeros, stream, device))
-            }
-            SigmaEmbedding::Timestep => SigmaEmbedder::Timestep(TimestepEmbedderConfig::default().init(
-                dim,
-                [small, Init::Xavier],
-                Init::Zeros,
-                stream,
-                device,
-            )),
-        };
+        let sig_embed = self.sigma_embedding.init(dim, [small, Init::Xavier], Init::Zeros, stream, device);
         let modulation = match self.modulation {
             ModulationInit::Xavier => Init::Xavier,
             ModulationInit::AdaLnZero => Init::Zeros,

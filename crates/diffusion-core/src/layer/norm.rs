@@ -1,0 +1,58 @@
+//! Group normalisation.
+
+use burn::module::Param;
+use burn::nn::GroupNorm;
+use burn::tensor::{Tensor, backend::Backend};
+
+/// The number of groups in every norm of the U-Net.
+pub const GROUPS: usize = 32;
+
+/// The norm of `channels` channels in [`GROUPS`] groups with ε = 1e-6, as the reference's U-Net has them; it starts
+/// without effect on scale and shift.
+///
+/// # Panics
+/// If `channels` is no multiple of [`GROUPS`].
+pub fn group_norm_layer<B: Backend>(channels: usize, device: &B::Device) -> GroupNorm<B> {
+    assert!(
+        channels > 0 && channels.is_multiple_of(GROUPS),
+        "a group norm of {channels} channels was asked for, expected a multiple of {GROUPS}"
+    );
+    GroupNorm {
+        gamma: Some(Param::from_tensor(Tensor::ones([channels], device))),
+        beta: Some(Param::from_tensor(Tensor::zeros([channels], device))),
+        num_groups: GROUPS,
+        num_channels: channels,
+        epsilon: 1e-6,
+        affine: true,
+    }
+}
+
+/// Group normalisation (Wu & He 2018, arXiv:1803.08494, eq. 1 to 6): mean 0 and variance 1 over each group of
+/// channels and all pixels, then a scale and a shift for each channel.
+///
+/// The same as `norm.forward(x)`, with the division and the channel's scale in one factor, which saves a pass over
+/// the images forward and two backward.
+///
+/// # Shapes
+/// - `x`, returns: `[batch, channels, height, width]`
+pub fn group_norm<B: Backend>(norm: &GroupNorm<B>, x: Tensor<B, 4>) -> Tensor<B, 4> {
+    let [batch, channels, height, width] = x.dims();
+    let (groups, pixels) = (norm.num_groups, height * width);
+    let x = x.reshape([batch, groups, channels / groups * pixels]);
+    let centred = x.clone() - x.mean_dim(2);
+    let deviation = (centred.clone().square().mean_dim(2) + norm.epsilon).sqrt(); // [batch, groups, 1]
+    let centred = centred.reshape([batch, channels, pixels]);
+    let centred = match &norm.gamma {
+        Some(gamma) => {
+            let gamma = gamma.val().reshape([1, groups, channels / groups]);
+            let scale = gamma / deviation; // [batch, groups, channels / groups]
+            centred * scale.reshape([batch, channels, 1])
+        }
+        None => centred / deviation.repeat_dim(2, channels / groups).reshape([batch, channels, 1]),
+    };
+    let x = match &norm.beta {
+        Some(beta) => centred + beta.val().reshape([1, channels, 1]),
+        None => centred,
+    };
+    x.reshape([batch, channels, height, width])
+}

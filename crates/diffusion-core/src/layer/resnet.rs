@@ -1,0 +1,145 @@
+//! The blocks of the U-Net: residual convolutions and attention between pixels.
+
+use super::norm::{group_norm, group_norm_layer};
+use super::{Attention, AttentionConfig, CondModule, Init, Window};
+use crate::random::Stream;
+use burn::module::Module;
+use burn::nn::conv::Conv2d;
+use burn::nn::{Dropout, GroupNorm, Linear};
+use burn::tensor::activation::silu;
+use burn::tensor::{Tensor, backend::Backend};
+use serde::{Deserialize, Serialize};
+
+/// The sizes of a [`ResnetBlock`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResnetBlockConfig {
+    /// Channels of the input, a multiple of 32.
+    pub in_ch: usize,
+    /// Channels of the output, a multiple of 32.
+    pub out_ch: usize,
+    /// Numbers in the embedding of noise level and condition.
+    pub temb_channels: usize,
+    /// The probability with which training sets a number to zero before the second convolution.
+    pub dropout: f64,
+    /// Whether a shortcut between different numbers of channels is a 3×3 convolution; else it is 1×1.
+    pub conv_shortcut: bool,
+}
+
+impl ResnetBlockConfig {
+    /// The block, initialised as PyTorch does.
+    ///
+    /// # Panics
+    /// If a number of channels is no multiple of 32, or `dropout` is not in [0, 1).
+    pub fn init<B: Backend>(&self, stream: &mut Stream, device: &B::Device) -> ResnetBlock<B> {
+        let Self { in_ch, out_ch, temb_channels, dropout, conv_shortcut } = *self;
+        assert!((0.0..1.0).contains(&dropout), "dropout is {dropout}, expected a probability in [0, 1)");
+        let torch = Init::Torch;
+        let window = if conv_shortcut { Window::three() } else { Window::pointwise() };
+        ResnetBlock {
+            norm1: group_norm_layer(in_ch, device),
+            conv1: torch.conv2d(torch, [in_ch, out_ch], Window::three(), stream, device),
+            temb_proj: torch.linear(Some(torch), [temb_channels, out_ch], stream, device),
+            norm2: group_norm_layer(out_ch, device),
+            dropout: Dropout { prob: dropout },
+            conv2: torch.conv2d(torch, [out_ch, out_ch], Window::three(), stream, device),
+            shortcut: (in_ch != out_ch).then(|| torch.conv2d(torch, [in_ch, out_ch], window, stream, device)),
+        }
+    }
+}
+
+/// Two convolutions, each behind a norm and SiLU, around which the input passes unchanged (He et al. 2016,
+/// arXiv:1603.05027); noise level and condition are added to each channel between them (Ho et al. 2020,
+/// arXiv:2006.11239, appendix B).
+///
+/// Dropout is active on backends that differentiate, and only there; it draws from the device's own generator, which
+/// training reseeds at each step.
+#[derive(Module, Debug)]
+pub struct ResnetBlock<B: Backend> {
+    /// The norm before the first convolution.
+    pub norm1: GroupNorm<B>,
+    /// The first convolution.
+    pub conv1: Conv2d<B>,
+    /// From the embedding to channels; SiLU comes before it.
+    pub temb_proj: Linear<B>,
+    /// The norm before the second convolution.
+    pub norm2: GroupNorm<B>,
+    /// Between SiLU and the second convolution.
+    pub dropout: Dropout,
+    /// The second convolution.
+    pub conv2: Conv2d<B>,
+    /// From the input's channels to the output's, where they differ.
+    pub shortcut: Option<Conv2d<B>>,
+}
+
+impl<B: Backend> CondModule<B, 4> for ResnetBlock<B> {
+    /// # Shapes
+    /// - `x`: `[batch, in_ch, height, width]`
+    /// - `y`: `[batch, temb_channels]`
+    /// - returns `[batch, out_ch, height, width]`
+    fn forward(&self, x: Tensor<B, 4>, y: Tensor<B, 2>) -> Tensor<B, 4> {
+        let h = self.conv1.forward(silu(group_norm(&self.norm1, x.clone())));
+        let y = self.temb_proj.forward(silu(y)); // [batch, out_ch]
+        let h = h + y.unsqueeze_dims::<4>(&[2, 3]);
+        let h = self.dropout.forward(silu(group_norm(&self.norm2, h)));
+        let h = self.conv2.forward(h);
+        match &self.shortcut {
+            Some(shortcut) => shortcut.forward(x) + h,
+            None => x + h,
+        }
+    }
+}
+
+/// The sizes of an [`AttnBlock`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttnBlockConfig {
+    /// Channels, a multiple of 32 and of the number of heads.
+    pub ch: usize,
+    /// Number of attention heads; the reference's U-Net has one.
+    pub num_heads: usize,
+}
+
+impl AttnBlockConfig {
+    /// The block, initialised as PyTorch does.
+    ///
+    /// # Panics
+    /// If `ch` is no multiple of 32 or of `num_heads`.
+    pub fn init<B: Backend>(&self, stream: &mut Stream, device: &B::Device) -> AttnBlock<B> {
+        let Self { ch, num_heads } = *self;
+        assert!(
+            num_heads > 0 && ch.is_multiple_of(num_heads),
+            "{ch} channels cannot be shared by {num_heads} heads, expected a divisor"
+        );
+        let attention = AttentionConfig { head_dim: ch / num_heads, num_heads, qkv_bias: false };
+        AttnBlock {
+            norm: group_norm_layer(ch, device),
+            attn: attention.init(Init::Torch, stream, device),
+            proj_out: Init::Torch.conv2d(Init::Torch, [ch; 2], Window::pointwise(), stream, device),
+        }
+    }
+}
+
+/// Attention between the pixels of an image, around which the input passes unchanged.
+#[derive(Module, Debug)]
+pub struct AttnBlock<B: Backend> {
+    /// The norm before attention.
+    pub norm: GroupNorm<B>,
+    /// Attention, a pixel being a token.
+    pub attn: Attention<B>,
+    /// From pixel to pixel.
+    pub proj_out: Conv2d<B>,
+}
+
+impl<B: Backend> AttnBlock<B> {
+    /// Lets every pixel look at every other.
+    ///
+    /// # Shapes
+    /// - `x`, returns: `[batch, ch, height, width]`
+    pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        let [batch, channels, height, width] = x.dims();
+        let tokens = group_norm(&self.norm, x.clone()).flatten::<3>(2, 3).swap_dims(1, 2); // [batch, tokens, ch]
+        let pixels = self.attn.forward(tokens).swap_dims(1, 2).reshape([batch, channels, height, width]);
+        x + self.proj_out.forward(pixels)
+    }
+}

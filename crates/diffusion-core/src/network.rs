@@ -38,6 +38,12 @@ pub trait Network<B: Backend, const D: usize> {
     ) -> Self::Condition {
         condition
     }
+
+    /// Tensors that are computed, not learned, and that the reference's state dict holds all the same, under the
+    /// reference's names.
+    fn buffers(&self) -> Vec<(&'static str, TensorData)> {
+        Vec::new()
+    }
 }
 
 /// The condition of a whole batch.

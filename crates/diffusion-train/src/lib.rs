@@ -8,8 +8,10 @@
 
 mod checkpoint;
 mod ema;
+mod state_dict;
 mod training;
 
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointState, Description, Weights};
 pub use ema::{Ema, EmaConfig};
+pub use state_dict::{StateDict, StateDictError, TensorProblem, load_state_dict, state_dict};
 pub use training::{AdamWConfig, Step, TrainConfig, Training, train};

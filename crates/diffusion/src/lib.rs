@@ -31,8 +31,9 @@ pub mod prelude {
     };
     pub use diffusion_data::*;
     pub use diffusion_train::{
-        AdamWConfig, Checkpoint, CheckpointError, CheckpointState, Description, Ema, EmaConfig, Step,
-        TrainConfig, Training, Weights, train,
+        AdamWConfig, Checkpoint, CheckpointError, CheckpointState, Description, Ema, EmaConfig, StateDict,
+        StateDictError, Step, TensorProblem, TrainConfig, Training, Weights, load_state_dict, state_dict,
+        train,
     };
 }
 

@@ -9,7 +9,7 @@ use crate::layer::{
 use crate::random::{Purpose, Stream};
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::{Tensor, TensorData, backend::Backend};
 use serde::{Deserialize, Serialize};
 
 /// The sizes and choices of a [`Dit`]; the defaults are the reference's.
@@ -201,6 +201,11 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 4> for Dit<B, C> {
 
     fn drop_condition(&self, condition: C::Condition, uniform: &mut dyn FnMut(usize) -> f64) -> C::Condition {
         self.cond_embed.drop_condition(condition, uniform)
+    }
+
+    /// The position embedding, `[1, tokens, dim]`: a parameter without gradient in the reference.
+    fn buffers(&self) -> Vec<(&'static str, TensorData)> {
+        vec![("pos_embed", self.pos_embed.to_data())]
     }
 }
 

@@ -1,0 +1,173 @@
+//! What can be wrong with a file of weights.
+
+use std::fmt::{self, Display, Formatter};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// How many tensors an error message lists before it only counts the rest.
+const LISTED: usize = 20;
+
+/// What can go wrong with a state dict.
+#[derive(Debug, thiserror::Error)]
+pub enum StateDictError {
+    /// The file system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The file is readable, and something else than a state dict.
+    #[error("{} is not a state dict: {reason}", path.display())]
+    NotAStateDict {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        reason: String,
+    },
+    /// PyTorch would run code on reading the file. Nothing was run.
+    #[error("{} would run `{global}`: not a state dict; refused", path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// The function or class, as `module.name`.
+        global: String,
+    },
+    /// The file is cut off or damaged.
+    #[error("{} is damaged: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What was found, and what was expected.
+        reason: String,
+    },
+    /// The tensors are not those of the network.
+    #[error("{} does not fit the network: {}", Origin(path.as_deref()), List(problems))]
+    Tensors {
+        /// The file, if the state dict came from one.
+        path: Option<PathBuf>,
+        /// Everything that does not fit.
+        problems: Vec<TensorProblem>,
+    },
+}
+
+/// One tensor that does not fit the network.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum TensorProblem {
+    /// The network has it, the state dict does not.
+    #[error("tensor `{name}` of shape {shape:?} is missing")]
+    Missing {
+        /// Its name in the reference.
+        name: String,
+        /// The shape that the network needs.
+        shape: Vec<usize>,
+    },
+    /// The state dict has it, the network does not.
+    #[error("tensor `{name}` of shape {shape:?} is not in the network")]
+    Extra {
+        /// Its name in the state dict.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// Its shape is another one.
+    #[error("tensor `{name}` has shape {found:?}, expected {expected:?}")]
+    Shape {
+        /// Its name in the reference.
+        name: String,
+        /// The shape in the state dict.
+        found: Vec<usize>,
+        /// The shape that the network needs.
+        expected: Vec<usize>,
+    },
+    /// Its numbers are not floating-point.
+    #[error("tensor `{name}` is of type {found}, expected F64, F32, F16 or BF16")]
+    Dtype {
+        /// Its name in the reference.
+        name: String,
+        /// The type in the state dict.
+        found: String,
+    },
+    /// One of its numbers is infinite or none, or too large for f32.
+    #[error("tensor `{name}` holds {value} at index {index}, expected finite numbers in the range of f32")]
+    NotFinite {
+        /// Its name in the reference.
+        name: String,
+        /// The first such number.
+        value: f32,
+        /// Where it is, in the state dict's order.
+        index: usize,
+    },
+    /// The network computes this tensor, and the state dict's is another one.
+    #[error(
+        "tensor `{name}` differs by up to {difference} from the one that the network computes, expected at most {allowed}"
+    )]
+    Buffer {
+        /// Its name in the reference.
+        name: String,
+        /// The largest difference.
+        difference: f32,
+        /// The largest difference that would have been accepted.
+        allowed: f32,
+    },
+}
+
+impl TensorProblem {
+    /// The tensor's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Missing { name, .. }
+            | Self::Extra { name, .. }
+            | Self::Shape { name, .. }
+            | Self::Dtype { name, .. }
+            | Self::NotFinite { name, .. }
+            | Self::Buffer { name, .. } => name,
+        }
+    }
+}
+
+struct Origin<'a>(Option<&'a Path>);
+
+impl Display for Origin<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(path) => path.display().fmt(f),
+            None => f.write_str("the state dict"),
+        }
+    }
+}
+
+struct List<'a>(&'a [TensorProblem]);
+
+impl Display for List<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.0.iter().take(LISTED).enumerate() {
+            write!(f, "{}{problem}", if i == 0 { "" } else { "; " })?;
+        }
+        match self.0.len().saturating_sub(LISTED) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hundreds_of_problems_stay_readable() {
+        let problem = |i| TensorProblem::Missing { name: format!("blocks.{i}"), shape: vec![2, 3] };
+        let error = |n| StateDictError::Tensors { path: None, problems: (0..n).map(problem).collect() };
+        let text = error(500).to_string();
+        assert!(
+            text.starts_with("the state dict does not fit the network: tensor `blocks.0` of shape [2, 3]")
+        );
+        assert!(text.contains("`blocks.19`") && !text.contains("`blocks.20`"), "{text}");
+        assert!(text.ends_with("; and 480 more"), "{text}");
+        assert!(!error(20).to_string().contains("more"));
+    }
+}

@@ -68,6 +68,26 @@ pub enum DataError {
         expected: u128,
     },
 
+    /// The file is no row of whole records.
+    #[error("{} is {found} bytes long, expected whole records of {record} bytes, and at least one", path.display())]
+    Records {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes, decompressed.
+        found: usize,
+        /// The length of a record in bytes.
+        record: usize,
+    },
+
+    /// The file is longer than any that it could be.
+    #[error("{} is longer than {limit} bytes, expected at most so many", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The greatest length that is read, in bytes, decompressed.
+        limit: u64,
+    },
+
     /// The file is whole, but holds no pixel.
     #[error("{} holds {images} images of {rows} × {columns} pixels, expected at least one of each", path.display())]
     NoPixels {
@@ -95,14 +115,17 @@ pub enum DataError {
     },
 
     /// A label names no class.
-    #[error("{} gives example {index} the label {found}, expected a label below {classes}", path.display())]
+    #[error(
+        "{} gives example {index} the label {found}, expected a label {}below {classes}",
+        path.display(), if *found < 0 { "of at least 0 and " } else { "" }
+    )]
     LabelRange {
         /// The file of labels.
         path: PathBuf,
-        /// The example, counted from 0.
+        /// The example in this file, counted from 0.
         index: usize,
-        /// Its label.
-        found: u8,
+        /// Its label, wide enough for whatever integers a file may hold.
+        found: i128,
         /// The number of classes.
         classes: usize,
     },

@@ -1,7 +1,7 @@
 //! Data sets and seeded batches for training generative models.
 //!
 //! Reading order: [`Dataset`], the data sets ([`Swissroll`], [`TreeDataset`], [`DatasaurusDozen`], [`MnistLike`],
-//! [`Points`]), [`Batches`] with [`Prefetch`], and [`pixels`] for the way between bytes and [−1, 1].
+//! [`Cifar10`], [`Points`]), [`Batches`] with [`Prefetch`], and [`pixels`] for the way between bytes and [−1, 1].
 //!
 //! ```
 //! use diffusion_data::{Batches, Dataset, TreeDataset};
@@ -19,6 +19,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod batches;
+mod cifar10;
 mod datasaurus;
 mod dataset;
 mod error;
@@ -27,10 +28,12 @@ mod mnist;
 pub mod pixels;
 mod points;
 mod prefetch;
+mod source;
 mod swissroll;
 mod tree;
 
 pub use batches::{Batch, Batches, LastBatch};
+pub use cifar10::Cifar10;
 pub use datasaurus::{DatasaurusDozen, Delimiter};
 pub use dataset::{Dataset, Label, Unlabelled};
 pub use error::DataError;

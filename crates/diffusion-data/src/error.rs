@@ -177,4 +177,92 @@ pub enum DataError {
         /// The names that the file has, in alphabetical order.
         names: Vec<String>,
     },
+
+    /// A folder has nothing of the kind that was looked for.
+    #[error("found no {wanted} in {}", folder.display())]
+    NoneInFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// What was looked for.
+        wanted: &'static str,
+    },
+
+    /// A folder has images and subfolders side by side, so that it cannot be told what the classes are.
+    #[error(
+        "{} holds the image {} beside the folder {}, expected only images or only a folder for each class",
+        folder.display(), image.display(), subfolder.display()
+    )]
+    MixedFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// The first of its images.
+        image: PathBuf,
+        /// The first of its subfolders.
+        subfolder: PathBuf,
+    },
+
+    /// A folder is a link to one of those that it is in.
+    #[error("{} leads back to {}, expected no folder within itself", folder.display(), target.display())]
+    FolderLoop {
+        /// The folder.
+        folder: PathBuf,
+        /// Where it leads to.
+        target: PathBuf,
+    },
+
+    /// The file is named as an image, but does not begin as one.
+    #[error("{} begins with the bytes {found:02x?}, expected those of a PNG or JPEG file", path.display())]
+    NotAnImage {
+        /// The file.
+        path: PathBuf,
+        /// Its first eight bytes, or all if they are fewer.
+        found: Vec<u8>,
+    },
+
+    /// A JPEG file ends too early.
+    #[error("{} ends after {found} bytes, expected the end-of-image marker of a JPEG file before", path.display())]
+    JpegCut {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        found: usize,
+    },
+
+    /// An image is too large to be decoded.
+    #[error(
+        "{} is an image of {width} × {height} pixels or {found} bytes, expected at most {limit} bytes",
+        path.display()
+    )]
+    ImageTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its width in pixels.
+        width: u32,
+        /// Its height in pixels.
+        height: u32,
+        /// The bytes that its pixels would take.
+        found: u64,
+        /// The bytes that they may take.
+        limit: u64,
+    },
+
+    /// The file begins as an image does, but cannot be decoded.
+    #[error("cannot decode {} as an image: {source}", path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// The images of a folder take more memory than there is.
+    #[error("the {images} images in {} need {bytes} bytes, expected so many to be free", folder.display())]
+    Memory {
+        /// The folder.
+        folder: PathBuf,
+        /// The number of images.
+        images: usize,
+        /// The bytes that they need together.
+        bytes: u128,
+    },
 }

@@ -1,7 +1,7 @@
 //! Data sets and seeded batches for training generative models.
 //!
 //! Reading order: [`Dataset`], the data sets ([`Swissroll`], [`TreeDataset`], [`DatasaurusDozen`], [`MnistLike`],
-//! [`Cifar10`], [`Points`]), [`Batches`] with [`Prefetch`], and [`pixels`] for the way between bytes and [−1, 1].
+//! [`Cifar10`], [`ImageFolder`], [`Points`]), [`Batches`] with [`Prefetch`], and [`pixels`] for the way between bytes and [−1, 1].
 //!
 //! ```
 //! use diffusion_data::{Batches, Dataset, TreeDataset};
@@ -24,6 +24,8 @@ mod datasaurus;
 mod dataset;
 mod error;
 mod idx;
+mod image_file;
+mod image_folder;
 mod mnist;
 pub mod pixels;
 mod points;
@@ -37,6 +39,7 @@ pub use cifar10::Cifar10;
 pub use datasaurus::{DatasaurusDozen, Delimiter};
 pub use dataset::{Dataset, Label, Unlabelled};
 pub use error::DataError;
+pub use image_folder::{Channels, ImageFolder, ImageFolderConfig};
 pub use mnist::{MnistLike, Split};
 pub use points::Points;
 pub use prefetch::Prefetch;

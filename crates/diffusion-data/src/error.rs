@@ -265,4 +265,75 @@ pub enum DataError {
         /// The bytes that they need together.
         bytes: u128,
     },
+
+    /// A safetensors file says that its header is longer than one may be.
+    #[error("{} begins with a header of {found} bytes, expected at most {limit}", path.display())]
+    HeaderLength {
+        /// The file.
+        path: PathBuf,
+        /// The length in bytes that the header is said to have.
+        found: u64,
+        /// The length that it may have.
+        limit: u64,
+    },
+
+    /// The header of a file is not that of a safetensors file, or contradicts itself.
+    #[error("cannot read the header of {} as that of a safetensors file: {source}", path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// A file lacks a tensor.
+    #[error("{} has the tensors [{}], expected one named {name}", path.display(), names.join(", "))]
+    MissingTensor {
+        /// The file.
+        path: PathBuf,
+        /// The name of the tensor.
+        name: &'static str,
+        /// The names that the file has, in alphabetical order, no more than the first few of them.
+        names: Vec<String>,
+    },
+
+    /// A tensor has another shape than expected.
+    #[error("{} has the tensor {name} of shape {found:?}, expected {expected}", path.display())]
+    TensorShape {
+        /// The file.
+        path: PathBuf,
+        /// The name of the tensor.
+        name: &'static str,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape that was expected, and why.
+        expected: String,
+    },
+
+    /// A tensor has another type than expected.
+    #[error("{} has the tensor {name} of type {found}, expected {expected}", path.display())]
+    TensorType {
+        /// The file.
+        path: PathBuf,
+        /// The name of the tensor.
+        name: &'static str,
+        /// Its type.
+        found: String,
+        /// The types that can be read.
+        expected: &'static str,
+    },
+
+    /// Some shards have the latents of mirrored images, and some have not.
+    #[error(
+        "{} has a tensor {name} and {} has none, expected it in all shards or in none",
+        with.display(), without.display()
+    )]
+    SomeMirrored {
+        /// A shard with the tensor.
+        with: PathBuf,
+        /// A shard without it.
+        without: PathBuf,
+        /// The name of the tensor.
+        name: &'static str,
+    },
 }

@@ -1,7 +1,8 @@
 //! Data sets and seeded batches for training generative models.
 //!
 //! Reading order: [`Dataset`], the data sets ([`Swissroll`], [`TreeDataset`], [`DatasaurusDozen`], [`MnistLike`],
-//! [`Cifar10`], [`ImageFolder`], [`Latents`], [`Points`]), [`Batches`] with [`Prefetch`], and [`pixels`] for the way between bytes and [−1, 1].
+//! [`Cifar10`], [`ImageFolder`], [`Latents`], [`Points`]), [`Batches`] with [`Prefetch`], and [`pixels`] for the way
+//! between bytes and [−1, 1].
 //!
 //! ```
 //! use diffusion_data::{Batches, Dataset, TreeDataset};
@@ -28,6 +29,7 @@ mod image_file;
 mod image_folder;
 mod latents;
 mod mnist;
+mod parallel;
 pub mod pixels;
 mod points;
 mod prefetch;

@@ -137,7 +137,8 @@ mod tests {
     use super::*;
     use crate::source::gzip;
 
-    /// A record whose bytes follow from their place, no period of them a row's or a channel's length, and the first not the label.
+    /// A record whose bytes follow from their place; their period is no row's or channel's length, and the first of
+    /// them is not the label.
     fn record(label: u8) -> Vec<u8> {
         let pixels = (0..PIXELS).map(|i| ((i * 7 + 50 + usize::from(label)) % 251) as u8);
         std::iter::once(label).chain(pixels).collect()

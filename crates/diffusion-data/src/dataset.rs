@@ -30,8 +30,8 @@ pub trait Dataset: Send + Sync {
 
     /// Copies the mirror image of example `index` into `into`, left and right exchanged, and returns its label.
     ///
-    /// Reverses the last axis of the example, unless the data set knows better: if its values are not pixels but what an
-    /// encoder made of an image, their mirror image is what it makes of the mirrored image.
+    /// Reverses the last axis of the example, unless the data set knows better: if its values are not pixels but what
+    /// an encoder made of an image, their mirror image is what it makes of the mirrored image.
     ///
     /// # Shapes
     /// - `into`: as for [`read`](Self::read)

@@ -16,11 +16,9 @@ use crate::{
 ///
 /// A file, or shard, has these tensors; it may have others, which are ignored.
 ///
-/// | name | shape | type | |
-/// |---|---|---|---|
-/// | `latent_mean` | `[n, c, h, w]` | F32, F16 or BF16 | the means that the encoder gives for the images |
-/// | `latent_mean_flip` | `[n, c, h, w]` | F32, F16 or BF16 | the same for the mirrored images; may be missing, then in all shards |
-/// | `label` | `[n]` | an integer | the classes |
+/// - `latent_mean`: `[n, channels, height, width]` in F32, F16 or BF16, the means that the encoder gives for the images
+/// - `latent_mean_flip`: the same for the mirrored images; may be missing, then in all shards
+/// - `label`: `[n]` in integers of any size, the classes
 ///
 /// `n` may differ between shards, the shape of a latent may not. An example is `latent · scale + shift`, as
 /// [`LatentsConfig`] says. Values that are not finite are passed on: to find them, everything would have to be read.

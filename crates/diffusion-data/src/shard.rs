@@ -230,9 +230,18 @@ fn integer(bytes: &[u8], signed: bool) -> i128 {
 
 /// Fills `into` with the bytes from `offset` on, whatever other threads read from the same file.
 fn read_exact_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<()> {
+    fill(into, offset, |into, offset| read_at(file, into, offset))
+}
+
+/// Calls `read_at` with what is still to be filled and where that lies, until nothing is.
+fn fill(
+    into: &mut [u8],
+    offset: u64,
+    read_at: impl Fn(&mut [u8], u64) -> io::Result<usize>,
+) -> io::Result<()> {
     let mut filled = 0;
     while filled < into.len() {
-        match read_at(file, &mut into[filled..], offset + filled as u64) {
+        match read_at(&mut into[filled..], offset + filled as u64) {
             Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file has become shorter")),
             Ok(n) => filled += n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -280,7 +289,7 @@ pub(crate) fn f32s(numbers: impl IntoIterator<Item = f32>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{cell::Cell, fs};
 
     use tempfile::TempDir;
 
@@ -561,6 +570,39 @@ mod tests {
             );
             assert_eq!(message(&with(2, (LABEL, dtype, &[3], vec![0; 3 * width]))), expected);
         }
+    }
+
+    #[test]
+    fn integers_have_their_sign() {
+        let signed = [(&[0x7f][..], 127), (&[0x80], -128), (&[0, 0x80], -32768), (&[0xff, 0], 255)];
+        for (bytes, number) in signed {
+            assert_eq!(integer(bytes, true), number);
+        }
+        assert_eq!((integer(&[0x80], false), integer(&[0xff; 8], false)), (128, u64::MAX.into()));
+    }
+
+    /// The system may give fewer bytes than are asked for, or none because something else came up.
+    #[test]
+    fn reading_goes_on_until_all_is_there() {
+        let file: Vec<u8> = (0..20).collect();
+        let interrupted = Cell::new(false);
+        let read_at = |into: &mut [u8], offset: u64| {
+            if !interrupted.replace(!interrupted.get()) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let rest = &file[offset as usize..];
+            let n = rest.len().min(into.len()).min(3);
+            into[..n].copy_from_slice(&rest[..n]);
+            Ok(n)
+        };
+        let mut into = [0; 10];
+        fill(&mut into, 5, read_at).unwrap();
+        assert_eq!(into, file[5..15]);
+        let error = fill(&mut into, 15, read_at).expect_err("five bytes are left");
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        let broken = |_: &mut [u8], _: u64| Err(io::ErrorKind::PermissionDenied.into());
+        let error = fill(&mut into, 0, broken).expect_err("nothing can be read");
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
     }
 
     #[test]

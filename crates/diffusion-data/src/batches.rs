@@ -3,7 +3,10 @@
 use burn::tensor::TensorData;
 use diffusion_core::random::{Purpose, Stream};
 
-use crate::{Prefetch, dataset::Dataset, dataset::Label};
+use crate::{
+    Prefetch,
+    dataset::{Dataset, Label, gather},
+};
 
 /// A batch of the data set `D`: examples of the shape `[batch, ...shape]` in f32, and their labels together.
 pub type Batch<D> = (TensorData, <<D as Dataset>::Label as Label>::Condition);
@@ -64,16 +67,17 @@ impl<D: Dataset> Batches<D> {
         Self { shuffle: false, order: None, ..self }
     }
 
-    /// Mirrors each example's last axis with probability ½, drawn anew in every epoch.
+    /// Takes each example's mirror image with probability ½, drawn anew in every epoch.
+    ///
+    /// What that is, the data set knows: of images the last axis is reversed, see [`Dataset::read_mirrored`].
     ///
     /// # Panics
-    /// If an example has fewer than two axes: to reverse the coordinates of a point is not to mirror it.
+    /// If the examples have no mirror image, such as points: to reverse the coordinates of a point is not to mirror it.
+    /// See [`Dataset::can_mirror`].
     pub fn flip_horizontally(self) -> Self {
-        let shape = self.dataset.shape();
-        assert!(
-            shape.len() >= 2,
-            "examples have the shape {shape:?}, expected a height and a width to mirror"
-        );
+        if let Err(why) = self.dataset.can_mirror() {
+            panic!("{why}");
+        }
         Self { flip: true, ..self }
     }
 
@@ -147,23 +151,11 @@ impl<D: Dataset> Iterator for Batches<D> {
         };
         let start = batch * self.batch_size;
         let indices = &order[start..order.len().min(start + self.batch_size)];
-        let (mut examples, condition) = self.dataset.gather(indices);
-        if self.flip {
-            flip(&mut examples, indices, self.seed, epoch);
+        if !self.flip {
+            return Some(self.dataset.gather(indices));
         }
-        Some((examples, condition))
-    }
-}
-
-/// Mirrors the last axis of those examples whose stream says so.
-fn flip(examples: &mut TensorData, indices: &[usize], seed: u64, epoch: u64) {
-    let width = examples.shape[examples.shape.len() - 1];
-    let values = examples.as_mut_slice::<f32>().expect("a data set gives its examples in f32");
-    let size = values.len() / indices.len();
-    for (example, &index) in values.chunks_exact_mut(size).zip(indices) {
-        if Stream::new(seed, Purpose::Flip, epoch, index as u64).uniform() < 0.5 {
-            example.chunks_exact_mut(width).for_each(<[f32]>::reverse);
-        }
+        let toss = |index| Stream::new(self.seed, Purpose::Flip, epoch, index as u64).uniform();
+        Some(gather(&self.dataset, indices, |index| toss(index) < 0.5))
     }
 }
 
@@ -338,6 +330,20 @@ mod tests {
         epochs.iter_mut().for_each(|epoch| epoch.sort_unstable());
         let agree = epochs[0].iter().zip(&epochs[1]).filter(|(a, b)| a == b).count();
         assert!((425..575).contains(&agree), "{agree} of {n} examples are mirrored alike in two epochs");
+    }
+
+    #[test]
+    fn an_example_is_mirrored_where_its_stream_says_so() {
+        for (epoch, (examples, Labels(labels))) in
+            (0..).zip(Batches::new(numbered(50), 50, 7).flip_horizontally().take(3))
+        {
+            let values = examples.to_vec::<f32>().unwrap();
+            for (example, label) in values.chunks(6).zip(labels) {
+                let mirrored = example[0] > example[1];
+                let toss = Stream::new(7, Purpose::Flip, epoch, label as u64).uniform();
+                assert_eq!(mirrored, toss < 0.5, "example {label} in epoch {epoch}");
+            }
+        }
     }
 
     #[test]

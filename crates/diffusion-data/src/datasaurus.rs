@@ -158,7 +158,7 @@ impl Delimiter {
 }
 
 /// Enough of a text for an error message, however long the line of a hostile file may be.
-fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

@@ -8,6 +8,7 @@ use diffusion_core::network::Labels;
 /// Examples of one shape that can be read in any order, from any thread.
 ///
 /// A new data set needs three methods and the type of its labels; `Box`, `Arc` and `&` of a data set are data sets.
+/// One that wraps another hands on [`read_mirrored`](Self::read_mirrored) and [`can_mirror`](Self::can_mirror) too.
 pub trait Dataset: Send + Sync {
     /// What is known about an example besides its values: `usize` for a class, `()` for nothing.
     type Label: Label;
@@ -27,6 +28,40 @@ pub trait Dataset: Send + Sync {
     /// If `index` is not below [`len`](Self::len), or `into` has another length than an example.
     fn read(&self, index: usize, into: &mut [f32]) -> Self::Label;
 
+    /// Copies the mirror image of example `index` into `into`, left and right exchanged, and returns its label.
+    ///
+    /// Reverses the last axis of the example, unless the data set knows better: if its values are not pixels but what
+    /// an encoder made of an image, their mirror image is what it makes of the mirrored image.
+    ///
+    /// # Shapes
+    /// - `into`: as for [`read`](Self::read)
+    ///
+    /// # Panics
+    /// As [`read`](Self::read), or if [`can_mirror`](Self::can_mirror) says why there is no mirror image.
+    fn read_mirrored(&self, index: usize, into: &mut [f32]) -> Self::Label {
+        if let Err(why) = self.can_mirror() {
+            panic!("{why}");
+        }
+        let label = self.read(index, into);
+        let width = self.shape()[self.shape().len() - 1];
+        into.chunks_exact_mut(width).for_each(<[f32]>::reverse);
+        label
+    }
+
+    /// Whether examples have a mirror image, as those do that have a height and a width.
+    ///
+    /// # Errors
+    /// If they have none: a sentence that says what was found and expected.
+    fn can_mirror(&self) -> Result<(), String> {
+        match self.shape() {
+            [] | [_] => Err(format!(
+                "examples have the shape {:?}, expected a height and a width to mirror",
+                self.shape()
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether there is no example at all.
     fn is_empty(&self) -> bool {
         self.len() == 0
@@ -40,14 +75,7 @@ pub trait Dataset: Send + Sync {
     /// # Panics
     /// If an index is not below [`len`](Self::len).
     fn gather(&self, indices: &[usize]) -> (TensorData, <Self::Label as Label>::Condition) {
-        let size: usize = self.shape().iter().product();
-        let mut values = vec![0.0_f32; indices.len() * size];
-        let mut labels = Vec::with_capacity(indices.len());
-        for (i, &index) in indices.iter().enumerate() {
-            labels.push(self.read(index, &mut values[i * size..(i + 1) * size]));
-        }
-        let shape = [&[indices.len()], self.shape()].concat();
-        (TensorData::new(values, shape), Label::collect(labels))
+        gather(self, indices, |_| false)
     }
 
     /// The first `n` examples.
@@ -120,6 +148,14 @@ impl<D: Dataset> Dataset for Unlabelled<D> {
     fn read(&self, index: usize, into: &mut [f32]) {
         self.0.read(index, into);
     }
+
+    fn read_mirrored(&self, index: usize, into: &mut [f32]) {
+        self.0.read_mirrored(index, into);
+    }
+
+    fn can_mirror(&self) -> Result<(), String> {
+        self.0.can_mirror()
+    }
 }
 
 macro_rules! forward_to_pointee {
@@ -138,11 +174,38 @@ macro_rules! forward_to_pointee {
             fn read(&self, index: usize, into: &mut [f32]) -> D::Label {
                 (**self).read(index, into)
             }
+
+            fn read_mirrored(&self, index: usize, into: &mut [f32]) -> D::Label {
+                (**self).read_mirrored(index, into)
+            }
+
+            fn can_mirror(&self) -> Result<(), String> {
+                (**self).can_mirror()
+            }
         }
     )*};
 }
 
 forward_to_pointee!(Box<D>, Arc<D>, &D);
+
+/// The examples at `indices`, in that order, with their labels; mirrored are those of which `mirrored` says so.
+pub(crate) fn gather<D: Dataset + ?Sized>(
+    dataset: &D,
+    indices: &[usize],
+    mirrored: impl Fn(usize) -> bool,
+) -> (TensorData, <D::Label as Label>::Condition) {
+    let size: usize = dataset.shape().iter().product();
+    let mut values = vec![0.0_f32; indices.len() * size];
+    let mut labels = Vec::with_capacity(indices.len());
+    for (i, &index) in indices.iter().enumerate() {
+        let into = &mut values[i * size..(i + 1) * size];
+        let label =
+            if mirrored(index) { dataset.read_mirrored(index, into) } else { dataset.read(index, into) };
+        labels.push(label);
+    }
+    let shape = [&[indices.len()], dataset.shape()].concat();
+    (TensorData::new(values, shape), Label::collect(labels))
+}
 
 /// Every data set's guard of [`Dataset::read`].
 #[track_caller]
@@ -183,6 +246,74 @@ mod tests {
         let unlabelled = Arc::new(boxed).unlabelled();
         let (rows, ()) = unlabelled.gather(&[3, 1]);
         assert_eq!((rows, unlabelled.len()), (data.gather(&[3, 1]).0, 4));
+    }
+
+    /// Of 1 × 1 values, whose mirror images are their negatives.
+    struct Signed;
+
+    impl Dataset for Signed {
+        type Label = usize;
+
+        fn len(&self) -> usize {
+            5
+        }
+
+        fn shape(&self) -> &[usize] {
+            &[1, 1]
+        }
+
+        fn read(&self, index: usize, into: &mut [f32]) -> usize {
+            into[0] = index as f32;
+            index + 10
+        }
+
+        fn read_mirrored(&self, index: usize, into: &mut [f32]) -> usize {
+            into[0] = -(index as f32);
+            index + 20
+        }
+
+        fn can_mirror(&self) -> Result<(), String> {
+            Err("ask someone else".to_owned())
+        }
+    }
+
+    #[test]
+    fn the_last_axis_is_mirrored() {
+        let data = Points::new((0..12).map(|x| x as f32).collect(), &[2, 3]).labelled(vec![8, 9]);
+        assert_eq!(data.can_mirror(), Ok(()));
+        let mut into = [0.0; 6];
+        assert_eq!((data.read_mirrored(1, &mut into), into), (9, [8., 7., 6., 11., 10., 9.]));
+    }
+
+    #[test]
+    fn wrapped_data_sets_have_their_own_mirror_images() {
+        fn check<D: Dataset>(data: D, label: D::Label)
+        where
+            D::Label: PartialEq,
+        {
+            let mut into = [0.0];
+            assert_eq!((data.read_mirrored(3, &mut into), into), (label, [-3.0]));
+            assert_eq!(data.can_mirror(), Err("ask someone else".to_owned()));
+        }
+        check(Signed, 23);
+        check(&Signed, 23);
+        check(Box::new(Signed), 23);
+        check(Box::new(Signed) as Box<dyn Dataset<Label = usize>>, 23);
+        check(Arc::new(Signed), 23);
+        check(Signed.unlabelled(), ());
+    }
+
+    #[test]
+    fn gathering_mirrors_what_it_is_told_to() {
+        let (examples, labels) = gather(&Signed, &[4, 1, 2, 1], |index| index != 2);
+        assert_eq!(examples, TensorData::new(vec![-4_f32, -1., 2., -1.], [4, 1, 1]));
+        assert_eq!(labels, Labels(vec![24, 21, 12, 21]));
+    }
+
+    #[test]
+    #[should_panic(expected = "examples have the shape [2], expected a height and a width to mirror")]
+    fn the_mirror_image_of_a_point_panics() {
+        Points::new(vec![0.0; 4], &[2]).read_mirrored(0, &mut [0.0; 2]);
     }
 
     #[test]

@@ -68,6 +68,26 @@ pub enum DataError {
         expected: u128,
     },
 
+    /// The file is no row of whole records.
+    #[error("{} is {found} bytes long, expected whole records of {record} bytes, and at least one", path.display())]
+    Records {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes, decompressed.
+        found: usize,
+        /// The length of a record in bytes.
+        record: usize,
+    },
+
+    /// The file is longer than any that it could be.
+    #[error("{} is longer than {limit} bytes, expected at most so many", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The greatest length that is read, in bytes, decompressed.
+        limit: u64,
+    },
+
     /// The file is whole, but holds no pixel.
     #[error("{} holds {images} images of {rows} × {columns} pixels, expected at least one of each", path.display())]
     NoPixels {
@@ -95,14 +115,17 @@ pub enum DataError {
     },
 
     /// A label names no class.
-    #[error("{} gives example {index} the label {found}, expected a label below {classes}", path.display())]
+    #[error(
+        "{} gives example {index} the label {found}, expected a label {}below {classes}",
+        path.display(), if *found < 0 { "of at least 0 and " } else { "" }
+    )]
     LabelRange {
         /// The file of labels.
         path: PathBuf,
-        /// The example, counted from 0.
+        /// The example in this file, counted from 0.
         index: usize,
-        /// Its label.
-        found: u8,
+        /// Its label, wide enough for whatever integers a file may hold.
+        found: i128,
         /// The number of classes.
         classes: usize,
     },
@@ -153,5 +176,164 @@ pub enum DataError {
         name: String,
         /// The names that the file has, in alphabetical order.
         names: Vec<String>,
+    },
+
+    /// A folder has nothing of the kind that was looked for.
+    #[error("found no {wanted} in {}", folder.display())]
+    NoneInFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// What was looked for.
+        wanted: &'static str,
+    },
+
+    /// A folder has images and subfolders side by side, so that it cannot be told what the classes are.
+    #[error(
+        "{} holds the image {} beside the folder {}, expected only images or only a folder for each class",
+        folder.display(), image.display(), subfolder.display()
+    )]
+    MixedFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// The first of its images.
+        image: PathBuf,
+        /// The first of its subfolders.
+        subfolder: PathBuf,
+    },
+
+    /// A folder is a link to one of those that it is in.
+    #[error("{} leads back to {}, expected no folder within itself", folder.display(), target.display())]
+    FolderLoop {
+        /// The folder.
+        folder: PathBuf,
+        /// Where it leads to.
+        target: PathBuf,
+    },
+
+    /// The file is named as an image, but does not begin as one.
+    #[error("{} begins with the bytes {found:02x?}, expected those of a PNG or JPEG file", path.display())]
+    NotAnImage {
+        /// The file.
+        path: PathBuf,
+        /// Its first eight bytes, or all if they are fewer.
+        found: Vec<u8>,
+    },
+
+    /// A JPEG file ends too early.
+    #[error("{} ends after {found} bytes, expected the end-of-image marker of a JPEG file before", path.display())]
+    JpegCut {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        found: usize,
+    },
+
+    /// An image is too large to be decoded.
+    #[error(
+        "{} is an image of {width} × {height} pixels or {found} bytes, expected at most {limit} bytes",
+        path.display()
+    )]
+    ImageTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its width in pixels.
+        width: u32,
+        /// Its height in pixels.
+        height: u32,
+        /// The bytes that its pixels would take.
+        found: u64,
+        /// The bytes that they may take.
+        limit: u64,
+    },
+
+    /// The file begins as an image does, but cannot be decoded.
+    #[error("cannot decode {} as an image: {source}", path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// The images of a folder take more memory than there is.
+    #[error("the {images} images in {} need {bytes} bytes, expected so many to be free", folder.display())]
+    Memory {
+        /// The folder.
+        folder: PathBuf,
+        /// The number of images.
+        images: usize,
+        /// The bytes that they need together.
+        bytes: u128,
+    },
+
+    /// A safetensors file says that its header is longer than one may be.
+    #[error("{} begins with a header of {found} bytes, expected at most {limit}", path.display())]
+    HeaderLength {
+        /// The file.
+        path: PathBuf,
+        /// The length in bytes that the header is said to have.
+        found: u64,
+        /// The length that it may have.
+        limit: u64,
+    },
+
+    /// The header of a file is not that of a safetensors file, or contradicts itself.
+    #[error("cannot read the header of {} as that of a safetensors file: {source}", path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// A file lacks a tensor.
+    #[error("{} has the tensors [{}], expected one named {name}", path.display(), names.join(", "))]
+    MissingTensor {
+        /// The file.
+        path: PathBuf,
+        /// The name of the tensor.
+        name: &'static str,
+        /// The names that the file has, in alphabetical order, no more than the first few of them.
+        names: Vec<String>,
+    },
+
+    /// A tensor has another shape than expected.
+    #[error("{} has the tensor {name} of shape {found:?}, expected {expected}", path.display())]
+    TensorShape {
+        /// The file.
+        path: PathBuf,
+        /// The name of the tensor.
+        name: &'static str,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape that was expected, and why.
+        expected: String,
+    },
+
+    /// A tensor has another type than expected.
+    #[error("{} has the tensor {name} of type {found}, expected {expected}", path.display())]
+    TensorType {
+        /// The file.
+        path: PathBuf,
+        /// The name of the tensor.
+        name: &'static str,
+        /// Its type.
+        found: String,
+        /// The types that can be read.
+        expected: &'static str,
+    },
+
+    /// Some shards have the latents of mirrored images, and some have not.
+    #[error(
+        "{} has a tensor {name} and {} has none, expected it in all shards or in none",
+        with.display(), without.display()
+    )]
+    SomeMirrored {
+        /// A shard with the tensor.
+        with: PathBuf,
+        /// A shard without it.
+        without: PathBuf,
+        /// The name of the tensor.
+        name: &'static str,
     },
 }

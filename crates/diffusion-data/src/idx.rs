@@ -1,14 +1,8 @@
 //! IDX, the file format of the MNIST family: a header of big-endian numbers, then one byte per value.
 
-use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Read},
-    path::Path,
-};
+use std::path::Path;
 
-use flate2::bufread::MultiGzDecoder;
-
-use crate::DataError;
+use crate::{DataError, source::Source};
 
 /// The whole of an image file.
 pub(crate) struct Images {
@@ -68,56 +62,16 @@ fn read<const N: usize>(path: &Path, magic: u32) -> Result<([u32; N], Vec<u8>), 
     }
 }
 
-/// A file, decompressed where it begins as a gzip file does, whatever its name.
-struct Source<'a> {
-    path: &'a Path,
-    reader: Box<dyn Read>,
-    gzip: bool,
-}
-
-impl<'a> Source<'a> {
-    fn open(path: &'a Path) -> Result<Self, DataError> {
-        let sniff = || -> io::Result<_> {
-            let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
-            let gzip = file.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-            Ok((file, gzip))
-        };
-        let (file, gzip) = sniff().map_err(|source| DataError::Read { path: path.to_owned(), source })?;
-        let reader: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-        Ok(Self { path, reader, gzip })
-    }
-
-    /// Reads `limit` bytes, or fewer if the file ends before.
-    ///
-    /// The memory grows with the bytes that are there, so a header that promises more costs nothing.
-    fn read(&mut self, limit: u128) -> Result<Vec<u8>, DataError> {
-        let mut bytes = Vec::new();
-        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-        match self.reader.by_ref().take(limit).read_to_end(&mut bytes) {
-            Ok(_) => Ok(bytes),
-            Err(source) if self.gzip => Err(DataError::Gzip { path: self.path.to_owned(), source }),
-            Err(source) => Err(DataError::Read { path: self.path.to_owned(), source }),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write};
-
-    use flate2::{Compression, write::GzEncoder};
+    use std::fs;
 
     use super::*;
+    use crate::source::gzip;
 
     fn file(magic: u32, dimensions: &[u32], body: &[u8]) -> Vec<u8> {
         let words = [&[magic], dimensions].concat();
         words.iter().flat_map(|word| word.to_be_bytes()).chain(body.iter().copied()).collect()
-    }
-
-    fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
     }
 
     /// Two images of 2 × 3 pixels.

@@ -1,7 +1,8 @@
 //! Data sets and seeded batches for training generative models.
 //!
 //! Reading order: [`Dataset`], the data sets ([`Swissroll`], [`TreeDataset`], [`DatasaurusDozen`], [`MnistLike`],
-//! [`Points`]), [`Batches`] with [`Prefetch`], and [`pixels`] for the way between bytes and [−1, 1].
+//! [`Cifar10`], [`ImageFolder`], [`Latents`], [`Points`]), [`Batches`] with [`Prefetch`], and [`pixels`] for the way
+//! between bytes and [−1, 1].
 //!
 //! ```
 //! use diffusion_data::{Batches, Dataset, TreeDataset};
@@ -19,21 +20,31 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod batches;
+mod cifar10;
 mod datasaurus;
 mod dataset;
 mod error;
 mod idx;
+mod image_file;
+mod image_folder;
+mod latents;
 mod mnist;
+mod parallel;
 pub mod pixels;
 mod points;
 mod prefetch;
+mod shard;
+mod source;
 mod swissroll;
 mod tree;
 
 pub use batches::{Batch, Batches, LastBatch};
+pub use cifar10::Cifar10;
 pub use datasaurus::{DatasaurusDozen, Delimiter};
 pub use dataset::{Dataset, Label, Unlabelled};
 pub use error::DataError;
+pub use image_folder::{Channels, ImageFolder, ImageFolderConfig};
+pub use latents::{Latents, LatentsConfig};
 pub use mnist::{MnistLike, Split};
 pub use points::Points;
 pub use prefetch::Prefetch;

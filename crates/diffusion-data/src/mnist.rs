@@ -1,14 +1,12 @@
 //! Labelled grey images in the files of MNIST and its drop-in replacements, such as Fashion-MNIST.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::{fmt, path::Path};
 
 use crate::{
     DataError,
     dataset::{Dataset, check_index},
     idx, pixels,
+    source::find,
 };
 
 /// Grey images of ten classes, kept in memory as bytes and read as numbers in [−1, 1].
@@ -25,9 +23,11 @@ pub struct MnistLike {
 /// Which of the two parts of a published data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
-    /// The examples to train on: `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`.
+    /// The examples to train on: `train-images-idx3-ubyte` and `train-labels-idx1-ubyte` of MNIST,
+    /// `data_batch_1.bin` to `data_batch_5.bin` of CIFAR-10.
     Train,
-    /// The examples to judge by: `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`.
+    /// The examples to judge by: `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte` of MNIST, `test_batch.bin` of
+    /// CIFAR-10.
     Test,
 }
 
@@ -58,7 +58,7 @@ impl MnistLike {
             return Err(DataError::LabelRange {
                 path: path.to_owned(),
                 index,
-                found: labels[index],
+                found: labels[index].into(),
                 classes: CLASSES,
             });
         }
@@ -116,14 +116,6 @@ impl fmt::Debug for MnistLike {
             .field("shape", &self.shape)
             .finish_non_exhaustive()
     }
-}
-
-/// The file called `name` in `folder`, or else the one called `name.gz`.
-fn find(folder: &Path, name: String) -> Result<PathBuf, DataError> {
-    [folder.join(&name), folder.join(format!("{name}.gz"))]
-        .into_iter()
-        .find(|path| path.exists())
-        .ok_or_else(|| DataError::NotInFolder { folder: folder.to_owned(), name })
 }
 
 #[cfg(test)]

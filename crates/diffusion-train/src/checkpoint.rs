@@ -152,10 +152,10 @@ impl Checkpoint {
         let text = toml::to_string(&state)
             .map_err(|error| CheckpointError::State { path: file.clone(), reason: error.to_string() })?;
         write_synced(&file, text.as_bytes())?;
-        sync_folder(&partial)?;
+        sync_folder(&partial).map_err(io_error("sync", &partial))?;
         remove_whole(&path)?;
         fs::rename(&partial, &path).map_err(io_error("rename", &partial))?;
-        sync_folder(folder)?;
+        sync_folder(folder).map_err(io_error("sync", folder))?;
         Ok(Self { path, state })
     }
 
@@ -301,11 +301,8 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
 }
 
 /// Makes a rename inside `folder` last; where folders cannot be opened, as on Windows, there is nothing to do.
-fn sync_folder(folder: &Path) -> Result<(), CheckpointError> {
-    if cfg!(unix) {
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error("sync", folder))?;
-    }
-    Ok(())
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 /// Takes a checkpoint's good name away before its files, so that a crash leaves no half of one under it.

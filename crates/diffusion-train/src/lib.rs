@@ -1,4 +1,5 @@
-//! Training diffusion models: a loop that is an iterator, an average of its weights, and checkpoints.
+//! Training diffusion models: a loop that is an iterator, an average of its weights, checkpoints, and
+//! weights from and for PyTorch.
 //!
 //! [`train`] takes batches, a model and a schedule and yields a [`Step`] after every update. Between steps the
 //! model and the average of its weights are at hand, so that logging, early stopping, sampling and checkpoints are
@@ -13,5 +14,8 @@ mod training;
 
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointState, Description, Weights};
 pub use ema::{Ema, EmaConfig};
-pub use state_dict::{StateDict, StateDictError, TensorProblem, load_state_dict, state_dict};
+pub use state_dict::{
+    StateDict, StateDictError, TensorProblem, export_state_dict, import_state_dict, load_state_dict,
+    state_dict,
+};
 pub use training::{AdamWConfig, Step, TrainConfig, Training, train};

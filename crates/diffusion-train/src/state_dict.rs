@@ -5,21 +5,30 @@
 //! translated field by field (see `names`), so a network of your own that is made of this library's layers has the
 //! names that a Python network of the same fields would have. Integer and boolean parameters are left out.
 
+mod archive;
 mod element;
 mod error;
 mod load;
 mod names;
+mod pickle;
+mod safetensors_file;
+mod torch_file;
 
 pub use error::{StateDictError, TensorProblem};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use diffusion_core::Network;
+use error::{Fault, io_error};
 use load::{Entry, Source};
 use names::Place;
+use safetensors_file::SafetensorsFile;
 use std::collections::BTreeMap;
 use std::collections::btree_map;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
+use torch_file::TorchFile;
 
 /// Tensors under PyTorch's names and in its layout: a linear layer's weight is `[out, in]`, a convolution's
 /// `[out, in, height, width]`.
@@ -119,6 +128,76 @@ where
     N: Module<B> + Network<B, D>,
 {
     load::load(network, &mut InMemory(dict))
+}
+
+/// The network with the tensors of the file `path`: one that `torch.save` has written since PyTorch 1.6, or a
+/// safetensors file, told by its first bytes and not by its name.
+///
+/// A file of `torch.save` is read by a machine that knows dicts of tensors and nothing else; it runs nothing. Of a
+/// checkpoint, a dict that holds no tensor itself, the one value is taken that is a dict of tensors. Tensors are read
+/// one at a time, and none that the network does not ask for.
+///
+/// # Errors
+/// As [`load_state_dict`]; if the file cannot be read, is damaged, or holds something else, such as a whole model,
+/// whose class Python would have to import.
+pub fn import_state_dict<B, N, const D: usize>(network: N, path: &Path) -> Result<N, StateDictError>
+where
+    B: Backend,
+    N: Module<B> + Network<B, D>,
+{
+    let mut file = File::open(path).map_err(io_error("open", path))?;
+    let length = file.metadata().map_err(io_error("open", path))?.len();
+    let mut head = Vec::new();
+    file.by_ref().take(512).read_to_end(&mut head).map_err(io_error("read", path))?;
+    match Format::of(&head).map_err(|fault| fault.at(path))? {
+        Format::Torch => load::load(network, &mut TorchFile::open(path, file, length)?),
+        Format::Safetensors => load::load(network, &mut SafetensorsFile::open(path, file, length)?),
+    }
+}
+
+/// Writes the network's [`state_dict`] as a safetensors file of f32, which `safetensors.torch.load_file` reads. It is
+/// written under a temporary name in the same folder, synced, and then renamed, so that a crash never leaves half a
+/// file; one that is there is replaced.
+///
+/// # Errors
+/// If the file system refuses.
+///
+/// # Panics
+/// As [`state_dict`].
+pub fn export_state_dict<B, N, const D: usize>(network: &N, path: &Path) -> Result<(), StateDictError>
+where
+    B: Backend,
+    N: Module<B> + Network<B, D>,
+{
+    safetensors_file::write(&state_dict(network), path)
+}
+
+/// The kinds of files that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Torch,
+    Safetensors,
+}
+
+impl Format {
+    /// What a file is that begins with `head`.
+    fn of(head: &[u8]) -> Result<Self, Fault> {
+        if head.starts_with(archive::MAGIC) {
+            Ok(Self::Torch)
+        } else if head.get(8) == Some(&b'{') {
+            Ok(Self::Safetensors)
+        } else if head.starts_with(&[0x80]) || head.get(257..262) == Some(b"ustar") {
+            Err(Fault::NotAStateDict(
+                "it is a file of a PyTorch before 1.6; load it with a newer one and save it again"
+                    .to_string(),
+            ))
+        } else {
+            Err(Fault::NotAStateDict(format!(
+                "it begins with {:02x?}, expected an archive of torch.save or a safetensors header",
+                &head[..head.len().min(9)]
+            )))
+        }
+    }
 }
 
 struct InMemory<'a>(&'a StateDict);

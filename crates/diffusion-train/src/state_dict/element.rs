@@ -1,6 +1,11 @@
-//! Types of numbers in files.
+//! Types of numbers in files, and from their bytes to f32.
 
-use burn::tensor::DType;
+use burn::tensor::{DType, bf16, f16};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+
+/// How many bytes are read at once.
+const CHUNK: usize = 1 << 16;
 
 /// What a tensor in a file is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +29,48 @@ impl Element {
             Self::Other(name) => name,
         }
     }
+
+    /// Appends the little-endian numbers in `bytes`; nothing for other than floating-point types.
+    fn decode(&self, bytes: &[u8], values: &mut Vec<f32>) {
+        match self {
+            Self::F64 => {
+                values.extend(bytes.as_chunks().0.iter().map(|&number| f64::from_le_bytes(number) as f32));
+            }
+            Self::F32 => values.extend(bytes.as_chunks().0.iter().map(|&number| f32::from_le_bytes(number))),
+            Self::F16 => {
+                values.extend(bytes.as_chunks().0.iter().map(|&number| f16::from_le_bytes(number).to_f32()));
+            }
+            Self::Bf16 => {
+                values.extend(bytes.as_chunks().0.iter().map(|&number| bf16::from_le_bytes(number).to_f32()));
+            }
+            Self::Other(_) => {}
+        }
+    }
+
+    /// Bytes per number; 0 for other than floating-point types.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::F64 => 8,
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+            Self::Other(_) => 0,
+        }
+    }
+
+    /// Reads `count` numbers from the byte `start` on. The caller has made sure that the file has them.
+    pub(super) fn read(&self, file: &mut File, start: u64, count: usize) -> io::Result<Vec<f32>> {
+        file.seek(SeekFrom::Start(start))?;
+        let mut values = Vec::with_capacity(count);
+        let mut chunk = [0; CHUNK];
+        let mut left = count * self.size();
+        while left > 0 {
+            let bytes = &mut chunk[..left.min(CHUNK)];
+            file.read_exact(bytes)?;
+            self.decode(bytes, &mut values);
+            left -= bytes.len();
+        }
+        Ok(values)
+    }
 }
 
 impl From<DType> for Element {
@@ -34,6 +81,33 @@ impl From<DType> for Element {
             DType::F16 => Self::F16,
             DType::BF16 => Self::Bf16,
             other => Self::Other(format!("{other:?}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn numbers_of_every_type_are_read_across_chunks() {
+        let expected: Vec<f32> = (0..40_000).map(|i| (i % 256) as f32 / 4.0 - 32.0).collect();
+        let all = |encode: fn(f32) -> Vec<u8>| {
+            expected.iter().flat_map(|&value| encode(value)).collect::<Vec<u8>>()
+        };
+        for (element, bytes) in [
+            (Element::F64, all(|value| f64::from(value).to_le_bytes().to_vec())),
+            (Element::F32, all(|value| value.to_le_bytes().to_vec())),
+            (Element::F16, all(|value| f16::from_f32(value).to_le_bytes().to_vec())),
+            (Element::Bf16, all(|value| bf16::from_f32(value).to_le_bytes().to_vec())),
+        ] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(b"xyz").unwrap();
+            file.write_all(&bytes).unwrap();
+            assert_eq!(element.read(&mut file, 3, expected.len()).unwrap(), expected, "{element:?}");
+            let tail = element.read(&mut file, 3 + 7 * element.size() as u64, 2).unwrap();
+            assert_eq!(tail, expected[7..9]);
         }
     }
 }

@@ -129,6 +129,48 @@ impl TensorProblem {
     }
 }
 
+pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateDictError {
+    let path = path.to_path_buf();
+    move |source| StateDictError::Io { action, path, source }
+}
+
+/// What is wrong with a file, said where its name does not matter.
+#[derive(Debug)]
+pub(super) enum Fault {
+    Read(io::Error),
+    NotAStateDict(String),
+    Refused(String),
+    Malformed(String),
+}
+
+impl Fault {
+    /// The error about the file `path`.
+    pub(super) fn at(self, path: &Path) -> StateDictError {
+        let path = path.to_path_buf();
+        match self {
+            Self::Read(source) => StateDictError::Io { action: "read", path, source },
+            Self::NotAStateDict(reason) => StateDictError::NotAStateDict { path, reason },
+            Self::Refused(global) => StateDictError::Refused { path, global },
+            Self::Malformed(reason) => StateDictError::Malformed { path, reason },
+        }
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error)
+    }
+}
+
+/// `Err(Malformed)` with a formatted reason.
+pub(super) fn malformed<T>(reason: impl Into<String>) -> Result<T, Fault> {
+    Err(Fault::Malformed(reason.into()))
+}
+
+/// The largest part of a file that is read as a whole: a header, an archive's directory, a pickle without its
+/// tensors' numbers. 30,000 tensors fit.
+pub(super) const MAX_HEADER: u64 = 8 << 20;
+
 struct Origin<'a>(Option<&'a Path>);
 
 impl Display for Origin<'_> {

@@ -1,13 +1,18 @@
 //! Networks and their state dicts.
 
+mod assemble;
+mod files;
+mod hostile;
+
 use super::*;
 use burn::backend::flex::FlexDevice;
 use burn::backend::{Autodiff, Flex};
 use burn::module::{AutodiffModule, ParamId};
 use burn::tensor::{bf16, f16};
 use diffusion_core::layer::CondEmbedderLabelConfig;
-use diffusion_core::network::dit::{DitConfig, SigmaEmbedding};
-use diffusion_core::network::mlp::{ConditionalMlpConfig, TimeInputMlp, TimeInputMlpConfig};
+use diffusion_core::network::Labels;
+use diffusion_core::network::dit::{Dit, DitConfig, SigmaEmbedding};
+use diffusion_core::network::mlp::{ConditionalMlp, ConditionalMlpConfig, TimeInputMlp, TimeInputMlpConfig};
 
 fn device() -> FlexDevice {
     FlexDevice

@@ -13,6 +13,8 @@ The workspace's commands.
 
   cargo xtask train [PRESET] [OPTIONS]   train a model; `cargo xtask train --help` lists presets and options
   cargo xtask sample RUN [OPTIONS]       draw samples from a trained run
+  cargo xtask import FILE --as PRESET    make a run of a state dict that smalldiffusion saved
+  cargo xtask export RUN                 write a run's weights as smalldiffusion loads them
   cargo xtask test [--backend NAME]      all tests; on every backend, or on one
   cargo xtask lint                       formatting, clippy and documentation, warnings denied
   cargo xtask outside                    the README's example in a crate of its own, outside this workspace
@@ -57,7 +59,7 @@ fn main() -> ExitCode {
     };
     let arguments: Vec<OsString> = arguments.collect();
     let result = match task.to_str() {
-        Some(task @ ("train" | "sample")) => run_program(task, &arguments),
+        Some(task @ ("train" | "sample" | "import" | "export")) => run_program(task, &arguments),
         Some("test") => test(&arguments),
         Some("lint") => lint(),
         Some("outside") => outside(),

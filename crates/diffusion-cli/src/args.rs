@@ -19,6 +19,10 @@ pub enum Command {
     Train(TrainArgs),
     /// Draw samples from a trained model.
     Sample(SampleArgs),
+    /// Make a run of a model that smalldiffusion trained.
+    Import(ImportArgs),
+    /// Write a run's weights as smalldiffusion loads them.
+    Export(ExportArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -29,12 +33,18 @@ pub struct TrainArgs {
     /// Repeat the run that this config.toml describes, instead of a preset.
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     pub config: Option<PathBuf>,
+    /// Begin with the configuration and the weights of another run, an imported one say.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["preset", "config"])]
+    pub from: Option<PathBuf>,
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]
     pub backend: BackendName,
     /// The folder, or for `datasaurus` the file, with the data.
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
+    /// Train on the PNG and JPEG images of a folder, brought to the network's size; a subfolder is a class.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "data")]
+    pub images: Option<PathBuf>,
     /// Number of updates.
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
@@ -100,4 +110,43 @@ pub enum SamplerName {
     General,
     /// Heun's second-order method.
     Heun,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ImportArgs {
+    /// A state dict: a .pth or .pt file by `torch.save(model.state_dict(), …)`, or a safetensors file.
+    pub file: PathBuf,
+    /// The preset whose network the weights are for.
+    #[arg(long = "as", value_enum, value_name = "PRESET", required_unless_present = "config")]
+    pub preset: Option<Preset>,
+    /// The config.toml of the run that the weights are for, instead of a preset.
+    #[arg(long, value_name = "FILE", conflicts_with = "preset")]
+    pub config: Option<PathBuf>,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    pub backend: BackendName,
+    /// The run's folder; without it, runs/PRESET.
+    #[arg(long, value_name = "RUN")]
+    pub out: Option<PathBuf>,
+    /// Replace the run that is in the folder already.
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ExportArgs {
+    /// The folder of a run.
+    pub run: PathBuf,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    pub backend: BackendName,
+    /// The file; without it, state_dict.safetensors in the run's folder.
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub out: Option<PathBuf>,
+    /// Replace the file that is there already.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Use the weights of the last step instead of their moving average.
+    #[arg(long)]
+    pub raw: bool,
 }

@@ -4,6 +4,7 @@ use crate::error::CliError;
 use diffusion::core::layer::CondEmbedderLabelConfig;
 use diffusion::core::network::dit::DitConfig;
 use diffusion::core::network::mlp::{ConditionalMlpConfig, TimeInputMlpConfig};
+use diffusion::core::network::unet::UnetConfig;
 use diffusion::core::{AnyPrediction, Straight, VarianceExploding};
 use diffusion::prelude::{
     Cosine, Ddpm, Flow, Ldm, Levels, LogLinear, LogNormalFlow, Schedule, Sigmoid, TrainConfig,
@@ -57,6 +58,20 @@ pub enum DataConfig {
     Mnist {
         path: PathBuf,
     },
+    /// CIFAR-10 in its binary version.
+    Cifar {
+        path: PathBuf,
+    },
+    /// A folder of PNG and JPEG images; a subfolder is a class.
+    Images {
+        path: PathBuf,
+    },
+    /// Latents of images in safetensors shards; the network sees them times `scale` plus `shift`.
+    Latents {
+        path: PathBuf,
+        scale: f64,
+        shift: f64,
+    },
 }
 
 /// Which network; the labelled ones need labelled data.
@@ -67,15 +82,19 @@ pub enum NetworkConfig {
     ConditionalMlp(ConditionalMlpConfig),
     Dit(DitConfig),
     ConditionalDit { dit: DitConfig, labels: CondEmbedderLabelConfig },
+    Unet(UnetConfig),
+    ConditionalUnet { unet: UnetConfig, labels: CondEmbedderLabelConfig },
 }
 
 impl NetworkConfig {
     /// The number of classes, if the network is conditioned on labels.
     pub fn classes(&self) -> Option<usize> {
         match self {
-            Self::TimeInputMlp(_) | Self::Dit(_) => None,
+            Self::TimeInputMlp(_) | Self::Dit(_) | Self::Unet(_) => None,
             Self::ConditionalMlp(mlp) => Some(mlp.labels.num_classes),
-            Self::ConditionalDit { labels, .. } => Some(labels.num_classes),
+            Self::ConditionalDit { labels, .. } | Self::ConditionalUnet { labels, .. } => {
+                Some(labels.num_classes)
+            }
         }
     }
 
@@ -85,14 +104,13 @@ impl NetworkConfig {
             Self::TimeInputMlp(mlp) => vec![mlp.dim],
             Self::ConditionalMlp(mlp) => vec![mlp.dim],
             Self::Dit(dit) | Self::ConditionalDit { dit, .. } => vec![dit.channels, dit.in_dim, dit.in_dim],
+            Self::Unet(unet) | Self::ConditionalUnet { unet, .. } => {
+                vec![unet.in_ch, unet.in_dim, unet.in_dim]
+            }
         }
     }
 
     fn check(&self) -> Result<(), CliError> {
-        let positive = |what: &str, n: usize| match n {
-            0 => Err(CliError::invalid(format!("the network's {what} is 0"), "give at least 1")),
-            _ => bounded(&format!("the network's {what}"), n),
-        };
         match self {
             Self::TimeInputMlp(TimeInputMlpConfig { dim, hidden_dims })
             | Self::ConditionalMlp(ConditionalMlpConfig { dim, hidden_dims, .. }) => {
@@ -123,9 +141,11 @@ impl NetworkConfig {
                     return Err(CliError::invalid(what, "give a positive number up to 1000, 4 say"));
                 }
             }
+            Self::Unet(unet) | Self::ConditionalUnet { unet, .. } => check_unet(unet)?,
         }
         if let Self::ConditionalMlp(ConditionalMlpConfig { labels, .. })
-        | Self::ConditionalDit { labels, .. } = self
+        | Self::ConditionalDit { labels, .. }
+        | Self::ConditionalUnet { labels, .. } = self
         {
             positive("num_classes", labels.num_classes)?;
             if !(0.0..=1.0).contains(&labels.dropout) {
@@ -138,6 +158,44 @@ impl NetworkConfig {
         }
         Ok(())
     }
+}
+
+fn positive(what: &str, n: usize) -> Result<(), CliError> {
+    match n {
+        0 => Err(CliError::invalid(format!("the network's {what} is 0"), "give at least 1")),
+        _ => bounded(&format!("the network's {what}"), n),
+    }
+}
+
+fn check_unet(unet: &UnetConfig) -> Result<(), CliError> {
+    let UnetConfig { in_dim, in_ch, out_ch, ch, ch_mult, embed_ch_mult, num_res_blocks, dropout, .. } = unet;
+    positive("in_dim", *in_dim)?;
+    positive("in_ch", *in_ch)?;
+    positive("ch", *ch)?;
+    positive("embed_ch_mult", *embed_ch_mult)?;
+    positive("num_res_blocks", *num_res_blocks)?;
+    positive("number of levels", ch_mult.len())?;
+    ch_mult.iter().try_for_each(|&mult| positive("multiple of channels", mult))?;
+    let widest = ch_mult.iter().chain([embed_ch_mult]).max().map_or(0, |&mult| ch.saturating_mul(mult));
+    bounded("the widest layer of the network", widest)?;
+    bounded("the numbers of an image", in_dim.saturating_mul(*in_dim).saturating_mul(*in_ch))?;
+    if in_ch != out_ch {
+        let what = format!("the network takes {in_ch} channels and puts out {out_ch}");
+        return Err(CliError::invalid(what, "a diffusion model needs in_ch and out_ch to be the same"));
+    }
+    if !ch.is_multiple_of(32) {
+        let what = format!("the network's ch is {ch}");
+        return Err(CliError::invalid(what, "give a multiple of 32, the number of groups in its norms"));
+    }
+    if (in_dim.trailing_zeros() as usize) < ch_mult.len() - 1 {
+        let what = format!("images of {in_dim} pixels cannot be halved {} times", ch_mult.len() - 1);
+        return Err(CliError::invalid(what, "give ch_mult fewer levels, or in_dim more factors of two"));
+    }
+    if !(0.0..1.0).contains(dropout) {
+        let what = format!("the network's dropout is {dropout}");
+        return Err(CliError::invalid(what, "give a probability from 0 to below 1"));
+    }
+    Ok(())
 }
 
 /// What the network predicts.
@@ -179,7 +237,7 @@ pub type BoxedSchedule<P> = Box<dyn Schedule<Path = P>>;
 
 impl ScheduleConfig {
     /// The schedule, if it is one of diffusion.
-    pub fn exploding(&self) -> Result<BoxedSchedule<VarianceExploding>, CliError> {
+    fn exploding(&self) -> Result<BoxedSchedule<VarianceExploding>, CliError> {
         self.check()?;
         Ok(match *self {
             Self::LogLinear { n, sigma_min, sigma_max } => Box::new(LogLinear::new(n, sigma_min, sigma_max)),
@@ -196,7 +254,7 @@ impl ScheduleConfig {
     }
 
     /// The schedule, if it is one of flow matching.
-    pub fn straight(&self) -> Result<BoxedSchedule<Straight>, CliError> {
+    fn straight(&self) -> Result<BoxedSchedule<Straight>, CliError> {
         self.check()?;
         Ok(match *self {
             Self::Flow { n, t_min, t_max } => Box::new(Flow::new(n, t_min, t_max)),
@@ -206,6 +264,10 @@ impl ScheduleConfig {
                 return Err(CliError::invalid(what, "choose the schedule flow or log-normal-flow"));
             }
         })
+    }
+
+    fn is_flow(&self) -> bool {
+        matches!(self, Self::Flow { .. } | Self::LogNormalFlow { .. })
     }
 
     fn check(&self) -> Result<(), CliError> {
@@ -262,6 +324,9 @@ pub struct SamplingConfig {
     /// 0 is off.
     pub cfg_scale: f64,
     pub sampler: SamplerConfig,
+    /// The noise levels to sample through, where they are not those of training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleConfig>,
 }
 
 /// Which sampler.
@@ -300,7 +365,29 @@ impl SamplingConfig {
     }
 }
 
+/// The schedules of a run on the path `P`.
+pub struct Schedules<P> {
+    /// The noise levels to train on.
+    pub training: BoxedSchedule<P>,
+    /// Those to sample through.
+    pub sampling: BoxedSchedule<P>,
+}
+
 impl RunConfig {
+    /// The schedules, if they are of diffusion.
+    pub fn exploding(&self) -> Result<Schedules<VarianceExploding>, CliError> {
+        Ok(Schedules { training: self.schedule.exploding()?, sampling: self.of_sampling().exploding()? })
+    }
+
+    /// The schedules, if they are of flow matching.
+    pub fn straight(&self) -> Result<Schedules<Straight>, CliError> {
+        Ok(Schedules { training: self.schedule.straight()?, sampling: self.of_sampling().straight()? })
+    }
+
+    fn of_sampling(&self) -> &ScheduleConfig {
+        self.sampling.schedule.as_ref().unwrap_or(&self.schedule)
+    }
+
     /// Reads a config.toml.
     pub fn read(path: &Path) -> Result<Self, CliError> {
         let text = fs::read_to_string(path).map_err(CliError::io("read", path))?;
@@ -355,6 +442,13 @@ impl RunConfig {
         }
         self.network.check()?;
         self.schedule.check()?;
+        if let Some(schedule) = &self.sampling.schedule {
+            schedule.check()?;
+            if schedule.is_flow() != self.schedule.is_flow() {
+                let what = format!("the schedule {schedule:?} for sampling does not suit that of training");
+                return Err(CliError::invalid(what, "let both be of diffusion, or both of flow matching"));
+            }
+        }
         self.sampling.check(self.network.classes())
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::pictures::PictureError;
 use diffusion::data::DataError;
-use diffusion::train::CheckpointError;
+use diffusion::train::{CheckpointError, StateDictError};
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,8 +22,12 @@ pub enum CliError {
     Config { path: PathBuf, reason: String },
     #[error("{what}")]
     Invalid { what: String, hint: &'static str },
+    #[error("{0}")]
+    StateDict(#[from] StateDictError),
     #[error("{} exists already", .0.display())]
     RunExists(PathBuf),
+    #[error("{} exists already", .0.display())]
+    FileExists(PathBuf),
     #[error("{} exists and is not a run's folder, so it is not replaced", .0.display())]
     NotARun(PathBuf),
     #[error("{} is not a run's folder: it has no config.toml", .0.display())]
@@ -65,6 +69,7 @@ impl CliError {
             }
             Self::Invalid { hint, .. } => hint,
             Self::RunExists(_) => "pass --overwrite to replace it, or --out RUN for another folder",
+            Self::FileExists(_) => "pass --overwrite to replace it, or --out FILE for another name",
             Self::NotARun(_) => "pass --out RUN for another folder",
             Self::NoRun(_) => "pass the folder that `train` made, runs/swissroll say",
             Self::BackendNotBuilt(_) => "run it as `cargo xtask train --backend NAME`, which builds it in",

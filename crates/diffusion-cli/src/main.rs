@@ -1,4 +1,4 @@
-//! The `diffusion` program: trains diffusion models and samples from them.
+//! The `diffusion` program: trains diffusion models, samples from them, and carries them to and from PyTorch.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -7,9 +7,12 @@ mod backend;
 mod condition;
 mod config;
 mod error;
+mod export;
+mod import;
 mod pictures;
 mod presets;
 mod progress;
+mod reference;
 mod run;
 mod sample;
 mod samples;
@@ -22,6 +25,8 @@ fn main() -> ExitCode {
     let result = match args::Args::parse().command {
         args::Command::Train(args) => train::main(args),
         args::Command::Sample(args) => sample::main(args),
+        args::Command::Import(args) => import::main(args),
+        args::Command::Export(args) => export::main(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

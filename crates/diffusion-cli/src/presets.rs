@@ -1,14 +1,15 @@
 //! The runs that have a name, after the reference's examples.
 
 use crate::config::{
-    DataConfig, NetworkConfig, Prediction, RunConfig, SamplerConfig, SamplingConfig, ScheduleConfig,
+    DataConfig, FlowName, NetworkConfig, Prediction, RunConfig, SamplerConfig, SamplingConfig, ScheduleConfig,
 };
 use clap::ValueEnum;
 use diffusion::core::AnyPrediction;
-use diffusion::core::layer::CondEmbedderLabelConfig;
+use diffusion::core::layer::{CondEmbedderLabelConfig, SigmaEmbedding};
 use diffusion::core::network::dit::DitConfig;
 use diffusion::core::network::mlp::{ConditionalMlpConfig, TimeInputMlpConfig};
-use diffusion::prelude::TrainConfig;
+use diffusion::core::network::unet::UnetConfig;
+use diffusion::prelude::{EmaConfig, TrainConfig};
 use std::f64::consts::PI;
 
 /// Where Debian's package dataset-fashion-mnist puts its files.
@@ -30,6 +31,14 @@ pub enum Preset {
     FashionDitCond,
     /// Fashion-MNIST by a transformer of 1.25 million parameters, for a CPU.
     FashionDitSmall,
+    /// Fashion-MNIST by a U-Net of 5 million parameters, for a GPU.
+    FashionUnet,
+    /// Fashion-MNIST by a U-Net of 1.12 million parameters, for a CPU.
+    FashionUnetSmall,
+    /// CIFAR-10 by a U-Net of 36 million parameters, for a GPU; its files are given by --data FOLDER.
+    CifarUnet,
+    /// ImageNet's latents by a transformer of 131 million parameters, for a GPU; --data FOLDER has the shards.
+    ImagenetDit,
 }
 
 impl Preset {
@@ -41,6 +50,10 @@ impl Preset {
             Self::FashionDit => "fashion-dit",
             Self::FashionDitCond => "fashion-dit-cond",
             Self::FashionDitSmall => "fashion-dit-small",
+            Self::FashionUnet => "fashion-unet",
+            Self::FashionUnetSmall => "fashion-unet-small",
+            Self::CifarUnet => "cifar-unet",
+            Self::ImagenetDit => "imagenet-dit",
         }
     }
 
@@ -67,20 +80,11 @@ impl Preset {
                 batch_size: 256,
                 ..self.points(toy_mlp())
             },
-            Self::FashionDit => RunConfig {
-                batch_size: 1024,
-                training: TrainConfig::new(17_700),
-                ..self.images(NetworkConfig::Dit(fashion_dit()))
-            },
+            Self::FashionDit => self.fashion_dit(NetworkConfig::Dit(fashion_dit())),
             Self::FashionDitCond => {
                 let labels = CondEmbedderLabelConfig::new(10);
-                let unguided = self.images(NetworkConfig::ConditionalDit { dit: fashion_dit(), labels });
-                RunConfig {
-                    batch_size: 1024,
-                    training: TrainConfig::new(17_700),
-                    sampling: SamplingConfig { cfg_scale: 2.0, count: 100, ..unguided.sampling.clone() },
-                    ..unguided
-                }
+                let unguided = self.fashion_dit(NetworkConfig::ConditionalDit { dit: fashion_dit(), labels });
+                RunConfig { sampling: SamplingConfig { count: 40, ..unguided.sampling.clone() }, ..unguided }
             }
             Self::FashionDitSmall => {
                 let network =
@@ -93,6 +97,62 @@ impl Preset {
                     training: TrainConfig::new(3_000),
                     sampling: SamplingConfig { sampler, steps: 100, ..fast.sampling.clone() },
                     ..fast
+                }
+            }
+            Self::FashionUnet => RunConfig {
+                batch_size: 1024,
+                training: TrainConfig { lr: 7e-4, ..TrainConfig::new(17_700) },
+                ..self.fashion_unet(UnetConfig { ch: 64, ..fashion_unet() })
+            },
+            Self::FashionUnetSmall => RunConfig {
+                batch_size: 64,
+                training: TrainConfig::new(1_500),
+                ..self.fashion_unet(UnetConfig {
+                    ch: 32,
+                    ch_mult: vec![1, 2, 2],
+                    num_res_blocks: 1,
+                    ..fashion_unet()
+                })
+            },
+            Self::CifarUnet => {
+                let grey = self.images(NetworkConfig::Unet(UnetConfig::default()));
+                let sampler = SamplerConfig::General { gam: 2.1, mu: 0.0 };
+                let schedule = ScheduleConfig::LogLinear { n: 1000, sigma_min: 0.01, sigma_max: 35.0 };
+                let sampling = grey.sampling.clone();
+                RunConfig {
+                    batch_size: 256,
+                    training: TrainConfig { lr: 2e-4, ema: decay(0.9999), ..TrainConfig::new(196_000) },
+                    data: DataConfig::Cifar { path: "cifar-10-batches-bin".into() },
+                    schedule: ScheduleConfig::Sigmoid { n: 1000, beta_start: 1e-4, beta_end: 0.02 },
+                    sampling: SamplingConfig { steps: 10, sampler, schedule: Some(schedule), ..sampling },
+                    ..grey
+                }
+            }
+            Self::ImagenetDit => {
+                let dit = DitConfig {
+                    channels: 4,
+                    num_heads: 12,
+                    sigma_embedding: SigmaEmbedding::Timestep,
+                    ..DitConfig::default()
+                };
+                let labels = CondEmbedderLabelConfig::new(1000);
+                let pixels = self.images(NetworkConfig::ConditionalDit { dit, labels });
+                let schedule = ScheduleConfig::Flow { n: 1000, t_min: 0.04, t_max: 1.0 };
+                let sampling = pixels.sampling.clone();
+                RunConfig {
+                    batch_size: 256,
+                    prediction: Prediction::Flow(FlowName::Flow),
+                    training: TrainConfig { lr: 1e-4, ema: decay(0.9999), ..TrainConfig::new(400_000) },
+                    data: DataConfig::Latents { path: "latents".into(), scale: 0.18215, shift: 0.0 },
+                    schedule: ScheduleConfig::LogNormalFlow { n: 1000, t_min: 0.001, t_max: 1.0 },
+                    sampling: SamplingConfig {
+                        count: 16,
+                        steps: 10,
+                        cfg_scale: 2.0,
+                        schedule: Some(schedule),
+                        ..sampling
+                    },
+                    ..pixels
                 }
             }
         }
@@ -115,7 +175,24 @@ impl Preset {
                 steps: 20,
                 cfg_scale: 0.0,
                 sampler: SamplerConfig::General { gam: 2.0, mu: 0.0 },
+                schedule: None,
             },
+        }
+    }
+
+    fn fashion_dit(self, network: NetworkConfig) -> RunConfig {
+        RunConfig {
+            batch_size: 1024,
+            prediction: Prediction::Diffusion(AnyPrediction::Eps),
+            training: TrainConfig { ema: decay(0.99), ..TrainConfig::new(17_700) },
+            ..self.images(network)
+        }
+    }
+
+    fn fashion_unet(self, unet: UnetConfig) -> RunConfig {
+        RunConfig {
+            schedule: ScheduleConfig::LogLinear { n: 800, sigma_min: 0.01, sigma_max: 20.0 },
+            ..self.images(NetworkConfig::Unet(unet))
         }
     }
 
@@ -131,6 +208,7 @@ impl Preset {
                 steps: 20,
                 cfg_scale: 0.0,
                 sampler: SamplerConfig::General { gam: 1.6, mu: 0.0 },
+                schedule: None,
             },
             ..self.points(network)
         }
@@ -151,4 +229,19 @@ fn fashion_dit() -> DitConfig {
         num_heads: 6,
         ..DitConfig::default()
     }
+}
+
+fn fashion_unet() -> UnetConfig {
+    UnetConfig {
+        in_dim: 28,
+        in_ch: 1,
+        out_ch: 1,
+        ch_mult: vec![1, 1, 2],
+        attn_resolutions: vec![14],
+        ..UnetConfig::default()
+    }
+}
+
+fn decay(decay: f64) -> EmaConfig {
+    EmaConfig { decay, ..EmaConfig::default() }
 }

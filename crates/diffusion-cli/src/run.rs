@@ -66,18 +66,18 @@ pub fn describe(config: &RunConfig, parameterization: &impl std::fmt::Debug) -> 
     }
 }
 
-/// Evaluates `$body` for the network, mode and schedule that `$config` names, on the backend `$B`.
+/// Evaluates `$body` for the network, mode and schedules that `$config` names, on the backend `$B`.
 ///
 /// A macro because the three have another type in every case; `$body` is compiled once per network and path.
 macro_rules! with_model {
-    ($config:expr, $B:ty, $device:expr, |$network:ident, $mode:ident, $schedule:ident| $body:expr) => {
+    ($config:expr, $B:ty, $device:expr, |$network:ident, $mode:ident, $schedules:ident| $body:expr) => {
         match $config.prediction {
             $crate::config::Prediction::Diffusion($mode) => {
-                let $schedule = $config.schedule.exploding()?;
+                let $schedules = $config.exploding()?;
                 $crate::run::with_network!($config, $B, $device, |$network| $body)
             }
             $crate::config::Prediction::Flow(_) => {
-                let ($mode, $schedule) = (::diffusion::core::FlowPrediction, $config.schedule.straight()?);
+                let ($mode, $schedules) = (::diffusion::core::FlowPrediction, $config.straight()?);
                 $crate::run::with_network!($config, $B, $device, |$network| $body)
             }
         }
@@ -103,6 +103,14 @@ macro_rules! with_network {
             }
             $crate::config::NetworkConfig::ConditionalDit { dit, labels } => {
                 let $network = dit.init_conditional::<$B>(labels, $config.training.seed, $device);
+                $body
+            }
+            $crate::config::NetworkConfig::Unet(unet) => {
+                let $network = unet.init::<$B>($config.training.seed, $device);
+                $body
+            }
+            $crate::config::NetworkConfig::ConditionalUnet { unet, labels } => {
+                let $network = unet.init_conditional::<$B>(labels, $config.training.seed, $device);
                 $body
             }
         }

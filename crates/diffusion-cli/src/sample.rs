@@ -93,8 +93,8 @@ struct Sample {
 
 impl Job for Sample {
     fn run<B: Backend>(self, device: &B::Device) -> Result<(), CliError> {
-        with_model!(self.config, B, device, |network, mode, schedule| {
-            self.sample(Diffusion::new(network, mode), &*schedule, device)
+        with_model!(self.config, B, device, |network, mode, schedules| {
+            self.sample(Diffusion::new(network, mode), &*schedules.sampling, device)
         })
     }
 }
@@ -113,14 +113,14 @@ impl Sample {
     {
         // Points are drawn over the data; a picture of images does not need them.
         let behind = match self.config.network.input_shape()[..] {
-            [2] => Some(N::Condition::data(&self.config.data)?.all()),
+            [2] => Some(N::Condition::data(&self.config)?.all()),
             _ => None,
         };
         let description = describe(&self.config, &model.parameterization);
         let model = self.checkpoint.load(model, &description, self.weights)?;
         let begun = Instant::now();
         let drawn = samples::draw(&model, schedule, &self.config, self.labels.as_deref(), self.seed, device)?;
-        samples::picture(&self.out, &drawn, behind)?;
+        samples::write(&self.out, &drawn, behind, &self.config.data)?;
         println!(
             "{} samples of step {} in {:.1} s: {}",
             self.config.sampling.count,

@@ -1,7 +1,7 @@
 //! Drawing samples, and drawing pictures of them.
 
 use crate::condition::RunCondition;
-use crate::config::{RunConfig, SamplerConfig};
+use crate::config::{DataConfig, RunConfig, SamplerConfig};
 use crate::error::CliError;
 use crate::pictures;
 use burn::tensor::TensorData;
@@ -9,6 +9,9 @@ use burn::tensor::backend::Backend;
 use diffusion::prelude::{
     Denoiser, Diffusion, General, Heun, Network, Noise, Parameterization, Schedule, Sigmas, sample,
 };
+use safetensors::tensor::{Dtype, TensorView};
+use std::borrow::Cow;
+use std::io::Error;
 use std::path::Path;
 
 /// How many numbers are sampled at once; it bounds memory and changes no sample.
@@ -73,8 +76,34 @@ fn run<B: Backend, const D: usize, M: Denoiser<B, D>>(
     last.unwrap_or(x)
 }
 
-/// Draws the picture of `samples`: points over the data, or a grid of images.
-pub fn picture(path: &Path, samples: &Samples, data: Option<TensorData>) -> Result<(), CliError> {
+/// Draws the picture of `samples`; latents, which need a decoder to be seen, are also written beside it as they come
+/// from an encoder, as the tensor `samples` of a safetensors file.
+pub fn write(
+    path: &Path,
+    samples: &Samples,
+    data: Option<TensorData>,
+    config: &DataConfig,
+) -> Result<(), CliError> {
+    if let DataConfig::Latents { scale, shift, .. } = *config {
+        let latents: Vec<u8> = samples
+            .values
+            .iter()
+            .flat_map(|&x| (((f64::from(x) - shift) / scale) as f32).to_le_bytes())
+            .collect();
+        let count = samples.values.len() / samples.shape.iter().product::<usize>();
+        let shape = [&[count], &samples.shape[..]].concat();
+        let beside = path.with_extension("safetensors");
+        let wrong = |error: safetensors::SafeTensorError| CliError::io("write", &beside)(Error::other(error));
+        let tensor = TensorView::new(Dtype::F32, shape, &latents).map_err(wrong)?;
+        let wrong = |error: safetensors::SafeTensorError| CliError::io("write", &beside)(Error::other(error));
+        safetensors::serialize_to_file([("samples", tensor)], None, &beside).map_err(wrong)?;
+    }
+    picture(path, samples, data)
+}
+
+/// Draws the picture of `samples`: points over the data, or a grid of images. Of images with other channels than grey
+/// or red, green and blue it shows the first three, or the first, from −3 to 3 standard deviations.
+fn picture(path: &Path, samples: &Samples, data: Option<TensorData>) -> Result<(), CliError> {
     match samples.shape[..] {
         [2] => {
             let points = |values: &[f32]| values.chunks_exact(2).map(|p| [p[0], p[1]]).collect::<Vec<_>>();
@@ -85,7 +114,16 @@ pub fn picture(path: &Path, samples: &Samples, data: Option<TensorData>) -> Resu
             let count = samples.values.len() / (channels * height * width);
             // One column per label reads as a table.
             let columns = samples.period.filter(|&period| period <= 16 && count > period);
-            pictures::grid(path, &samples.values, count, channels, height, width, columns)?;
+            let (values, shown) = match channels {
+                1 | 3 => (Cow::Borrowed(&samples.values), channels),
+                _ => {
+                    let (pixels, shown) = (height * width, if channels < 3 { 1 } else { 3 });
+                    let first =
+                        samples.values.chunks_exact(channels * pixels).flat_map(|x| &x[..shown * pixels]);
+                    (Cow::Owned(first.map(|x| x / 3.0).collect()), shown)
+                }
+            };
+            pictures::grid(path, &values, count, shown, height, width, columns)?;
         }
         ref other => {
             let what = format!("samples of shape {other:?} have no picture");

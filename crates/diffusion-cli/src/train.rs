@@ -3,7 +3,7 @@
 use crate::args::TrainArgs;
 use crate::backend::{Job, run_on};
 use crate::condition::{RunCondition, check_data};
-use crate::config::{DataConfig, RunConfig};
+use crate::config::{DataConfig, RunConfig, Schedules};
 use crate::error::CliError;
 use crate::progress::Progress;
 use crate::run::{RunFolder, describe, with_model};
@@ -11,14 +11,15 @@ use crate::{pictures, samples};
 use burn::backend::Autodiff;
 use burn::module::{AutodiffModule, ModuleDisplay};
 use burn::tensor::backend::Backend;
+use burn_store::ModuleSnapshot;
 use diffusion::prelude::{
-    Batches, Checkpoint, CheckpointState, Dataset, Diffusion, Network, Parameterization, Schedule, Training,
+    Batches, Checkpoint, CheckpointState, Dataset, Diffusion, Network, Parameterization, Training, Weights,
     train,
 };
 use serde::Serialize;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -29,16 +30,32 @@ const PREFETCH: usize = 4;
 const FLUSH: Duration = Duration::from_secs(2);
 
 pub fn main(args: TrainArgs) -> Result<(), CliError> {
-    let config = configure(&args)?;
+    let (config, begin) = configure(&args)?;
     let out = args.out.unwrap_or_else(|| PathBuf::from("runs").join(&config.preset));
-    run_on(args.backend, Train { config, out, overwrite: args.overwrite, backend: args.backend.name() })
+    if let Some(from) = &args.from
+        && is_same(from, &out)
+    {
+        let what = format!("{} cannot be both the run to begin with and the new one", out.display());
+        return Err(CliError::invalid(what, "pass --out RUN for another folder"));
+    }
+    let (overwrite, backend) = (args.overwrite, args.backend.name());
+    run_on(args.backend, Train { config, begin, out, overwrite, backend })
 }
 
-/// The preset's or the file's configuration with what the command line changes.
-fn configure(args: &TrainArgs) -> Result<RunConfig, CliError> {
-    let mut config = match &args.config {
-        Some(path) => RunConfig::read(path)?,
-        None => args.preset.unwrap_or_default().config(),
+fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((fs::canonicalize(one), fs::canonicalize(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+/// The preset's, the file's or the other run's configuration with what the command line changes; and that run's
+/// checkpoint.
+fn configure(args: &TrainArgs) -> Result<(RunConfig, Option<Checkpoint>), CliError> {
+    let (mut config, begin) = match (&args.config, &args.from) {
+        (Some(path), _) => (RunConfig::read(path)?, None),
+        (None, Some(from)) => {
+            let (run, config) = RunFolder::open(from)?;
+            (config, Some(Checkpoint::latest(&run.checkpoints())?))
+        }
+        (None, None) => (args.preset.unwrap_or_default().config(), None),
     };
     let training = &mut config.training;
     training.steps = args.steps.unwrap_or(training.steps);
@@ -47,7 +64,11 @@ fn configure(args: &TrainArgs) -> Result<RunConfig, CliError> {
     config.batch_size = args.batch_size.unwrap_or(config.batch_size);
     if let Some(data) = &args.data {
         match &mut config.data {
-            DataConfig::Datasaurus { path, .. } | DataConfig::Mnist { path } => {
+            DataConfig::Datasaurus { path, .. }
+            | DataConfig::Mnist { path }
+            | DataConfig::Cifar { path }
+            | DataConfig::Images { path }
+            | DataConfig::Latents { path, .. } => {
                 *path = fs::canonicalize(data).unwrap_or_else(|_| data.clone());
             }
             DataConfig::Swissroll { .. } | DataConfig::Tree { .. } => {
@@ -56,12 +77,18 @@ fn configure(args: &TrainArgs) -> Result<RunConfig, CliError> {
             }
         }
     }
+    if let Some(images) = &args.images {
+        let path = fs::canonicalize(images).unwrap_or_else(|_| images.clone());
+        config.data = DataConfig::Images { path };
+    }
     config.check()?;
-    Ok(config)
+    Ok((config, begin))
 }
 
 struct Train {
     config: RunConfig,
+    /// The weights to begin with, if they are not drawn.
+    begin: Option<Checkpoint>,
     out: PathBuf,
     overwrite: bool,
     backend: &'static str,
@@ -69,8 +96,8 @@ struct Train {
 
 impl Job for Train {
     fn run<B: Backend>(self, device: &B::Device) -> Result<(), CliError> {
-        with_model!(self.config, Autodiff<B>, device, |network, mode, schedule| {
-            self.train::<B, _, _, _>(Diffusion::new(network, mode), &*schedule, device)
+        with_model!(self.config, Autodiff<B>, device, |network, mode, schedules| {
+            self.train::<B, _, _, _>(Diffusion::new(network, mode), &schedules, device)
         })
     }
 }
@@ -89,16 +116,22 @@ impl Train {
     fn train<B: Backend, N, P: Parameterization, const D: usize>(
         &self,
         model: Diffusion<Autodiff<B>, N, P>,
-        schedule: &dyn Schedule<Path = P::Path>,
+        schedules: &Schedules<P::Path>,
         device: &B::Device,
     ) -> Result<(), CliError>
     where
         N: Network<Autodiff<B>, D> + AutodiffModule<Autodiff<B>> + ModuleDisplay,
         N::InnerModule: Network<B, D, Condition = N::Condition> + ModuleDisplay,
         N::Condition: RunCondition,
+        Diffusion<Autodiff<B>, N, P>: ModuleSnapshot<Autodiff<B>>,
     {
         let config = &self.config;
-        let data = Arc::new(N::Condition::data(&config.data)?);
+        let description = describe(config, &model.parameterization);
+        let model = match &self.begin {
+            Some(begin) => begin.load(model, &description, Weights::Raw)?,
+            None => model,
+        };
+        let data = Arc::new(N::Condition::data(config)?);
         check_data(&**data, config)?;
         let run = RunFolder::create(&self.out, config, self.overwrite)?;
         let parameters = burn::module::Module::num_params(&model);
@@ -113,8 +146,7 @@ impl Train {
 
         let batches = Batches::new(data.clone(), config.batch_size, config.training.seed);
         let batches = if config.flip { batches.flip_horizontally() } else { batches };
-        let description = describe(config, &model.parameterization);
-        let mut training = train(batches.prefetch(PREFETCH), model, schedule, &config.training);
+        let mut training = train(batches.prefetch(PREFETCH), model, &*schedules.training, &config.training);
         let save = |training: &Training<'_, Autodiff<B>, N, P, _, _, D>| {
             let (step, examples) = (training.step(), training.examples());
             let state = CheckpointState::new(description.clone(), step, examples, config.training.seed);
@@ -172,9 +204,10 @@ impl Train {
         }
 
         let seconds = begun.elapsed().as_secs_f64();
-        let drawn = samples::draw(training.ema(), schedule, config, None, config.training.seed, device)?;
+        let drawn =
+            samples::draw(training.ema(), &*schedules.sampling, config, None, config.training.seed, device)?;
         let behind = (data.shape() == [2]).then(|| data.all());
-        samples::picture(&run.file("samples.png"), &drawn, behind)?;
+        samples::write(&run.file("samples.png"), &drawn, behind, &config.data)?;
         let last = &losses[losses.len() - losses.len().div_ceil(10)..];
         let mean = last.iter().map(|(_, loss)| loss).sum::<f64>() / last.len() as f64;
         println!(

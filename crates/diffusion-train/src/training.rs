@@ -69,7 +69,9 @@ impl AdamWConfig {
 ///
 /// A batch is its examples on the host, `[batch, …]` in f32, and their condition. Each example is mixed with noise
 /// at a level drawn from `schedule`; noise, levels and dropped conditions come from the streams named by
-/// (`config.seed`, purpose, step, place in the batch), the same on every backend.
+/// (`config.seed`, purpose, step, place in the batch), the same on every backend. Dropout inside a network draws from
+/// the device's own generator, which each step seeds anew from (`config.seed`, step): the same at every run on one
+/// backend. That generator is the process's: whoever draws from it on another thread meanwhile changes the dropout.
 ///
 /// The iterator ends after `config.steps` updates, or when `batches` do. Use it by reference to keep the model:
 /// `for step in &mut run { … }`, then [`Training::model`], [`Training::ema`] or [`Training::into_model`].
@@ -164,6 +166,8 @@ where
         let condition =
             model.network.drop_condition(condition, &mut |i| stream(Purpose::ConditionDrop, i).uniform());
 
+        // Dropout draws from the device's own generator, which no key reaches; so it starts anew at each step.
+        B::seed(&device, stream(Purpose::Device, 0).below(usize::MAX) as u64);
         let loss = model.loss(Tensor::from_data(x0, &device), sigmas, eps, condition);
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         let model = self.optimizer.step(lr, model, gradients);

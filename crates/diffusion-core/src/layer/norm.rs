@@ -51,7 +51,8 @@ pub fn group_norm<B: Backend>(norm: &GroupNorm<B>, x: Tensor<B, 4>) -> Tensor<B,
         None => centred / deviation.repeat_dim(2, channels / groups).reshape([batch, channels, 1]),
     };
     let x = match &norm.beta {
-        Some(beta) => centred + beta.val().reshape([1, channels, 1]),
+        // Repeated, for CPU backends are slow where a broadcast's first axis is the long one.
+        Some(beta) => centred + beta.val().reshape([1, channels, 1]).repeat_dim(0, batch),
         None => centred,
     };
     x.reshape([batch, channels, height, width])

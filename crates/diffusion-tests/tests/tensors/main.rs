@@ -7,6 +7,7 @@
 mod support {
     pub mod fixture;
     pub mod gaussian;
+    pub mod hashed;
     pub mod parameters;
     pub mod weights;
 }
@@ -15,9 +16,11 @@ mod support {
 mod reference {
     mod adamw;
     mod dit;
+    mod hashes;
     mod ideal;
     mod layers;
     mod mlp;
+    mod modifiers;
     mod schedules;
     mod swissroll;
     mod trajectories;

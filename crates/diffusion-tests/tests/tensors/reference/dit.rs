@@ -1,7 +1,8 @@
 //! The transformer: output, loss, the gradient of every parameter, and guidance.
 
-use crate::support::{fixture::Fixture, weights};
+use crate::support::{fixture::Fixture, hashed, weights};
 use burn::backend::Autodiff;
+use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use diffusion::core::layer::CondEmbedderLabelConfig;
 use diffusion::core::network::dit::DitConfig;
@@ -18,8 +19,7 @@ backend_tests!(
 
 fn unconditional_dit_matches<B: TestBackend>(device: &B::Device) {
     let fixture = Fixture::open("dit").case("unconditional");
-    let mut network = weights::dit_config().init::<B>(0, device);
-    weights::load_dit(&mut network, &fixture, device);
+    let network = weights::load(weights::dit_config().init::<B>(0, device), &fixture);
     let model = Diffusion::new(network, EpsPrediction);
     let tensor = |name| fixture.tensor::<B, 4>(name, device);
     let (each, all) = (Sigma::Each(fixture.numbers("in.sigma")), fixture.number("in.sigma_scalar"));
@@ -33,38 +33,24 @@ fn unconditional_dit_matches<B: TestBackend>(device: &B::Device) {
 
 fn every_gradient_of_dit_matches<B: TestBackend>(device: &B::Device) {
     let fixture = Fixture::open("dit").case("unconditional");
-    let mut network = weights::dit_config().init::<Autodiff<B>>(0, device);
-    weights::load_dit(&mut network, &fixture, device);
-    let mut model = Diffusion::new(network, EpsPrediction);
+    let network = weights::load(weights::dit_config().init::<Autodiff<B>>(0, device), &fixture);
+    let model = Diffusion::new(network, EpsPrediction);
     let tensor = |name| fixture.tensor::<Autodiff<B>, 4>(name, device);
     let loss = model.loss(tensor("in.x0"), fixture.numbers("in.sigma"), tensor("in.eps"), ());
-    let gradients = loss.backward();
+    let gradients = GradientsParams::from_grads(loss.backward(), &model);
+    let found = hashed::gradients::<Autodiff<B>, _, 4>(&model.network, &gradients);
 
-    let mut seen = BTreeSet::new();
-    let mut close = |name: String, found| {
+    let expected: BTreeSet<String> = fixture.names("grad.").into_iter().collect();
+    assert_eq!(found.names().map(str::to_string).collect::<BTreeSet<_>>(), expected);
+    for (name, found) in found {
         assert_close(&name, found, fixture.data(&format!("grad.{name}")), B::GRADIENT_TOLERANCE);
-        seen.insert(name);
-    };
-    let conv = &model.network.x_embed.proj;
-    close("x_embed.proj.weight".to_string(), conv.weight.grad(&gradients).unwrap().into_data());
-    let bias = conv.bias.as_ref().unwrap();
-    close("x_embed.proj.bias".to_string(), bias.grad(&gradients).unwrap().into_data());
-    for (name, layer) in weights::dit_linears(&mut model.network) {
-        let weight = layer.weight.grad(&gradients).unwrap();
-        close(format!("{name}.weight"), weight.transpose().into_data());
-        let bias = layer.bias.as_ref().unwrap();
-        close(format!("{name}.bias"), bias.grad(&gradients).unwrap().into_data());
     }
-    assert_eq!(seen, fixture.names("grad.").into_iter().collect::<BTreeSet<_>>());
 }
 
 fn conditional_dit_matches<B: TestBackend>(device: &B::Device) {
     let fixture = Fixture::open("dit").case("conditional");
-    let mut network =
-        weights::dit_config().init_conditional::<B>(&CondEmbedderLabelConfig::new(4), 0, device);
-    weights::load_dit(&mut network, &fixture, device);
-    weights::load_label_embedder(&mut network.cond_embed, &fixture, "cond_embed.", device);
-    let model = Diffusion::new(network, EpsPrediction);
+    let network = weights::dit_config().init_conditional::<B>(&CondEmbedderLabelConfig::new(4), 0, device);
+    let model = Diffusion::new(weights::load(network, &fixture), EpsPrediction);
     let tensor = |name| fixture.tensor::<B, 4>(name, device);
     let (each, all) = (Sigma::Each(fixture.numbers("in.sigma")), fixture.number("in.sigma_scalar"));
     let (labels, classes) = (fixture.labels("in.labels"), fixture.labels("in.cfg_labels"));
@@ -83,8 +69,10 @@ fn conditional_dit_matches<B: TestBackend>(device: &B::Device) {
 fn dit_of_large_patches_matches<B: TestBackend>(device: &B::Device) {
     let fixture = Fixture::open("dit").case("patch4");
     let sizes = DitConfig { in_dim: 8, channels: 1, patch_size: 4, depth: 1, ..Default::default() };
-    let mut network = DitConfig { head_dim: 8, num_heads: 1, mlp_ratio: 2.0, ..sizes }.init::<B>(0, device);
-    weights::load_dit(&mut network, &fixture, device);
+    let network = weights::load(
+        DitConfig { head_dim: 8, num_heads: 1, mlp_ratio: 2.0, ..sizes }.init::<B>(0, device),
+        &fixture,
+    );
     let x: Tensor<B, 4> = fixture.tensor("in.x", device);
     let found = Diffusion::new(network, EpsPrediction).predict(x, fixture.number("in.sigma_scalar"), ());
     assert_close("forward", found.into_data(), fixture.data("out.forward_scalar"), B::TOLERANCE);

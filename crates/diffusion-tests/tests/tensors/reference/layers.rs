@@ -99,7 +99,7 @@ fn label_embedder_matches<B: TestBackend>(device: &B::Device) {
     let fixture = Fixture::open("embeddings").case("label");
     let mut embedder =
         CondEmbedderLabelConfig::new(5).init::<B>(8, Init::Torch, Init::Torch, &mut stream(), device);
-    weights::load_label_embedder(&mut embedder, &fixture, "", device);
+    weights::load_label_embedder(&mut embedder, &fixture, device);
     let found = embedder.forward(&fixture.labels("in.labels")).into_data();
     assert_close("embedding", found, fixture.data("exact.embedding"), B::TOLERANCE);
 }

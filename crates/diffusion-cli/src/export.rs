@@ -1,0 +1,69 @@
+//! `diffusion export`: a run's weights as a state dict that smalldiffusion loads.
+
+use crate::args::ExportArgs;
+use crate::backend::{Job, run_on};
+use crate::config::RunConfig;
+use crate::error::CliError;
+use crate::reference;
+use crate::run::{RunFolder, describe, with_model};
+use burn::module::Module;
+use burn::tensor::backend::Backend;
+use burn_store::ModuleSnapshot;
+use diffusion::prelude::{Checkpoint, Diffusion, Network, Parameterization, Weights, export_state_dict};
+use std::path::PathBuf;
+
+pub fn main(args: ExportArgs) -> Result<(), CliError> {
+    let (run, config) = RunFolder::open(&args.run)?;
+    config.check()?;
+    let checkpoint = Checkpoint::latest(&run.checkpoints())?;
+    let out = args.out.unwrap_or_else(|| run.file("state_dict.safetensors"));
+    if out.exists() && !args.overwrite {
+        return Err(CliError::FileExists(out));
+    }
+    let weights = if args.raw { Weights::Raw } else { Weights::Ema };
+    run_on(args.backend, Export { config, checkpoint, weights, out })
+}
+
+struct Export {
+    config: RunConfig,
+    checkpoint: Checkpoint,
+    weights: Weights,
+    out: PathBuf,
+}
+
+impl Job for Export {
+    fn run<B: Backend>(self, device: &B::Device) -> Result<(), CliError> {
+        with_model!(self.config, B, device, |network, mode, _schedules| {
+            self.export::<B, _, _, _>(Diffusion::new(network, mode))
+        })
+    }
+}
+
+impl Export {
+    fn export<B: Backend, N, P: Parameterization, const D: usize>(
+        &self,
+        model: Diffusion<B, N, P>,
+    ) -> Result<(), CliError>
+    where
+        N: Network<B, D> + Module<B>,
+        Diffusion<B, N, P>: ModuleSnapshot<B>,
+    {
+        let description = describe(&self.config, &model.parameterization);
+        let model = self.checkpoint.load(model, &description, self.weights)?;
+        export_state_dict(&model.network, &self.out)?;
+        println!("exported step {} to {}; in Python:", self.checkpoint.state().step, self.out.display());
+        match reference::expression(&self.config) {
+            Some(expression) => {
+                println!("  from safetensors.torch import load_file");
+                println!("  from smalldiffusion import *");
+                println!("  model = {expression}");
+                println!(
+                    "  model.load_state_dict(load_file({:?}), strict=True)",
+                    self.out.display().to_string()
+                );
+            }
+            None => println!("  smalldiffusion has no counterpart of this run's prediction mode"),
+        }
+        Ok(())
+    }
+}

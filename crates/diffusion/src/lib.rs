@@ -30,9 +30,8 @@ pub mod prelude {
     pub use diffusion_data::*;
     pub use diffusion_train::{
         AdamWConfig, Checkpoint, CheckpointError, CheckpointState, Description, Ema, EmaConfig, StateDict,
-        StateDictError, Step, TensorProblem, TrainConfig, Training, Weights, export_state_dict, import_state_dict,
-        load_state_dict, state_dict,
-        train,
+        StateDictError, Step, TensorProblem, TrainConfig, Training, Weights, export_state_dict,
+        import_state_dict, load_state_dict, state_dict, train,
     };
 }
 

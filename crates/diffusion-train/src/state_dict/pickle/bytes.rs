@@ -64,3 +64,24 @@ fn utf8(bytes: &[u8]) -> Result<&str, Fault> {
 fn cut_off<T>() -> Result<T, Fault> {
     malformed("its pickle is cut off")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_have_the_sign_of_their_last_byte() {
+        for (bytes, expected) in [
+            (&[0][..], 0),
+            (&[1, 0xff], -1),
+            (&[1, 0x7f], 127),
+            (&[2, 0xff, 0], 255),
+            (&[2, 0, 0x80], -32768),
+            (&[8, 0, 0, 0, 0, 0, 0, 0, 0x80], i64::MIN),
+        ] {
+            assert_eq!(Bytes(bytes).long().unwrap(), expected, "{bytes:?}");
+        }
+        assert_eq!(Bytes(&[0xfe, 0xff, 0xff, 0xff]).signed().unwrap(), -2);
+        assert_eq!(Bytes(&[0xfe, 0xff]).unsigned::<2>().unwrap(), 65534);
+    }
+}

@@ -157,6 +157,7 @@ fn an_archives_directory_is_not_believed() {
     for (file, expected) in [
         (changed(|m| m.method = 8), "`archive/data/0` is compressed or encrypted, expected neither"),
         (changed(|m| m.flags = 1), "compressed or encrypted"),
+        (changed(|m| (m.size, m.compressed) = (5, 5)), "`archive/data/0` has 5 bytes from"), // one is the directory's
         (changed(|m| m.size = 5), "has 4 bytes in the archive, expected 5"),
         (
             changed(|m| (m.size, m.compressed) = (1 << 31, 1 << 31)),

@@ -1,6 +1,8 @@
 //! Every example runs, in a short form, and the number that it prints is a sensible one.
 
+use safetensors::tensor::{Dtype, TensorView};
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 
 /// The number after `name` in what the example prints.
@@ -33,14 +35,70 @@ fn ideal_denoiser() {
     assert!(distance < 1e-3, "distance {distance}");
 }
 
+/// The folder of Fashion-MNIST; where there is none, says that `test` is skipped.
+fn fashion_mnist(test: &str) -> Option<&'static str> {
+    let folder = "/usr/share/datasets/fashion-mnist";
+    if Path::new(folder).exists() {
+        return Some(folder);
+    }
+    // Not `eprintln!`, which the test harness hides when tests pass.
+    let _ = writeln!(std::io::stderr(), "{test} is skipped: there is no {folder}");
+    None
+}
+
 #[test]
 fn fashion_dit() {
-    let folder = "/usr/share/datasets/fashion-mnist";
-    if !std::path::Path::new(folder).exists() {
-        // Not `eprintln!`, which the test harness hides when tests pass.
-        let _ = writeln!(std::io::stderr(), "fashion_dit is skipped: there is no {folder}");
-        return;
-    }
+    let Some(folder) = fashion_mnist("fashion_dit") else { return };
     let loss = number(env!("CARGO_BIN_EXE_fashion_dit"), &[folder, "6", "4"], "loss ");
     assert!((0.0..2.0).contains(&loss), "loss {loss}");
+}
+
+#[test]
+fn fashion_dit_cond() {
+    let Some(folder) = fashion_mnist("fashion_dit_cond") else { return };
+    let loss = number(env!("CARGO_BIN_EXE_fashion_dit_cond"), &[folder, "6", "4"], "loss ");
+    assert!((0.0..2.0).contains(&loss), "loss {loss}");
+}
+
+#[test]
+fn fashion_unet() {
+    let Some(folder) = fashion_mnist("fashion_unet") else { return };
+    let loss = number(env!("CARGO_BIN_EXE_fashion_unet"), &[folder, "3", "2"], "loss ");
+    assert!((0.0..2.0).contains(&loss), "loss {loss}");
+}
+
+/// On pictures of one colour each, by a network of a quarter of the width.
+#[test]
+fn cifar_unet() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for batch in 1..=5 {
+        let record = |label: u8| [&[label][..], &[50 * label; 3072]].concat();
+        let file = folder.path().join(format!("data_batch_{batch}.bin"));
+        std::fs::write(file, [record(1), record(4)].concat()).expect("a file");
+    }
+    let folder = folder.path().to_str().expect("a name");
+    let loss = number(env!("CARGO_BIN_EXE_cifar_unet"), &[folder, "2", "2", "32"], "loss ");
+    assert!((0.0..2.0).contains(&loss), "loss {loss}");
+}
+
+/// On latents that are made up, by a network of one block.
+#[test]
+fn imagenet_dit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let values: Vec<u8> = (0..4 * 4096).flat_map(|i| ((i * 7 % 11) as f32 - 5.0).to_le_bytes()).collect();
+    let labels: Vec<u8> = [7i64, 0, 999, 3].iter().flat_map(|label| label.to_le_bytes()).collect();
+    let view = |dtype, shape, bytes| TensorView::new(dtype, shape, bytes).expect("a tensor");
+    let latents = view(Dtype::F32, vec![4, 4, 32, 32], &values);
+    let tensors = [
+        ("latent_mean", latents.clone()),
+        ("latent_mean_flip", latents),
+        ("label", view(Dtype::I64, vec![4], &labels)),
+    ];
+    let shard = folder.path().join("0.safetensors");
+    safetensors::serialize_to_file(tensors, None, &shard).expect("a file");
+    let folder = folder.path().to_str().expect("a name");
+    let arguments = [folder, "2", "2", "1"];
+    let loss = number(env!("CARGO_BIN_EXE_imagenet_dit"), &arguments, "loss ");
+    // The data have a variance of about 0.33, the noise one of 1, and an untrained transformer puts out zeros.
+    assert!((1.0..2.0).contains(&loss), "loss {loss}");
 }

@@ -63,6 +63,9 @@ pub struct TrainArgs {
     /// Replace the run that is in the folder already.
     #[arg(long)]
     pub overwrite: bool,
+    /// Print the configuration instead of training: a file for --config, to be changed at will.
+    #[arg(long)]
+    pub print_config: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -96,8 +99,8 @@ pub struct SampleArgs {
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]
     pub backend: BackendName,
-    /// The picture; without it, samples-seed-N.png in the run's folder.
-    #[arg(long, value_name = "FILE.png")]
+    /// The picture, or the tensors where it ends in .safetensors; without it, samples-seed-N.png in the run's folder.
+    #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Use the weights of the last step instead of their moving average.
     #[arg(long)]

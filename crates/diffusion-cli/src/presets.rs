@@ -245,3 +245,19 @@ fn fashion_unet() -> UnetConfig {
 fn decay(decay: f64) -> EmaConfig {
     EmaConfig { decay, ..EmaConfig::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_is_possible_and_survives_its_file() {
+        for preset in Preset::value_variants() {
+            let config = preset.config();
+            config.check().unwrap();
+            let text = config.to_toml().unwrap();
+            assert_eq!(toml::from_str::<RunConfig>(&text).unwrap(), config, "{text}");
+            assert_eq!(config.preset, preset.to_possible_value().unwrap().get_name());
+        }
+    }
+}

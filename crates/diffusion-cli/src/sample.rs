@@ -51,10 +51,11 @@ fn apply(args: &SampleArgs, config: &mut RunConfig) -> Result<(), CliError> {
 
 /// Finds out before hours of sampling that the picture will have no place.
 fn check_out(out: &Path) -> Result<(), CliError> {
-    if out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
+    let is_png = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
+    if !is_png && !samples::is_safetensors(out) {
         return Err(CliError::invalid(
-            format!("{} is no name of a PNG picture", out.display()),
-            "let --out end in .png",
+            format!("{} is no name of a PNG picture or a safetensors file", out.display()),
+            "let --out end in .png or .safetensors",
         ));
     }
     match out.parent() {

@@ -20,6 +20,8 @@ const PIECE: usize = 1 << 16;
 /// Samples on the host.
 pub struct Samples {
     values: Vec<f32>,
+    /// The noise that each began with, times the first σ.
+    start: Vec<f32>,
     shape: Vec<usize>,
     labels: Option<Vec<usize>>,
     /// After how many samples the labels repeat.
@@ -43,13 +45,14 @@ where
     let sigmas = schedule.sigmas(sampling.steps);
     let shape = model.network.input_shape(1);
     let piece = (PIECE / shape.iter().product::<usize>()).max(1);
-    let (mut values, mut drawn_labels) = (Vec::new(), Vec::new());
+    let (mut values, mut start, mut drawn_labels) = (Vec::new(), Vec::new(), Vec::new());
     for first in (0..sampling.count).step_by(piece) {
         let count = piece.min(sampling.count - first);
         let noise = Noise::new(seed).starting_at(first as u64);
         let x = model.rand_input(count, noise, device) * sigmas[0];
         let (condition, null) = N::Condition::of_samples(labels, config.network.classes(), first, count);
         let denoiser = model.given(condition.clone()).guided_by(null, sampling.cfg_scale);
+        start.extend(x.to_data().convert::<f32>().iter::<f32>());
         let state = run(&denoiser, &sampling.sampler, &sigmas, x, noise);
         let state = state.into_data().convert::<f32>();
         values.extend(state.iter::<f32>());
@@ -57,7 +60,7 @@ where
     }
     let period = config.network.classes().map(|classes| labels.map_or(classes, <[usize]>::len));
     let labels = period.map(|_| drawn_labels);
-    Ok(Samples { values, shape: shape[1..].to_vec(), labels, period })
+    Ok(Samples { values, start, shape: shape[1..].to_vec(), labels, period })
 }
 
 fn run<B: Backend, const D: usize, M: Denoiser<B, D>>(
@@ -76,29 +79,45 @@ fn run<B: Backend, const D: usize, M: Denoiser<B, D>>(
     last.unwrap_or(x)
 }
 
-/// Draws the picture of `samples`; latents, which need a decoder to be seen, are also written beside it as they come
-/// from an encoder, as the tensor `samples` of a safetensors file.
+/// Writes `samples` as a picture, or where `path` ends in .safetensors as tensors. Latents, which need a decoder to be
+/// seen, are written both ways.
 pub fn write(
     path: &Path,
     samples: &Samples,
     data: Option<TensorData>,
     config: &DataConfig,
 ) -> Result<(), CliError> {
-    if let DataConfig::Latents { scale, shift, .. } = *config {
-        let latents: Vec<u8> = samples
-            .values
-            .iter()
-            .flat_map(|&x| (((f64::from(x) - shift) / scale) as f32).to_le_bytes())
-            .collect();
-        let count = samples.values.len() / samples.shape.iter().product::<usize>();
-        let shape = [&[count], &samples.shape[..]].concat();
-        let beside = path.with_extension("safetensors");
-        let wrong = |error: safetensors::SafeTensorError| CliError::io("write", &beside)(Error::other(error));
-        let tensor = TensorView::new(Dtype::F32, shape, &latents).map_err(wrong)?;
-        let wrong = |error: safetensors::SafeTensorError| CliError::io("write", &beside)(Error::other(error));
-        safetensors::serialize_to_file([("samples", tensor)], None, &beside).map_err(wrong)?;
+    if is_safetensors(path) {
+        return tensors(path, samples, config);
+    }
+    if let DataConfig::Latents { .. } = config {
+        tensors(&path.with_extension("safetensors"), samples, config)?;
     }
     picture(path, samples, data)
+}
+
+/// Whether `path` is the name of a file of tensors.
+pub fn is_safetensors(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
+}
+
+/// Writes the tensors `samples` and `start`, `[count, …]`: what came out, latents as they come from an encoder, and the
+/// noise that it came from, times the first σ.
+fn tensors(path: &Path, samples: &Samples, config: &DataConfig) -> Result<(), CliError> {
+    let (scale, shift) = match *config {
+        DataConfig::Latents { scale, shift, .. } => (scale, shift),
+        _ => (1.0, 0.0),
+    };
+    let unscaled = |x: &f32| ((f64::from(*x) - shift) / scale) as f32;
+    let values: Vec<u8> = samples.values.iter().flat_map(|x| unscaled(x).to_le_bytes()).collect();
+    let start: Vec<u8> = samples.start.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let count = samples.values.len() / samples.shape.iter().product::<usize>();
+    let shape = [&[count], &samples.shape[..]].concat();
+    let view = |bytes| TensorView::new(Dtype::F32, shape.clone(), bytes);
+    view(&values)
+        .and_then(|values| Ok([("samples", values), ("start", view(&start)?)]))
+        .and_then(|tensors| safetensors::serialize_to_file(tensors, None, path))
+        .map_err(|error| CliError::io("write", path)(Error::other(error)))
 }
 
 /// Draws the picture of `samples`: points over the data, or a grid of images. Of images with other channels than grey

@@ -31,6 +31,10 @@ const FLUSH: Duration = Duration::from_secs(2);
 
 pub fn main(args: TrainArgs) -> Result<(), CliError> {
     let (config, begin) = configure(&args)?;
+    if args.print_config {
+        print!("{}", config.to_toml()?);
+        return Ok(());
+    }
     let out = args.out.unwrap_or_else(|| PathBuf::from("runs").join(&config.preset));
     if let Some(from) = &args.from
         && is_same(from, &out)

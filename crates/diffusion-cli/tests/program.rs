@@ -113,17 +113,31 @@ fn a_run_can_be_sampled_from() {
     );
 }
 
+/// Twelve grey images of 28×28 pixels, labelled 0 to 9 and 0, 1.
+fn write_idx(folder: &str) {
+    fs::create_dir(folder).unwrap();
+    let images: Vec<u8> =
+        [&[0, 0, 8, 3, 0, 0, 0, 12, 0, 0, 0, 28, 0, 0, 0, 28][..], &[128; 12 * 784]].concat();
+    let labels: Vec<u8> = [&[0, 0, 8, 1, 0, 0, 0, 12][..], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]].concat();
+    fs::write(Path::new(folder).join("train-images-idx3-ubyte"), images).unwrap();
+    fs::write(Path::new(folder).join("train-labels-idx1-ubyte"), labels).unwrap();
+}
+
+/// The configuration of `preset` with some of its text changed, as a file.
+fn changed_config(preset: &str, file: &str, changes: &[(&str, &str)]) {
+    let mut text = succeed(&["train", preset, "--print-config"]);
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from} is not in the configuration:\n{text}");
+        text = text.replacen(from, to, 1);
+    }
+    fs::write(file, text).unwrap();
+}
+
 #[test]
 fn images_are_drawn_as_a_grid() {
     let (_guard, path) = folder();
     let (data, run) = (path("data"), path("run"));
-    fs::create_dir(&data).unwrap();
-    // Twelve grey images of 28×28 pixels, labelled 0 to 9 and 0, 1.
-    let images: Vec<u8> =
-        [&[0, 0, 8, 3, 0, 0, 0, 12, 0, 0, 0, 28, 0, 0, 0, 28][..], &[128; 12 * 784]].concat();
-    let labels: Vec<u8> = [&[0, 0, 8, 1, 0, 0, 0, 12][..], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]].concat();
-    fs::write(path("data/train-images-idx3-ubyte"), images).unwrap();
-    fs::write(path("data/train-labels-idx1-ubyte"), labels).unwrap();
+    write_idx(&data);
     let more = ["--data", &data, "--steps", "2", "--batch-size", "2"];
     train("fashion-dit-small", &run, &more);
     let (width, height) = size_of_picture(Path::new(&run).join("samples.png"));
@@ -169,7 +183,10 @@ fn bad_input_is_answered_with_a_sentence() {
     fail(&["sample", &run, "--mu", "1"], "mu is 1");
     fail(&["sample", &run, "--sampler", "heun", "--gam", "2"], "belong to the general sampler");
     fail(&["sample", &run, "--count", "0"], "0 samples");
-    fail(&["sample", &run, "--out", &path("run/config.toml")], "is no name of a PNG picture");
+    fail(
+        &["sample", &run, "--out", &path("run/config.toml")],
+        "is no name of a PNG picture or a safetensors file",
+    );
     fail(&["sample", &run, "--steps", "18446744073709551615"], "expected at most");
     fail(&["sample", &tree, "--labels", "64"], "the classes 0 to 63");
     fail(&["sample", &run, "--out", &path("no/such/folder.png")], "there is no folder");
@@ -190,7 +207,7 @@ fn a_bad_configuration_is_answered_with_a_sentence() {
         ("dim = 2", "dim = 3", "the data have examples of shape [2], the network takes [3]"),
         ("dim = 2", "dim = 0", "the network's dim is 0"),
         ("hidden_dims = [16", "hidden_dims = [0", "the network's hidden width is 0"),
-        ("flip = false", "flip = true", "points cannot be mirrored"),
+        ("flip = false", "flip = true", "expected a height and a width to mirror"),
         ("hidden_dims = [16", "hidden_dims = [1000000000000", "expected at most"),
         ("n = 200", "n = 1000000000000", "is impossible"),
         ("n = 100", "n = 1000000000000", "a Swiss roll of 1000000000000 points"),
@@ -206,6 +223,34 @@ fn a_bad_configuration_is_answered_with_a_sentence() {
         fail(&["train", "--config", &file, "--out", &none], expected);
         assert!(!Path::new(&none).exists(), "{to} leaves a folder");
     }
+}
+
+#[test]
+fn a_bad_unet_is_answered_with_a_sentence() {
+    let (_guard, path) = folder();
+    let (file, none) = (path("config.toml"), path("none"));
+    for (from, to, expected) in [
+        ("ch = 32", "ch = 48", "the network's ch is 48"),
+        ("ch = 32", "ch = 0", "the network's ch is 0"),
+        ("ch = 32", "ch = 1000000", "the widest layer of the network is 4000000"),
+        ("in_ch = 1", "in_ch = 3", "the network takes 3 channels and puts out 1"),
+        ("in_dim = 28", "in_dim = 30", "images of 30 pixels cannot be halved 2 times"),
+        ("ch_mult = [1, 2, 2]", "ch_mult = []", "the network's number of levels is 0"),
+        ("ch_mult = [1, 2, 2]", "ch_mult = [1, 0]", "the network's multiple of channels is 0"),
+        ("num_res_blocks = 1", "num_res_blocks = 0", "the network's num_res_blocks is 0"),
+        ("dropout = 0.1", "dropout = 1.0", "the network's dropout is 1"),
+        ("out_ch = 1", "out_ch = 1\nwidth = 3", "unknown field `width`"),
+    ] {
+        changed_config("fashion-unet-small", &file, &[(from, to)]);
+        fail(&["train", "--config", &file, "--out", &none], expected);
+    }
+    let sampling = (
+        "[sampling.sampler]",
+        "[sampling.schedule]\nkind = \"flow\"\nn = 9\nt_min = 0.1\nt_max = 1.0\n\n[sampling.sampler]",
+    );
+    changed_config("fashion-unet-small", &file, &[sampling]);
+    fail(&["train", "--config", &file, "--out", &none], "does not suit that of training");
+    assert!(!Path::new(&none).exists());
 }
 
 #[test]
@@ -269,4 +314,155 @@ fn the_datasaurus_is_read_from_its_table() {
     train("datasaurus", &run, &["--data", &table, "--steps", "3"]);
     // Twenty points, each fifteen times an epoch.
     assert_eq!(metrics(&run).iter().map(|line| line.1).collect::<Vec<_>>(), [256, 300, 556]);
+}
+
+/// Dropout, which draws from the device's generator, included.
+#[test]
+fn a_unet_s_run_is_repeated_by_its_configuration() {
+    let (_guard, path) = folder();
+    let (file, data) = (path("small.toml"), path("data"));
+    write_idx(&data);
+    let (small, steps) = (("ch_mult = [1, 2, 2]", "ch_mult = [1]"), ("steps = 20", "steps = 2"));
+    let few = [small, steps, ("count = 64", "count = 2"), ("batch_size = 64", "batch_size = 2")];
+    changed_config("fashion-unet-small", &file, &few);
+    let train = |out: &str, more: &[&str]| {
+        let run = path(out);
+        let arguments = ["train", "--config", &file, "--data", &data, "--out", &run, "--steps", "3"];
+        succeed(&[&arguments[..], more].concat());
+        metrics(&run)
+    };
+    let first = train("first", &[]);
+    assert_eq!(first, train("again", &[]));
+    assert_ne!(first, train("other", &["--seed", "4"]));
+    let without = fs::read_to_string(&file).unwrap().replace("dropout = 0.1", "dropout = 0.0");
+    fs::write(&file, without).unwrap();
+    assert_ne!(first, train("without", &[]), "dropout changes nothing");
+}
+
+#[test]
+fn weights_go_out_and_come_back() {
+    let (_guard, path) = folder();
+    let (run, file, back, further) = (path("run"), path("out.safetensors"), path("back"), path("further"));
+    train("tree", &run, &["--steps", "40", "--batch-size", "64"]);
+    let told = succeed(&["export", &run, "--out", &file]);
+    assert!(
+        told.contains("ConditionalMLP(dim=2, hidden_dims=(16, 128, 256, 128, 16), cond_dim=16"),
+        "{told}"
+    );
+    fail(&["export", &run, "--out", &file], "exists already");
+    succeed(&["import", &file, "--as", "tree", "--out", &back]);
+    let sample = |run: &str, more: &[&str]| {
+        let out = path("samples.safetensors");
+        succeed(&[&["sample", run, "--count", "5", "--seed", "2", "--out", &out][..], more].concat());
+        fs::read(out).unwrap()
+    };
+    assert!(sample(&run, &[]) == sample(&back, &[]), "the imported weights draw other samples");
+    assert!(sample(&run, &["--raw"]) != sample(&back, &["--raw"]), "the average was not what was exported");
+    succeed(&["export", &run, "--out", &file, "--overwrite", "--raw"]);
+    succeed(&["import", &file, "--as", "tree", "--out", &back, "--overwrite"]);
+    assert!(sample(&run, &["--raw"]) == sample(&back, &[]), "the last step's weights draw other samples");
+
+    succeed(&["train", "--from", &back, "--out", &further, "--steps", "2"]);
+    let (begun, continued) = (metrics(&run)[0].2, metrics(&further)[0].2);
+    assert!(
+        continued < 0.95 * begun,
+        "the loss begins at {continued} as if nothing had been learnt: {begun}"
+    );
+    fail(&["train", "--from", &back, "--out", &back, "--overwrite"], "cannot be both");
+    fail(&["train", "--from", &path("none")], "is not a run's folder");
+}
+
+#[test]
+fn foreign_files_are_refused_with_a_sentence() {
+    let (_guard, path) = folder();
+    let (run, file, out) = (path("run"), path("out.safetensors"), path("imported"));
+    train("swissroll", &run, &["--steps", "1"]);
+    succeed(&["export", &run, "--out", &file]);
+    let bytes = fs::read(&file).unwrap();
+    let no = |contents: &[u8], preset: &str, expected: &str| {
+        let wrong = path("wrong.pth");
+        fs::write(&wrong, contents).unwrap();
+        fail(&["import", &wrong, "--as", preset, "--out", &out], expected);
+        assert!(!Path::new(&out).exists(), "a folder is left behind");
+    };
+    no(b"dear reader", "swissroll", "is not a state dict");
+    no(b"", "swissroll", "is not a state dict");
+    no(&bytes[..bytes.len() / 2], "swissroll", "wrong.pth");
+    no(&bytes, "tree", "tensor `cond_embed.embeddings.weight` of shape [65, 16] is missing");
+    no(&bytes, "tree", "tensor `net.0.weight` has shape [16, 4], expected [16, 20]");
+    no(&bytes, "tree", "tensor `net.12.weight` of shape [2, 16] is not in the network");
+    fail(&["import", &path("none.pth"), "--as", "tree", "--out", &out], "none.pth");
+}
+
+#[test]
+fn colour_pictures_are_read_from_cifar_s_files_and_from_folders() {
+    let (_guard, path) = folder();
+    let (file, run, data) = (path("small.toml"), path("run"), path("cifar"));
+    let small = [
+        ("ch = 128", "ch = 32"),
+        ("ch_mult = [1, 2, 2, 2]", "ch_mult = [1]"),
+        ("count = 64", "count = 2"),
+        ("batch_size = 256", "batch_size = 2"),
+    ];
+    changed_config("cifar-unet", &file, &small);
+    fs::create_dir(&data).unwrap();
+    for batch in 1..=5 {
+        let record = |i: usize| [&[i as u8][..], &[40 * i as u8; 3072]].concat();
+        fs::write(path(&format!("cifar/data_batch_{batch}.bin")), [record(1), record(5)].concat()).unwrap();
+    }
+    succeed(&["train", "--config", &file, "--data", &data, "--out", &run, "--steps", "2"]);
+    assert_eq!(metrics(&run).len(), 2);
+    size_of_picture(Path::new(&run).join("samples.png"));
+    fail(&["train", "--config", &file, "--data", &run, "--out", &path("no")], "data_batch_1.bin");
+
+    let images = path("images");
+    for class in ["cats", "dogs"] {
+        fs::create_dir_all(path(&format!("images/{class}"))).unwrap();
+        image::RgbImage::from_pixel(40, 50, image::Rgb([200, 10, 60]))
+            .save(path(&format!("images/{class}/a.png")))
+            .unwrap();
+    }
+    succeed(&["train", "--config", &file, "--images", &images, "--out", &path("folder"), "--steps", "2"]);
+    assert_eq!(metrics(&path("folder")).len(), 2);
+    fail(&["train", "--config", &file, "--images", &data, "--out", &path("no")], "cifar");
+    fs::write(path("images/dogs/b.png"), "a letter").unwrap();
+    fail(&["train", "--config", &file, "--images", &images, "--out", &path("no")], "b.png");
+}
+
+#[test]
+fn latents_are_read_from_shards_and_written_as_tensors() {
+    let (_guard, path) = folder();
+    let (file, run, shards) = (path("small.toml"), path("run"), path("shards"));
+    let small = [
+        ("depth = 12", "depth = 1"),
+        ("head_dim = 64", "head_dim = 4"),
+        ("batch_size = 256", "batch_size = 2"),
+    ];
+    let few = [("count = 16", "count = 2"), ("steps = 10", "steps = 2")];
+    changed_config("imagenet-dit", &file, &[&small[..], &few].concat());
+    fs::create_dir(&shards).unwrap();
+    let values: Vec<u8> = (0..3 * 4096).flat_map(|i| (((i * 7) % 11) as f32 - 5.0).to_le_bytes()).collect();
+    let labels: Vec<u8> = [7i64, 0, 999].iter().flat_map(|label| label.to_le_bytes()).collect();
+    let latents =
+        safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![3, 4, 32, 32], &values).unwrap();
+    let labels = safetensors::tensor::TensorView::new(safetensors::Dtype::I64, vec![3], &labels).unwrap();
+    let shard = path("shards/0.safetensors");
+    let plain = [("latent_mean", latents.clone()), ("label", labels.clone())];
+    safetensors::serialize_to_file(plain, None, Path::new(&shard)).unwrap();
+    let arguments = ["train", "--config", &file, "--data", &shards, "--out", &run, "--steps", "2"];
+    fail(&arguments, "set flip = false");
+    let mirrored = [("latent_mean", latents.clone()), ("latent_mean_flip", latents), ("label", labels)];
+    safetensors::serialize_to_file(mirrored, None, Path::new(&shard)).unwrap();
+    succeed(&arguments);
+    size_of_picture(Path::new(&run).join("samples.png"));
+    let bytes = fs::read(Path::new(&run).join("samples.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let (samples, start) = (tensors.tensor("samples").unwrap(), tensors.tensor("start").unwrap());
+    assert_eq!((samples.shape(), start.shape()), (&[2, 4, 32, 32][..], &[2, 4, 32, 32][..]));
+    // An encoder's latents have a standard deviation of about 1/0.18215.
+    let spread = |view: safetensors::tensor::TensorView| {
+        let numbers = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+        (numbers.map(|x| x * x).sum::<f32>() / 8192.0).sqrt()
+    };
+    assert!((0.9..1.1).contains(&spread(start)) && (3.0..9.0).contains(&spread(samples)));
 }

@@ -1,6 +1,8 @@
 //! The backends that tests run on, what accuracy each is held to, and whether this machine has its device.
 
 use burn::tensor::backend::Backend;
+#[cfg(feature = "ndarray")]
+use diffusion_test_kernels as _;
 
 /// A backend that test bodies run on.
 pub trait TestBackend: Backend {

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 /// The drawing: each crate with those of ours that it may depend on, and why no others.
-const DRAWING: [(&str, &[&str], &str); 9] = [
+const DRAWING: [(&str, &[&str], &str); 10] = [
     ("diffusion-core", &[], "the mathematics and the networks know no files, data sets or training"),
     ("diffusion-data", &["diffusion-core"], "data sets know nothing of models or training"),
     ("diffusion-train", &["diffusion-core"], "training takes batches as they come and knows no data set"),
@@ -29,12 +29,22 @@ const DRAWING: [(&str, &[&str], &str); 9] = [
     ),
     ("diffusion-cli", &["diffusion"], "a program uses what every user has, the facade"),
     ("diffusion-examples", &["diffusion"], "an example shows what every user has, the facade"),
-    ("diffusion-tests", &["diffusion"], "the tests use what every user has, the facade"),
+    (
+        "diffusion-tests",
+        &["diffusion", "diffusion-test-kernels"],
+        "the tests use what every user has, the facade",
+    ),
+    (
+        "diffusion-test-kernels",
+        &[],
+        "it compiles a backend's functions and must not be compiled anew with ours",
+    ),
     ("xtask", &[], "it must build in seconds, so it spawns cargo instead of linking our crates"),
 ];
 
 /// The crates that choose backends; the others leave it to whoever uses them.
-const CHOOSE_BACKENDS: [&str; 3] = ["diffusion-cli", "diffusion-tests", "diffusion-examples"];
+const CHOOSE_BACKENDS: [&str; 4] =
+    ["diffusion-cli", "diffusion-tests", "diffusion-test-kernels", "diffusion-examples"];
 
 /// Burn's features that bring a backend or belong to one.
 const BACKEND_FEATURES: [&str; 17] = [

@@ -2,7 +2,7 @@
 
 use burn::tensor::DType;
 use burn::tensor::backend::Backend;
-use burn_store::{ModuleSnapshot, ModuleStore, SafetensorsStore};
+use burn_store::{ModuleSnapshot, ModuleStore, SafetensorsStore, SafetensorsStoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -145,8 +145,7 @@ impl Checkpoint {
         remove(&partial)?;
         fs::create_dir_all(&partial).map_err(io_error("create", &partial))?;
         for (weights, module) in [(Weights::Raw, model), (Weights::Ema, ema)] {
-            let file = partial.join(weights.file());
-            write_synced(&file, &to_safetensors(module, &file)?)?;
+            write_weights(module, &partial.join(weights.file()))?;
         }
         let file = partial.join(STATE);
         let text = toml::to_string(&state)
@@ -248,13 +247,12 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
     Ok(checkpoints.into_iter().map(|(_, path)| path).collect())
 }
 
-fn to_safetensors<B: Backend, M: ModuleSnapshot<B>>(
-    module: &M,
-    path: &Path,
-) -> Result<Vec<u8>, CheckpointError> {
-    let mut store = SafetensorsStore::from_bytes(None);
-    module.save_into(&mut store).map_err(damaged(path))?;
-    store.get_bytes().map_err(damaged(path))
+/// Tensor by tensor, so that the weights are not in memory twice.
+fn write_weights<B: Backend, M: ModuleSnapshot<B>>(module: &M, path: &Path) -> Result<(), CheckpointError> {
+    let mut store = SafetensorsStore::from_file(path);
+    let refused = |error: SafetensorsStoreError| io_error("write", path)(io::Error::other(error.to_string()));
+    module.save_into(&mut store).map_err(refused)?;
+    File::open(path).and_then(|file| file.sync_all()).map_err(io_error("sync", path))
 }
 
 /// Loads after every tensor has been compared: burn-store would keep a foreign dtype, and some backends panic on one

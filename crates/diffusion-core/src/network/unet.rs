@@ -101,7 +101,7 @@ impl UnetConfig {
         cond_embed: impl FnOnce(&mut Stream) -> C,
     ) -> Unet<B, C> {
         let (in_dim, levels) = (self.in_dim, self.ch_mult.len());
-        assert!(levels > 0, "a U-Net of 0 levels was asked for, expected at least 1");
+        assert!(levels > 0, "a U-Net of {levels} levels was asked for, expected at least 1");
         assert!(
             in_dim > 0 && in_dim.trailing_zeros() as usize >= self.halvings(),
             "images of {in_dim} pixels cannot be halved {} times",

@@ -15,6 +15,7 @@ mod support {
 /// Equality with smalldiffusion 0.5.0, by the numbers that `fixtures/make.py` draws from it.
 mod reference {
     mod adamw;
+    mod diffusers;
     mod dit;
     mod hashes;
     mod ideal;
@@ -36,4 +37,5 @@ mod laws {
     mod samplers;
     mod seeds;
     mod training;
+    mod unet;
 }

@@ -9,9 +9,9 @@ use burn::backend::flex::FlexDevice;
 use burn::backend::{Autodiff, Flex};
 use burn::module::{AutodiffModule, ParamId};
 use burn::tensor::{bf16, f16};
-use diffusion_core::layer::CondEmbedderLabelConfig;
+use diffusion_core::layer::{CondEmbedderLabelConfig, SigmaEmbedding};
 use diffusion_core::network::Labels;
-use diffusion_core::network::dit::{Dit, DitConfig, SigmaEmbedding};
+use diffusion_core::network::dit::{Dit, DitConfig};
 use diffusion_core::network::mlp::{ConditionalMlp, ConditionalMlpConfig, TimeInputMlp, TimeInputMlpConfig};
 
 fn device() -> FlexDevice {

@@ -13,13 +13,13 @@ struct Expected {
 
 /// Some levels of one schedule, in the reference's f32 and in f64 after arithmetic of forty digits.
 #[derive(Deserialize)]
-struct Table {
+pub struct Table {
     name: String,
     args: Vec<f64>,
     len: usize,
     index: Vec<usize>,
-    f32: Vec<f64>,
-    f64: Vec<f64>,
+    pub f32: Vec<f64>,
+    pub f64: Vec<f64>,
 }
 
 #[derive(Deserialize)]
@@ -45,8 +45,11 @@ fn levels(table: &Table) -> Vec<f64> {
         ("LogLinear", &[low, high]) => LogLinear::new(n, low, high).levels().to_vec(),
         ("LogLinear", []) => LogLinear::new(n, 0.02, 10.0).levels().to_vec(),
         ("DDPM", []) => Ddpm::new(n, 1e-4, 0.02).levels().to_vec(),
+        ("DDPM", &[start, end]) => Ddpm::new(n, start, end).levels().to_vec(),
         ("LDM", []) => Ldm::new(n, 0.00085, 0.012).levels().to_vec(),
+        ("LDM", &[start, end]) => Ldm::new(n, start, end).levels().to_vec(),
         ("Sigmoid", []) => Sigmoid::new(n, 1e-4, 0.02).levels().to_vec(),
+        ("Sigmoid", &[start, end]) => Sigmoid::new(n, start, end).levels().to_vec(),
         ("Cosine", []) => Cosine::new(n, 0.999).levels().to_vec(),
         ("Flow", []) => Flow::new(n, 0.001, 1.0).levels().to_vec(),
         (name, args) => panic!("there is no schedule {name} with {args:?}"),
@@ -55,7 +58,8 @@ fn levels(table: &Table) -> Vec<f64> {
     levels
 }
 
-fn assert_column(table: &Table, column: &[f64], tolerance: f64) {
+/// Panics unless our levels are those of `column`, each within `tolerance` of itself.
+pub fn assert_column(table: &Table, column: &[f64], tolerance: f64) {
     let levels = levels(table);
     assert_eq!(table.index.len(), column.len());
     for (&i, expected) in table.index.iter().zip(column) {

@@ -31,13 +31,13 @@ pub enum Preset {
     FashionDitCond,
     /// Fashion-MNIST by a transformer of 1.25 million parameters, for a CPU.
     FashionDitSmall,
-    /// Fashion-MNIST by a U-Net of 5 million parameters, for a GPU.
+    /// Fashion-MNIST by a U-Net of 4.4 million parameters, for a GPU.
     FashionUnet,
     /// Fashion-MNIST by a U-Net of 1.12 million parameters, for a CPU.
     FashionUnetSmall,
     /// CIFAR-10 by a U-Net of 36 million parameters, for a GPU; its files are given by --data FOLDER.
     CifarUnet,
-    /// ImageNet's latents by a transformer of 131 million parameters, for a GPU; --data FOLDER has the shards.
+    /// ImageNet's latents by a transformer of 132 million parameters, for a GPU; --data FOLDER has the shards.
     ImagenetDit,
 }
 
@@ -90,12 +90,10 @@ impl Preset {
                 let network =
                     NetworkConfig::Dit(DitConfig { patch_size: 4, depth: 4, num_heads: 4, ..fashion_dit() });
                 let fast = self.images(network);
-                // After so short a training the fresh noise of DDPM mends what a deterministic sampler carries on.
-                let sampler = SamplerConfig::General { gam: 1.0, mu: 0.5 };
                 RunConfig {
                     batch_size: 64,
                     training: TrainConfig::new(3_000),
-                    sampling: SamplingConfig { sampler, steps: 100, ..fast.sampling.clone() },
+                    sampling: patient(fast.sampling.clone()),
                     ..fast
                 }
             }
@@ -104,16 +102,17 @@ impl Preset {
                 training: TrainConfig { lr: 7e-4, ..TrainConfig::new(17_700) },
                 ..self.fashion_unet(UnetConfig { ch: 64, ..fashion_unet() })
             },
-            Self::FashionUnetSmall => RunConfig {
-                batch_size: 64,
-                training: TrainConfig::new(1_500),
-                ..self.fashion_unet(UnetConfig {
-                    ch: 32,
-                    ch_mult: vec![1, 2, 2],
-                    num_res_blocks: 1,
-                    ..fashion_unet()
-                })
-            },
+            Self::FashionUnetSmall => {
+                let sizes =
+                    UnetConfig { ch: 32, ch_mult: vec![1, 2, 2], num_res_blocks: 1, ..fashion_unet() };
+                let fast = self.fashion_unet(sizes);
+                RunConfig {
+                    batch_size: 32,
+                    training: TrainConfig::new(2_000),
+                    sampling: patient(fast.sampling.clone()),
+                    ..fast
+                }
+            }
             Self::CifarUnet => {
                 let grey = self.images(NetworkConfig::Unet(UnetConfig::default()));
                 let sampler = SamplerConfig::General { gam: 2.1, mu: 0.0 };
@@ -240,6 +239,11 @@ fn fashion_unet() -> UnetConfig {
         attn_resolutions: vec![14],
         ..UnetConfig::default()
     }
+}
+
+/// DDPM in many steps: after a short training its fresh noise mends what a deterministic sampler carries on.
+fn patient(sampling: SamplingConfig) -> SamplingConfig {
+    SamplingConfig { sampler: SamplerConfig::General { gam: 1.0, mu: 0.5 }, steps: 100, ..sampling }
 }
 
 fn decay(decay: f64) -> EmaConfig {

@@ -322,8 +322,8 @@ fn a_unet_s_run_is_repeated_by_its_configuration() {
     let (_guard, path) = folder();
     let (file, data) = (path("small.toml"), path("data"));
     write_idx(&data);
-    let (small, steps) = (("ch_mult = [1, 2, 2]", "ch_mult = [1]"), ("steps = 20", "steps = 2"));
-    let few = [small, steps, ("count = 64", "count = 2"), ("batch_size = 64", "batch_size = 2")];
+    let (small, steps) = (("ch_mult = [1, 2, 2]", "ch_mult = [1]"), ("steps = 100", "steps = 2"));
+    let few = [small, steps, ("count = 64", "count = 2"), ("batch_size = 32", "batch_size = 2")];
     changed_config("fashion-unet-small", &file, &few);
     let train = |out: &str, more: &[&str]| {
         let run = path(out);

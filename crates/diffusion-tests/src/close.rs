@@ -1,12 +1,14 @@
 //! Comparing numbers: by the largest deviation, relative to the largest expected value.
 
 use burn::tensor::TensorData;
+use std::thread;
 
 /// Panics unless `found` has the shape of `expected` and lies within `tolerance` of it.
 ///
 /// The measure is the largest absolute difference divided by the largest absolute value in `expected`, or by
 /// nothing where that is all zero: a zero among ones may be missed by `tolerance`, and signed errors cannot cancel.
-/// A value that is not finite never passes.
+/// A value that is not finite never passes. With the environment variable `DIFFUSION_DEVIATIONS` set, every deviation is
+/// told on stderr, which the test harness shows with `--nocapture`.
 ///
 /// # Panics
 /// With `what`, both values and their place, if they differ.
@@ -20,6 +22,9 @@ pub fn assert_close(what: &str, found: TensorData, expected: TensorData, toleran
     let deviation = |&(f, e): &(f64, f64)| ((f - e) / scale).abs();
     let worst = pairs.iter().enumerate().max_by(|(_, a), (_, b)| deviation(a).total_cmp(&deviation(b)));
     let Some((at, pair)) = worst else { return };
+    if std::env::var_os("DIFFUSION_DEVIATIONS").is_some() {
+        eprintln!("{}: {what} deviates by {:.1e}", thread::current().name().unwrap_or("?"), deviation(pair));
+    }
     let within = deviation(pair) <= tolerance;
     assert!(
         within,

@@ -219,8 +219,11 @@ impl Train {
             training.step(),
             last.len()
         );
-        for name in ["samples.png", "loss.png", "metrics.jsonl", "checkpoints"] {
-            println!("  {}", run.file(name).display());
+        for name in ["samples.png", "samples.safetensors", "loss.png", "metrics.jsonl", "checkpoints"] {
+            let path = run.file(name);
+            if path.exists() {
+                println!("  {}", path.display());
+            }
         }
         Ok(())
     }

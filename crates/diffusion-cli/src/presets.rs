@@ -264,4 +264,27 @@ mod tests {
             assert_eq!(config.preset, preset.to_possible_value().unwrap().get_name());
         }
     }
+
+    /// Batch, steps, learning rate, decay of the average; then steps, gam and guidance of sampling.
+    #[test]
+    fn presets_after_the_reference_s_examples_have_their_settings() {
+        for (preset, training, sampling) in [
+            (Preset::Swissroll, (2048, 15_000, 1e-3, 0.999), (20, 2.0, 0.0)),
+            (Preset::FashionDit, (1024, 17_700, 1e-3, 0.99), (20, 1.6, 0.0)),
+            (Preset::FashionDitCond, (1024, 17_700, 1e-3, 0.99), (20, 1.6, 0.0)),
+            (Preset::FashionUnet, (1024, 17_700, 7e-4, 0.999), (20, 1.6, 0.0)),
+            (Preset::CifarUnet, (256, 196_000, 2e-4, 0.9999), (10, 2.1, 0.0)),
+            (Preset::ImagenetDit, (256, 400_000, 1e-4, 0.9999), (10, 1.6, 2.0)),
+        ] {
+            let RunConfig { batch_size, training: train, sampling: sample, .. } = preset.config();
+            assert_eq!((batch_size, train.steps, train.lr, train.ema.decay), training, "{preset:?}");
+            let SamplerConfig::General { gam, mu: 0.0 } = sample.sampler else { panic!("{preset:?}") };
+            assert_eq!((sample.steps, gam, sample.cfg_scale), sampling, "{preset:?}");
+        }
+        let of = |preset: Preset| preset.config().sampling.schedule;
+        let cifar = ScheduleConfig::LogLinear { n: 1000, sigma_min: 0.01, sigma_max: 35.0 };
+        assert_eq!(of(Preset::CifarUnet), Some(cifar));
+        let imagenet = ScheduleConfig::Flow { n: 1000, t_min: 0.04, t_max: 1.0 };
+        assert_eq!(of(Preset::ImagenetDit), Some(imagenet));
+    }
 }

@@ -240,9 +240,14 @@ fn a_bad_unet_is_answered_with_a_sentence() {
         ("num_res_blocks = 1", "num_res_blocks = 0", "the network's num_res_blocks is 0"),
         ("dropout = 0.1", "dropout = 1.0", "the network's dropout is 1"),
         ("out_ch = 1", "out_ch = 1\nwidth = 3", "unknown field `width`"),
+        ("in_dim = 28", "in_dim = 0", "the network's in_dim is 0"),
+        ("in_dim = 28", "in_dim = 65536", "the numbers of an image is 4294967296"),
+        ("in_ch = 1", "in_ch = 0", "the network's in_ch is 0"),
+        ("embed_ch_mult = 4", "embed_ch_mult = 0", "the network's embed_ch_mult is 0"),
     ] {
         changed_config("fashion-unet-small", &file, &[(from, to)]);
-        fail(&["train", "--config", &file, "--out", &none], expected);
+        // Without data, so that what is let through fails at once rather than trains.
+        fail(&["train", "--config", &file, "--data", &none, "--out", &none], expected);
     }
     let sampling = (
         "[sampling.sampler]",
@@ -363,12 +368,15 @@ fn weights_go_out_and_come_back() {
     assert!(sample(&run, &["--raw"]) == sample(&back, &[]), "the last step's weights draw other samples");
 
     succeed(&["train", "--from", &back, "--out", &further, "--steps", "2"]);
+    // At a rate that changes no weight: the last step's weights are trained on, not their average.
+    succeed(&["train", "--from", &run, "--out", &path("same"), "--steps", "1", "--lr", "1e-30"]);
+    assert!(sample(&path("same"), &["--raw"]) == sample(&run, &["--raw"]), "other weights are trained on");
     let (begun, continued) = (metrics(&run)[0].2, metrics(&further)[0].2);
     assert!(
         continued < 0.95 * begun,
         "the loss begins at {continued} as if nothing had been learnt: {begun}"
     );
-    fail(&["train", "--from", &back, "--out", &back, "--overwrite"], "cannot be both");
+    fail(&["train", "--from", &back, "--out", &back, "--overwrite", "--steps", "1"], "cannot be both");
     fail(&["train", "--from", &path("none")], "is not a run's folder");
 }
 
@@ -413,6 +421,11 @@ fn colour_pictures_are_read_from_cifar_s_files_and_from_folders() {
     succeed(&["train", "--config", &file, "--data", &data, "--out", &run, "--steps", "2"]);
     assert_eq!(metrics(&run).len(), 2);
     size_of_picture(Path::new(&run).join("samples.png"));
+    let out = path("samples.safetensors");
+    succeed(&["sample", &run, "--steps", "1", "--out", &out]);
+    let bytes = fs::read(&out).unwrap();
+    let start = safetensors::SafeTensors::deserialize(&bytes).unwrap().tensor("start").map(spread).unwrap();
+    assert!((34.0..36.0).contains(&start), "samples start from {start}, not from their own schedule's 35");
     fail(&["train", "--config", &file, "--data", &run, "--out", &path("no")], "data_batch_1.bin");
 
     let images = path("images");
@@ -438,7 +451,7 @@ fn latents_are_read_from_shards_and_written_as_tensors() {
         ("head_dim = 64", "head_dim = 4"),
         ("batch_size = 256", "batch_size = 2"),
     ];
-    let few = [("count = 16", "count = 2"), ("steps = 10", "steps = 2")];
+    let few = [("count = 16", "count = 2"), ("steps = 10", "steps = 2"), ("shift = 0.0", "shift = 2.0")];
     changed_config("imagenet-dit", &file, &[&small[..], &few].concat());
     fs::create_dir(&shards).unwrap();
     let values: Vec<u8> = (0..3 * 4096).flat_map(|i| (((i * 7) % 11) as f32 - 5.0).to_le_bytes()).collect();
@@ -459,10 +472,27 @@ fn latents_are_read_from_shards_and_written_as_tensors() {
     let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let (samples, start) = (tensors.tensor("samples").unwrap(), tensors.tensor("start").unwrap());
     assert_eq!((samples.shape(), start.shape()), (&[2, 4, 32, 32][..], &[2, 4, 32, 32][..]));
-    // An encoder's latents have a standard deviation of about 1/0.18215.
-    let spread = |view: safetensors::tensor::TensorView| {
-        let numbers = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
-        (numbers.map(|x| x * x).sum::<f32>() / 8192.0).sqrt()
+    // The untrained network puts out almost 0, so samples are what they start from, as an encoder would have them:
+    // with a mean of −2/0.18215 = −11 and a standard deviation of 1/0.18215 = 5.5.
+    let (start, samples) = (spread(start), spread(samples));
+    assert!((0.9..1.1).contains(&start) && (11.5..13.0).contains(&samples), "{start} {samples}");
+    // Of latents scaled to a variance of 0.33 with a mean of 2, noise of variance 1, and an output of 0.
+    let loss = metrics(&run)[0].2;
+    assert!((4.8..5.9).contains(&loss), "{loss}");
+    // What it starts from does not depend on the steps after it.
+    let read = |steps| {
+        let out = path("again.safetensors");
+        succeed(&["sample", &run, "--steps", steps, "--out", &out]);
+        let bytes = fs::read(out).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        ["samples", "start"].map(|name| tensors.tensor(name).unwrap().data().to_vec())
     };
-    assert!((0.9..1.1).contains(&spread(start)) && (3.0..9.0).contains(&spread(samples)));
+    let ([some, start], [others, again]) = (read("1"), read("3"));
+    assert!(start == again && some != others);
+}
+
+/// The root of the mean square.
+fn spread(view: safetensors::tensor::TensorView) -> f32 {
+    let squares = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()).powi(2));
+    (squares.sum::<f32>() / (view.data().len() / 4) as f32).sqrt()
 }

@@ -66,8 +66,8 @@ fn dropout_is_active_in_training_only<B: TestBackend>(device: &B::Device) {
         }
     };
     let expected = output(0.0, false);
-    assert_close("without dropout", output(0.0, true), expected.clone(), 1e-6);
-    assert_close("outside of training", output(0.5, false), expected.clone(), 1e-6);
+    assert_close("without dropout", output(0.0, true), expected.clone(), B::TOLERANCE);
+    assert_close("outside of training", output(0.5, false), expected.clone(), B::TOLERANCE);
     let dropped = output(0.5, true);
     let far = dropped.iter::<f32>().zip(expected.iter::<f32>()).map(|(d, e)| (d - e).abs());
     assert!(far.fold(0f32, f32::max) > 0.01, "dropout of a half changes nothing");

@@ -3,14 +3,19 @@
 use super::modifiers::{dit_conditional, four_classes};
 use crate::support::{fixture::Fixture, hashed, weights};
 use burn::backend::Autodiff;
-use burn::module::AutodiffModule;
+use burn::module::{AutodiffModule, Param};
+use burn::nn::LinearConfig;
 use burn::optim::{GradientsParams, Optimizer};
 use burn::tensor::{Tensor, TensorData};
 use diffusion::core::{Diffusion, EpsPrediction, Labels};
 use diffusion::train::{AdamWConfig, state_dict};
 use diffusion_tests::{TestBackend, assert_close, backend_tests};
 
-backend_tests!(ten_updates_match, ten_updates_of_a_dit_match);
+backend_tests!(
+    ten_updates_match,
+    ten_updates_of_a_dit_match,
+    a_gradient_as_small_as_epsilon_makes_half_a_step,
+);
 
 fn ten_updates_match<B: TestBackend>(device: &B::Device) {
     let fixture = Fixture::open("adamw");
@@ -73,4 +78,15 @@ fn ten_updates_of_a_dit_match<B: TestBackend>(device: &B::Device) {
     found.insert("blocks.0.attn.qkv.bias", TensorData::new(without_keys.collect::<Vec<f32>>(), [36]));
     let (expected, case) = (fixture.case("out.model"), "dit_modifiers.conditional");
     hashed::assert_fingerprints("weights", &found, &expected, case, B::GRADIENT_TOLERANCE);
+}
+
+/// The first step is `lr·g/(|g| + ε)`, and PyTorch's ε is 1e-8, Burn's 1e-5.
+fn a_gradient_as_small_as_epsilon_makes_half_a_step<B: TestBackend>(device: &B::Device) {
+    let mut layer = LinearConfig::new(1, 1).with_bias(false).init::<Autodiff<B>>(device);
+    layer.weight = Param::from_tensor(Tensor::from_floats([[1.0]], device));
+    let loss = layer.forward(Tensor::<Autodiff<B>, 2>::from_floats([[1e-8]], device)).sum();
+    let gradients = GradientsParams::from_grads(loss.backward(), &layer);
+    let layer = AdamWConfig::default().init().step(0.1, layer, gradients);
+    let expected = TensorData::from([[1.0 - 0.1 * 0.01 - 0.1 * 0.5]]);
+    assert_close("weight", layer.weight.val().into_data(), expected, B::TOLERANCE);
 }

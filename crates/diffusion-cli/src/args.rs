@@ -33,7 +33,7 @@ pub struct TrainArgs {
     /// Repeat the run that this config.toml describes, instead of a preset.
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     pub config: Option<PathBuf>,
-    /// Begin with the configuration and the weights of another run, an imported one say.
+    /// Begin with the configuration of another run, an imported one say, and the weights of its last step.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["preset", "config"])]
     pub from: Option<PathBuf>,
     /// Where to compute.

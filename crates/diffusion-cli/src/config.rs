@@ -440,6 +440,12 @@ impl RunConfig {
         if self.checkpoint_every == 0 || self.checkpoint_keep == 0 {
             return Err(CliError::invalid("checkpoints are to be made or kept 0 times", "give at least 1"));
         }
+        if let DataConfig::Latents { scale, shift, .. } = self.data
+            && !((scale as f32).is_normal() && (shift as f32).is_finite())
+        {
+            let what = format!("the latents' scale is {scale} and their shift {shift}");
+            return Err(CliError::invalid(what, "give finite numbers, and a scale other than 0"));
+        }
         self.network.check()?;
         self.schedule.check()?;
         if let Some(schedule) = &self.sampling.schedule {

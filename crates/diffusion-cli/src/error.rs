@@ -28,6 +28,8 @@ pub enum CliError {
     RunExists(PathBuf),
     #[error("{} exists already", .0.display())]
     FileExists(PathBuf),
+    #[error("{} exists and holds no samples, so it is not replaced", .0.display())]
+    FileKept(PathBuf),
     #[error("{} exists and is not a run's folder, so it is not replaced", .0.display())]
     NotARun(PathBuf),
     #[error("{} is not a run's folder: it has no config.toml", .0.display())]
@@ -70,6 +72,7 @@ impl CliError {
             Self::Invalid { hint, .. } => hint,
             Self::RunExists(_) => "pass --overwrite to replace it, or --out RUN for another folder",
             Self::FileExists(_) => "pass --overwrite to replace it, or --out FILE for another name",
+            Self::FileKept(_) => "pass --out FILE for another name",
             Self::NotARun(_) => "pass --out RUN for another folder",
             Self::NoRun(_) => "pass the folder that `train` made, runs/swissroll say",
             Self::BackendNotBuilt(_) => "run it as `cargo xtask train --backend NAME`, which builds it in",

@@ -51,9 +51,10 @@ impl Export {
         let description = describe(&self.config, &model.parameterization);
         let model = self.checkpoint.load(model, &description, self.weights)?;
         export_state_dict(&model.network, &self.out)?;
-        println!("exported step {} to {}; in Python:", self.checkpoint.state().step, self.out.display());
+        println!("exported step {} to {}", self.checkpoint.state().step, self.out.display());
         match reference::expression(&self.config) {
             Some(expression) => {
+                println!("in Python:");
                 println!("  from safetensors.torch import load_file");
                 println!("  from smalldiffusion import *");
                 println!("  model = {expression}");
@@ -62,7 +63,7 @@ impl Export {
                     self.out.display().to_string()
                 );
             }
-            None => println!("  smalldiffusion has no counterpart of this run's prediction mode"),
+            None => println!("smalldiffusion has no counterpart of this run's prediction mode"),
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use crate::args::ImportArgs;
 use crate::backend::{Job, run_on};
 use crate::config::RunConfig;
 use crate::error::CliError;
-use crate::run::{RunFolder, describe, with_model};
+use crate::run::{RunFolder, check_kept, describe, with_model};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn_store::ModuleSnapshot;
@@ -20,6 +20,7 @@ pub fn main(args: ImportArgs) -> Result<(), CliError> {
     };
     config.check()?;
     let out = args.out.unwrap_or_else(|| PathBuf::from("runs").join(&config.preset));
+    check_kept(&args.file, &out)?;
     run_on(args.backend, Import { config, file: args.file, out, overwrite: args.overwrite })
 }
 

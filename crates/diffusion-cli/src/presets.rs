@@ -29,7 +29,7 @@ pub enum Preset {
     FashionDit,
     /// The same, conditioned on the kind of clothing.
     FashionDitCond,
-    /// Fashion-MNIST by a transformer of 1.25 million parameters, for a CPU.
+    /// Fashion-MNIST by a transformer of 1.24 million parameters, for a CPU.
     FashionDitSmall,
     /// Fashion-MNIST by a U-Net of 4.4 million parameters, for a GPU.
     FashionUnet,

@@ -57,6 +57,21 @@ impl RunFolder {
     }
 }
 
+/// Refuses a new run in the folder `out` where that would replace `source`, which the run is made from.
+pub fn check_kept(source: &Path, out: &Path) -> Result<(), CliError> {
+    match (fs::canonicalize(source), fs::canonicalize(out)) {
+        (Ok(file), Ok(folder)) if file.starts_with(&folder) => {
+            let what = format!(
+                "the new run in {} would replace {}, which it is made from",
+                out.display(),
+                source.display()
+            );
+            Err(CliError::invalid(what, "pass --out RUN for another folder"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What the weights of the run that `config` describes belong to.
 pub fn describe(config: &RunConfig, parameterization: &impl std::fmt::Debug) -> Description {
     Description {

@@ -58,6 +58,7 @@ fn check_out(out: &Path) -> Result<(), CliError> {
             "let --out end in .png or .safetensors",
         ));
     }
+    samples::check_replaced(out)?;
     match out.parent() {
         Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
             Err(CliError::invalid(format!("there is no folder {}", folder.display()), "make it first"))
@@ -112,9 +113,15 @@ impl Sample {
         N::Condition: RunCondition,
         Diffusion<B, N, P>: ModuleSnapshot<B>,
     {
-        // Points are drawn over the data; a picture of images does not need them.
+        // Points are drawn over the data, if these are at hand; a picture of images does not need them.
         let behind = match self.config.network.input_shape()[..] {
-            [2] => Some(N::Condition::data(&self.config)?.all()),
+            [2] if !samples::is_safetensors(&self.out) => match N::Condition::data(&self.config) {
+                Ok(data) => Some(data.all()),
+                Err(error) => {
+                    eprintln!("warning: the samples are drawn without the data behind them: {error}");
+                    None
+                }
+            },
             _ => None,
         };
         let description = describe(&self.config, &model.parameterization);

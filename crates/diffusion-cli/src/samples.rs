@@ -9,6 +9,7 @@ use burn::tensor::backend::Backend;
 use diffusion::prelude::{
     Denoiser, Diffusion, General, Heun, Network, Noise, Parameterization, Schedule, Sigmas, sample,
 };
+use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use std::borrow::Cow;
 use std::io::Error;
@@ -96,6 +97,18 @@ pub fn write(
     picture(path, samples, data)
 }
 
+/// Refuses to replace a safetensors file that holds something else than samples: a run's weights, say.
+pub fn check_replaced(path: &Path) -> Result<(), CliError> {
+    if !is_safetensors(path) || !path.exists() {
+        return Ok(());
+    }
+    let bytes = std::fs::read(path).map_err(CliError::io("read", path))?;
+    match SafeTensors::deserialize(&bytes) {
+        Ok(tensors) if tensors.tensor("samples").is_ok() && tensors.tensor("start").is_ok() => Ok(()),
+        _ => Err(CliError::FileKept(path.to_path_buf())),
+    }
+}
+
 /// Whether `path` is the name of a file of tensors.
 pub fn is_safetensors(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
@@ -104,6 +117,7 @@ pub fn is_safetensors(path: &Path) -> bool {
 /// Writes the tensors `samples` and `start`, `[count, …]`: what came out, latents as they come from an encoder, and the
 /// noise that it came from, times the first σ.
 fn tensors(path: &Path, samples: &Samples, config: &DataConfig) -> Result<(), CliError> {
+    check_replaced(path)?;
     let (scale, shift) = match *config {
         DataConfig::Latents { scale, shift, .. } => (scale, shift),
         _ => (1.0, 0.0),

@@ -6,7 +6,7 @@ use crate::condition::{RunCondition, check_data};
 use crate::config::{DataConfig, RunConfig, Schedules};
 use crate::error::CliError;
 use crate::progress::Progress;
-use crate::run::{RunFolder, describe, with_model};
+use crate::run::{RunFolder, check_kept, describe, with_model};
 use crate::{pictures, samples};
 use burn::backend::Autodiff;
 use burn::module::{AutodiffModule, ModuleDisplay};
@@ -19,7 +19,7 @@ use diffusion::prelude::{
 use serde::Serialize;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -36,18 +36,11 @@ pub fn main(args: TrainArgs) -> Result<(), CliError> {
         return Ok(());
     }
     let out = args.out.unwrap_or_else(|| PathBuf::from("runs").join(&config.preset));
-    if let Some(from) = &args.from
-        && is_same(from, &out)
-    {
-        let what = format!("{} cannot be both the run to begin with and the new one", out.display());
-        return Err(CliError::invalid(what, "pass --out RUN for another folder"));
+    if let Some(from) = &args.from {
+        check_kept(from, &out)?;
     }
     let (overwrite, backend) = (args.overwrite, args.backend.name());
     run_on(args.backend, Train { config, begin, out, overwrite, backend })
-}
-
-fn is_same(one: &Path, other: &Path) -> bool {
-    matches!((fs::canonicalize(one), fs::canonicalize(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 /// The preset's, the file's or the other run's configuration with what the command line changes; and that run's

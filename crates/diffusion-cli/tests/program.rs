@@ -317,6 +317,9 @@ fn the_datasaurus_is_read_from_its_table() {
     let rows: String = (0..20).map(|i| format!("dino\t{}\t{}\naway\t0\t0\n", 30 + i, 70 - i)).collect();
     fs::write(&table, format!("dataset\tx\ty\n{rows}")).unwrap();
     train("datasaurus", &run, &["--data", &table, "--steps", "3"]);
+    // Without the table there is no background, and that is all.
+    fs::rename(&table, path("away.tsv")).unwrap();
+    succeed(&["sample", &run, "--count", "3", "--steps", "2", "--out", &path("alone.png")]);
     // Twenty points, each fifteen times an epoch.
     assert_eq!(metrics(&run).iter().map(|line| line.1).collect::<Vec<_>>(), [256, 300, 556]);
 }
@@ -376,8 +379,13 @@ fn weights_go_out_and_come_back() {
         continued < 0.95 * begun,
         "the loss begins at {continued} as if nothing had been learnt: {begun}"
     );
-    fail(&["train", "--from", &back, "--out", &back, "--overwrite", "--steps", "1"], "cannot be both");
+    fail(&["train", "--from", &back, "--out", &back, "--overwrite", "--steps", "1"], "which it is made from");
     fail(&["train", "--from", &path("none")], "is not a run's folder");
+    succeed(&["export", &run, "--overwrite"]);
+    let inside = path("run/state_dict.safetensors");
+    fail(&["import", &inside, "--as", "tree", "--out", &run, "--overwrite"], "which it is made from");
+    fail(&["sample", &run, "--out", &inside], "holds no samples, so it is not replaced");
+    assert!(Path::new(&inside).is_file() && Path::new(&run).join("config.toml").is_file());
 }
 
 #[test]
@@ -453,6 +461,11 @@ fn latents_are_read_from_shards_and_written_as_tensors() {
     ];
     let few = [("count = 16", "count = 2"), ("steps = 10", "steps = 2"), ("shift = 0.0", "shift = 2.0")];
     changed_config("imagenet-dit", &file, &[&small[..], &few].concat());
+    let bad = path("bad.toml");
+    for (from, to) in [("scale = 0.18215", "scale = 1e-50"), ("shift = 0.0", "shift = nan")] {
+        changed_config("imagenet-dit", &bad, &[(from, to)]);
+        fail(&["train", "--config", &bad, "--data", &shards, "--out", &run], "the latents' scale is");
+    }
     fs::create_dir(&shards).unwrap();
     let values: Vec<u8> = (0..3 * 4096).flat_map(|i| (((i * 7) % 11) as f32 - 5.0).to_le_bytes()).collect();
     let labels: Vec<u8> = [7i64, 0, 999].iter().flat_map(|label| label.to_le_bytes()).collect();

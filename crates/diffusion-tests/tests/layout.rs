@@ -30,14 +30,14 @@ const DRAWING: [(&str, &[&str], &str); 10] = [
     ("diffusion-cli", &["diffusion"], "a program uses what every user has, the facade"),
     ("diffusion-examples", &["diffusion"], "an example shows what every user has, the facade"),
     (
-        "diffusion-tests",
-        &["diffusion", "diffusion-test-kernels"],
-        "the tests use what every user has, the facade",
-    ),
-    (
         "diffusion-test-kernels",
         &[],
         "it compiles a backend's functions and must not be compiled anew with ours",
+    ),
+    (
+        "diffusion-tests",
+        &["diffusion", "diffusion-test-kernels"],
+        "the tests use what every user has, the facade",
     ),
     ("xtask", &[], "it must build in seconds, so it spawns cargo instead of linking our crates"),
 ];

@@ -188,7 +188,8 @@ impl Format {
             Ok(Self::Safetensors)
         } else if head.starts_with(&[0x80]) || head.get(257..262) == Some(b"ustar") {
             Err(Fault::NotAStateDict(
-                "it is a file of a PyTorch before 1.6; load it with a newer one and save it again"
+                "it is a bare pickle, as PyTorch wrote before 1.6, and may run anything where it is loaded; if you trust \
+                 it, load it with `weights_only=True` and save the state dict again"
                     .to_string(),
             ))
         } else {
@@ -245,7 +246,7 @@ impl<B: Backend> ModuleVisitor<B> for Collector {
         let mut shape = data.shape.to_vec();
         let mut values: Vec<f32> = data.iter().collect();
         if self.place.is_transposed() {
-            values = transpose(&values, [shape[0], shape[1]]);
+            values = transpose(values, [shape[0], shape[1]]);
             shape.reverse();
         }
         self.add(self.place.name().to_string(), TensorData::new(values, shape));
@@ -257,7 +258,8 @@ impl<B: Backend> ModuleVisitor<B> for Collector {
 /// # Shapes
 /// - `values`: `[rows, columns]`
 /// - returns `[columns, rows]`
-fn transpose(values: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
+fn transpose(values: Vec<f32>, [rows, columns]: [usize; 2]) -> Vec<f32> {
+    let values = &values;
     (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column])).collect()
 }
 

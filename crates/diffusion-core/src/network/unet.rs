@@ -253,6 +253,10 @@ pub struct UnetBlock<B: Backend> {
 }
 
 impl<B: Backend> CondModule<B, 4> for UnetBlock<B> {
+    /// # Shapes
+    /// - `x`: `[batch, in_ch, height, width]`
+    /// - `y`: `[batch, temb_ch]`
+    /// - returns `[batch, out_ch, height, width]`
     fn forward(&self, x: Tensor<B, 4>, y: Tensor<B, 2>) -> Tensor<B, 4> {
         let x = self.resnet.forward(x, y);
         match &self.attn {

@@ -30,6 +30,15 @@ impl Element {
         }
     }
 
+    /// How far a number may be off for having been kept so, relative to the largest of its tensor.
+    pub(super) fn rounding(&self) -> f32 {
+        match self {
+            Self::F64 | Self::F32 | Self::Other(_) => 1e-5,
+            Self::F16 => 1e-3,
+            Self::Bf16 => 8e-3,
+        }
+    }
+
     /// Appends the little-endian numbers in `bytes`; nothing for other than floating-point types.
     fn decode(&self, bytes: &[u8], values: &mut Vec<f32>) {
         match self {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// How many tensors an error message lists before it only counts the rest.
-const LISTED: usize = 20;
+const LISTED: usize = 1000;
 
 /// What can go wrong with a state dict.
 #[derive(Debug, thiserror::Error)]
@@ -167,6 +167,15 @@ pub(super) fn malformed<T>(reason: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::Malformed(reason.into()))
 }
 
+/// A name from a file as it can be shown: without control characters, and not too long.
+pub(super) fn shown(name: &str) -> String {
+    let mut shown: String = name.escape_debug().take(200).collect();
+    if name.chars().nth(200).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// The largest part of a file that is read as a whole: a header, an archive's directory, a pickle without its
 /// tensors' numbers. 30,000 tensors fit.
 pub(super) const MAX_HEADER: u64 = 8 << 20;
@@ -204,12 +213,12 @@ mod tests {
     fn hundreds_of_problems_stay_readable() {
         let problem = |i| TensorProblem::Missing { name: format!("blocks.{i}"), shape: vec![2, 3] };
         let error = |n| StateDictError::Tensors { path: None, problems: (0..n).map(problem).collect() };
-        let text = error(500).to_string();
+        let text = error(1500).to_string();
         assert!(
             text.starts_with("the state dict does not fit the network: tensor `blocks.0` of shape [2, 3]")
         );
-        assert!(text.contains("`blocks.19`") && !text.contains("`blocks.20`"), "{text}");
-        assert!(text.ends_with("; and 480 more"), "{text}");
-        assert!(!error(20).to_string().contains("more"));
+        assert!(text.contains("`blocks.999`") && !text.contains("`blocks.1000`"), "{text}");
+        assert!(text.ends_with("; and 500 more"), "{text}");
+        assert!(!error(1000).to_string().contains("more"));
     }
 }

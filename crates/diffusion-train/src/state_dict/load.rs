@@ -1,7 +1,7 @@
 //! From any source of named tensors into a network: everything is compared, and loaded only if all of it fits.
 
 use super::element::Element;
-use super::error::{StateDictError, TensorProblem};
+use super::error::{StateDictError, TensorProblem, shown};
 use super::names::Place;
 use super::transpose;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
@@ -10,9 +10,6 @@ use diffusion_core::Network;
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 use std::path::Path;
-
-/// The largest difference between a tensor that a network computes and the file's, relative to its largest number.
-const BUFFER_TOLERANCE: f32 = 1e-5;
 
 /// What a state dict says of a tensor before its numbers are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +52,8 @@ pub(super) fn load<B: Backend, N: Module<B> + Network<B, D>, const D: usize>(
         backend: PhantomData,
     };
     for (name, ours) in buffers {
-        loader.reader.check_buffer(name, ours);
+        let entry = entries.get(&format!("{}{name}", loader.reader.prefix));
+        loader.reader.check_buffer(name, ours, entry.map_or(0.0, |entry| entry.element.rounding()));
     }
     let network = network.map(&mut loader);
     let Reader { problems: unread, failure, .. } = loader.reader;
@@ -107,7 +105,7 @@ fn compare(
     for (name, entry) in entries {
         let name = &name[prefix.len()..];
         if !expected.contains_key(name) {
-            problems.push(TensorProblem::Extra { name: name.to_string(), shape: entry.shape.clone() });
+            problems.push(TensorProblem::Extra { name: shown(name), shape: entry.shape.clone() });
         }
     }
     problems
@@ -176,14 +174,15 @@ impl<S: Source> Reader<'_, S> {
         }
     }
 
-    /// Compares a tensor that the network computes with the one in the file.
-    fn check_buffer(&mut self, name: &str, ours: TensorData) {
+    /// Compares a tensor that the network computes with the one in the file, which may be off by `tolerance` of the
+    /// largest number.
+    fn check_buffer(&mut self, name: &str, ours: TensorData, tolerance: f32) {
         let Some(theirs) = self.read(name) else { return };
         let ours = ours.convert::<f32>();
         let largest = ours.iter::<f32>().fold(0.0f32, |largest, value| largest.max(value.abs()));
         let difference = |(a, b): (f32, &f32)| (a - b).abs();
         let difference = ours.iter::<f32>().zip(&theirs).map(difference).fold(0.0, f32::max);
-        let allowed = BUFFER_TOLERANCE * largest;
+        let allowed = tolerance * largest;
         if difference > allowed {
             self.problems.push(TensorProblem::Buffer { name: name.to_string(), difference, allowed });
         }
@@ -213,7 +212,7 @@ impl<B: Backend, S: Source> ModuleMapper<B> for Loader<'_, B, S> {
         let (id, old, mapper) = param.consume();
         let shape = old.dims();
         let values = match self.place.is_transposed() {
-            true => transpose(&values, [shape[1], shape[0]]),
+            true => transpose(values, [shape[1], shape[0]]),
             false => values,
         };
         let options = (&old.device(), old.dtype());

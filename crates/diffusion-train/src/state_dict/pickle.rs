@@ -7,7 +7,7 @@
 mod bytes;
 mod object;
 
-pub(super) use object::{Id, Storage, Tensor, Value};
+pub(super) use object::{Id, MAX_RANK, Storage, Tensor, Value};
 
 use super::error::{Fault, malformed};
 use bytes::Bytes;
@@ -16,6 +16,10 @@ use std::collections::HashMap;
 
 /// How many values, and how many entries of stack and memo, a pickle may have. A tensor takes about twenty.
 const MAX_VALUES: usize = 1 << 20;
+
+/// How many bytes of a pickle a tensor takes at least; `torch.save` writes more than a hundred for each. Without it a few
+/// bytes could name one tensor again and again, and memory would be many times the file's size.
+const TENSOR_BYTES: usize = 64;
 
 /// All values of a pickle, and which one it stands for.
 pub(super) struct Pickle<'a> {
@@ -32,6 +36,7 @@ impl<'a> Pickle<'a> {
             stack: Vec::new(),
             marks: Vec::new(),
             memo: HashMap::new(),
+            tensors: 1 + bytes.len() / TENSOR_BYTES,
         };
         while machine.step()? {
             let Machine { values, stack, marks, memo, .. } = &machine;
@@ -64,6 +69,8 @@ struct Machine<'a> {
     /// Heights of the stack below which a value belongs to an outer collection.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
+    /// How many more tensors there may be.
+    tensors: usize,
 }
 
 impl<'a> Machine<'a> {
@@ -162,7 +169,15 @@ impl<'a> Machine<'a> {
             b'R' => {
                 let (arguments, function) = (self.pop()?, self.pop()?);
                 match object::call(&self.values, function, arguments)? {
-                    Built::New(value) => self.push(value),
+                    Built::New(value) => {
+                        if matches!(value, Value::Tensor(_)) {
+                            let Some(left) = self.tensors.checked_sub(1) else {
+                                return malformed("its pickle is too short for its tensors");
+                            };
+                            self.tensors = left;
+                        }
+                        self.push(value);
+                    }
                     Built::Old(id) => self.stack.push(id),
                 }
             }

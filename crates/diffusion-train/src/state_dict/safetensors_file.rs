@@ -2,8 +2,9 @@
 
 use super::StateDict;
 use super::element::Element;
-use super::error::{Fault, MAX_HEADER, StateDictError, malformed};
+use super::error::{Fault, MAX_HEADER, StateDictError, malformed, shown};
 use super::load::{Entry, Source};
+use super::pickle::MAX_RANK;
 use crate::checkpoint::sync_folder;
 use burn::tensor::TensorData;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo, View, serialize_to_file};
@@ -49,6 +50,10 @@ fn read_header(file: &mut File, length: u64) -> Result<(Metadata, u64), Fault> {
     file.read_exact(&mut header)?;
     let Header(mut tensors) = serde_json::from_slice(&header)
         .map_err(|error| Fault::Malformed(format!("its header cannot be understood: {error}")))?;
+    if let Some((name, tensor)) = tensors.iter().find(|(_, tensor)| tensor.shape.len() > MAX_RANK) {
+        let (name, rank) = (shown(name), tensor.shape.len());
+        return malformed(format!("its tensor `{name}` has {rank} axes, expected at most {MAX_RANK}"));
+    }
     tensors.sort_by_key(|(_, tensor)| tensor.data_offsets);
     let metadata = Metadata::new(None, tensors).map_err(|error| Fault::Malformed(error.to_string()))?;
     let (found, data) = (length - 8 - size, 8 + size);

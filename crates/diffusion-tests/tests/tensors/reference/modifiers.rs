@@ -93,14 +93,14 @@ fn deep_unet_matches<B: TestBackend>(device: &B::Device) {
     let config = UnetConfig { num_res_blocks: 2, attn_resolutions: vec![8, 2], ..config };
     let network = hashed::load("unet_shapes.deep", config.init::<Autodiff<B>>(0, device));
     let fixture = Fixture::open("unet_shapes").case("deep");
-    modifier::<B, _, _, 4>(&fixture, "unet_shapes.deep", "plain", AnyPrediction::Eps, &network, device);
+    every_modifier::<B, _, 4>(&fixture, "unet_shapes.deep", &network, device);
 }
 
 fn unet_of_three_channels_matches<B: TestBackend>(device: &B::Device) {
     let network = unet(4, [3, 3], 64, &[1], 1).init::<Autodiff<B>>(0, device);
     let network = hashed::load("unet_shapes.channels_3", network);
     let fixture = Fixture::open("unet_shapes").case("channels_3");
-    modifier::<B, _, _, 4>(&fixture, "unet_shapes.channels_3", "plain", AnyPrediction::Eps, &network, device);
+    every_modifier::<B, _, 4>(&fixture, "unet_shapes.channels_3", &network, device);
 }
 
 fn unet_of_other_channels_out_than_in_matches<B: TestBackend>(device: &B::Device) {

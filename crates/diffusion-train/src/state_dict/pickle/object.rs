@@ -1,10 +1,10 @@
 //! What a pickle of tensors is made of, and what the functions that it names would build.
 
 use super::super::element::Element;
-use super::super::error::{Fault, malformed};
+use super::super::error::{Fault, malformed, shown};
 
 /// The most axes that a tensor may have.
-const MAX_RANK: usize = 8;
+pub const MAX_RANK: usize = 8;
 
 /// The number of a value.
 pub type Id = u32;
@@ -101,7 +101,7 @@ impl Global {
             ("torch", "CharStorage") => Self::Storage(other("I8"), 1),
             ("torch", "ByteStorage") => Self::Storage(other("U8"), 1),
             ("torch", "BoolStorage") => Self::Storage(other("BOOL"), 1),
-            _ => return Err(Fault::Refused(format!("{module}.{name}"))),
+            _ => return Err(Fault::Refused(shown(&format!("{module}.{name}")))),
         })
     }
 }

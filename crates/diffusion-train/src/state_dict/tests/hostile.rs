@@ -61,7 +61,7 @@ fn nothing_is_run() {
 
 #[test]
 fn other_files_are_told_apart() {
-    let old = "a file of a PyTorch before 1.6; load it with a newer one and save it again";
+    let old = "load it with `weights_only=True` and save the state dict again";
     assert_refused(&read("legacy.pth"), old);
     let mut tar = vec![b'0'; 1024];
     tar[257..262].copy_from_slice(b"ustar");

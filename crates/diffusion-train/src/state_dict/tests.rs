@@ -194,6 +194,14 @@ fn a_position_embedding_must_be_there_and_be_ours() {
     assert!(problem.starts_with("tensor `pos_embed` differs by up to 0.25 from"), "{problem}");
     assert_eq!(problems(network(), &changed(1.2e-5)).len(), 1);
 
+    // Half precision rounds it.
+    let half: StateDict =
+        dict.iter().map(|(name, tensor)| (name.clone(), tensor.clone().convert::<f16>())).collect();
+    load_state_dict(network(), &half).unwrap();
+    let brain: StateDict =
+        dict.iter().map(|(name, tensor)| (name.clone(), tensor.clone().convert::<bf16>())).collect();
+    load_state_dict(network(), &brain).unwrap();
+
     let mut missing = dict.clone();
     missing.remove("pos_embed");
     assert_eq!(problems(network(), &missing), ["tensor `pos_embed` of shape [1, 4, 8] is missing"]);

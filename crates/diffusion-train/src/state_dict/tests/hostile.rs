@@ -248,6 +248,12 @@ fn a_pickle_is_bounded_in_size_depth_and_time() {
         &torch(&keys(keys(tensor(1, 0, &[1], &[1]))), &[1.0]),
         "it holds several dicts of tensors, `first`",
     );
+    // Five bytes each that make the same tensor once more.
+    let function = [global("torch._utils", "_rebuild_tensor_v2"), b"q\x01".to_vec()].concat();
+    let whole = tensor(1, 0, &[1], &[1]);
+    let arguments = [&whole[function.len() - 2..whole.len() - 1], b"q\x02"].concat();
+    let again = b"h\x01h\x02R".repeat(10_000);
+    assert_refused(&torch(&[function, arguments, again].concat(), &[1.0]), "too short for its tensors");
     // A long line without an end, and strings that claim to be longer than the file.
     assert_refused(&torch(&[b"c".to_vec(), vec![b'x'; 1_000_000]].concat(), &[]), "its pickle is cut off");
     assert_refused(&torch(b"X\xff\xff\xff\xff", &[]), "its pickle is cut off");
@@ -307,6 +313,7 @@ fn a_safetensors_header_is_not_believed() {
         (of(&[f32("a", "[4611686018427387904,4]", 0, 0)], 0), "overflow"),
         (of(&[f32("a", "[-1]", 0, 8)], 8), "its header cannot be understood"),
         (of(&[f32("a", "[1e30]", 0, 8)], 8), "its header cannot be understood"),
+        (of(&[f32("a", "[0,0,0,0,0,0,0,0,0]", 0, 0)], 0), "tensor `a` has 9 axes, expected at most 8"),
         (of(&[a.replace("F32", "F33")], 8), "its header cannot be understood"),
         (safetensors(&"{\"a\":".repeat(100_000), 0), "its header cannot be understood"),
         (

@@ -16,8 +16,9 @@ fn peak() -> usize {
     line.trim_end_matches("kB").trim().parse::<usize>().unwrap() / 1024
 }
 
+/// Where a sandbox forbids it, the bounds below are weaker.
 fn forget_peak() {
-    fs::write("/proc/self/clear_refs", "5").unwrap();
+    let _ = fs::write("/proc/self/clear_refs", "5");
 }
 
 #[test]

@@ -100,10 +100,7 @@ impl Dataset for MnistLike {
     fn read(&self, index: usize, into: &mut [f32]) -> usize {
         check_index(index, self.len());
         let size: usize = self.shape.iter().product();
-        assert!(into.len() == size, "room for {} pixels was given, expected {size}", into.len());
-        for (x, &byte) in into.iter_mut().zip(&self.bytes[index * size..]) {
-            *x = pixels::from_u8(byte);
-        }
+        pixels::read_image(&self.bytes[index * size..(index + 1) * size], into);
         usize::from(self.labels[index])
     }
 }
@@ -185,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "room for 3 pixels was given, expected 2")]
+    #[should_panic(expected = "room for 3 values was given, expected 2")]
     fn room_for_another_size_panics() {
         MnistLike::from_folder(folder("train", &[9, 0, 3]), Split::Train).unwrap().read(0, &mut [0.0; 3]);
     }

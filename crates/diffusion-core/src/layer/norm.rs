@@ -30,8 +30,8 @@ pub fn group_norm_layer<B: Backend>(channels: usize, device: &B::Device) -> Grou
 /// Group normalisation (Wu & He 2018, arXiv:1803.08494, eq. 1 to 6): mean 0 and variance 1 over each group of
 /// channels and all pixels, then a scale and a shift for each channel.
 ///
-/// The same as `norm.forward(x)`, with the division and the channel's scale in one factor, which saves a pass over
-/// the images forward and two backward.
+/// The same as `norm.forward(x)`, with the division and the channel's scale in one factor, which saves passes over
+/// the images.
 ///
 /// # Shapes
 /// - `x`, returns: `[batch, channels, height, width]`
@@ -42,14 +42,11 @@ pub fn group_norm<B: Backend>(norm: &GroupNorm<B>, x: Tensor<B, 4>) -> Tensor<B,
     let centred = x.clone() - x.mean_dim(2);
     let deviation = (centred.clone().square().mean_dim(2) + norm.epsilon).sqrt(); // [batch, groups, 1]
     let centred = centred.reshape([batch, channels, pixels]);
-    let centred = match &norm.gamma {
-        Some(gamma) => {
-            let gamma = gamma.val().reshape([1, groups, channels / groups]);
-            let scale = gamma / deviation; // [batch, groups, channels / groups]
-            centred * scale.reshape([batch, channels, 1])
-        }
-        None => centred / deviation.repeat_dim(2, channels / groups).reshape([batch, channels, 1]),
-    };
+    let scale = match &norm.gamma {
+        Some(gamma) => gamma.val().reshape([1, groups, channels / groups]) / deviation,
+        None => deviation.recip().repeat_dim(2, channels / groups),
+    }; // [batch, groups, channels / groups]
+    let centred = centred * scale.reshape([batch, channels, 1]);
     let x = match &norm.beta {
         // Repeated, for CPU backends are slow where a broadcast's first axis is the long one.
         Some(beta) => centred + beta.val().reshape([1, channels, 1]).repeat_dim(0, batch),

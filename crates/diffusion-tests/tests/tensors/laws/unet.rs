@@ -1,8 +1,9 @@
 //! The U-Net: what a seed stands for, when dropout is active, and sizes that cannot be.
 
 use burn::backend::Autodiff;
-use burn::module::AutodiffModule;
+use burn::module::{AutodiffModule, Param};
 use burn::tensor::Tensor;
+use diffusion::core::layer::{group_norm, group_norm_layer};
 use diffusion::core::network::unet::UnetConfig;
 use diffusion::core::{Network, Noise};
 use diffusion::train::state_dict;
@@ -13,6 +14,7 @@ backend_tests!(
     unets_start_from_their_seed,
     dropout_is_active_in_training_only,
     impossible_sizes_panic_with_both_numbers,
+    group_norm_is_burn_s,
 );
 
 fn small() -> UnetConfig {
@@ -86,4 +88,17 @@ fn impossible_sizes_panic_with_both_numbers<B: TestBackend>(device: &B::Device) 
         let panic = catch_unwind(AssertUnwindSafe(|| config.init::<B>(0, device))).unwrap_err();
         assert_eq!(panic.downcast_ref::<String>().map(String::as_str), Some(expected));
     }
+}
+
+/// With scale and shift for each channel, and without.
+fn group_norm_is_burn_s<B: TestBackend>(device: &B::Device) {
+    let mut norm = group_norm_layer::<B>(64, device);
+    let drawn = |index| Noise::new(index).initial::<B, 2>([1, 64], device).squeeze_dim::<1>(0);
+    (norm.gamma, norm.beta) = (Some(Param::from_tensor(drawn(1))), Some(Param::from_tensor(drawn(2))));
+    let x: Tensor<B, 4> = Noise::new(3).initial([3, 64, 2, 5], device);
+    let expected = norm.forward(x.clone()).into_data();
+    assert_close("affine", group_norm(&norm, x.clone()).into_data(), expected, B::TOLERANCE);
+    (norm.gamma, norm.beta, norm.affine) = (None, None, false);
+    let expected = norm.forward(x.clone()).into_data();
+    assert_close("not affine", group_norm(&norm, x).into_data(), expected, B::TOLERANCE);
 }

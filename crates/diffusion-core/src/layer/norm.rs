@@ -42,10 +42,11 @@ pub fn group_norm<B: Backend>(norm: &GroupNorm<B>, x: Tensor<B, 4>) -> Tensor<B,
     let centred = x.clone() - x.mean_dim(2);
     let deviation = (centred.clone().square().mean_dim(2) + norm.epsilon).sqrt(); // [batch, groups, 1]
     let centred = centred.reshape([batch, channels, pixels]);
-    let scale = match &norm.gamma {
-        Some(gamma) => gamma.val().reshape([1, groups, channels / groups]) / deviation,
-        None => deviation.recip().repeat_dim(2, channels / groups),
-    }; // [batch, groups, channels / groups]
+    let gamma = match &norm.gamma {
+        Some(gamma) => gamma.val().reshape([1, groups, channels / groups]),
+        None => Tensor::ones([1, groups, channels / groups], &deviation.device()),
+    };
+    let scale = gamma / deviation; // [batch, groups, channels / groups]
     let centred = centred * scale.reshape([batch, channels, 1]);
     let x = match &norm.beta {
         // Repeated, for CPU backends are slow where a broadcast's first axis is the long one.

@@ -81,7 +81,7 @@ impl<B: Backend, const D: usize> IdealDenoiser<B, D> {
         assert_eq!(dims[1..], self.shape[1..], "input and data differ in shape");
         let batch = dims[0];
         let x = x.reshape([batch as i32, -1]) - self.centre.clone(); // [batch, numbers]
-        let precision = (sigma.square() * 2.0).recip().unsqueeze_dim::<2>(1); // [batch, 1], 1/2σ²
+        let precision = (sigma.ones_like() / (sigma.square() * 2.0)).unsqueeze_dim::<2>(1); // [batch, 1], 1/2σ²
         let parts = (0..batch).step_by(QUERIES).map(|start| {
             let rows = QUERIES.min(batch - start);
             self.posterior_mean(x.clone().narrow(0, start, rows), precision.clone().narrow(0, start, rows))

@@ -1,0 +1,262 @@
+//! Chosen examples of a data set, such as those that training never sees.
+
+use std::{fmt, sync::Arc};
+
+use diffusion_core::random::{Purpose, Stream};
+
+use crate::dataset::{Dataset, check_index};
+
+/// The examples of another data set that a list of indices names, with their labels and mirror images.
+#[derive(Clone)]
+pub struct Subset<D> {
+    dataset: D,
+    indices: Vec<usize>,
+}
+
+impl<D: Dataset> Subset<D> {
+    /// The examples at `indices`, in that order; an index may be there more than once.
+    ///
+    /// # Panics
+    /// If an index is not below the length of the data set.
+    pub fn new(dataset: D, indices: Vec<usize>) -> Self {
+        indices.iter().for_each(|&index| check_index(index, dataset.len()));
+        Self { dataset, indices }
+    }
+
+    /// The places that the examples have in the whole data set.
+    pub fn indices(&self) -> &[usize] {
+        &self.indices
+    }
+}
+
+/// Splits a data set at random into the examples to train on and `held_out` others to judge by, both in the order of
+/// the data set.
+///
+/// Which are held out follows from the seed, the length of the data set and `held_out` alone; of one seed, a greater
+/// held-out part has all examples of a smaller one. Batches may have the same seed: no epoch is shuffled as the split is.
+///
+/// Examples that are there twice, such as those of [`DatasaurusDozen`](crate::DatasaurusDozen), may come to lie in both
+/// parts.
+///
+/// # Panics
+/// If `held_out` is zero, or leaves nothing to train on.
+pub fn held_out_split<D: Dataset + ?Sized>(
+    dataset: Arc<D>,
+    held_out: usize,
+    seed: u64,
+) -> (Subset<Arc<D>>, Subset<Arc<D>>) {
+    let len = dataset.len();
+    assert!(
+        (1..len).contains(&held_out),
+        "{held_out} of {len} examples were to be held out, expected at least 1 and fewer than all",
+    );
+    let mut indices = Vec::from_iter(0..len);
+    // The streams of this purpose shuffle epochs, and no run comes to this one.
+    Stream::new(seed, Purpose::Shuffle, u64::MAX, 0).shuffle(&mut indices);
+    let mut training = indices.split_off(held_out);
+    indices.sort_unstable();
+    training.sort_unstable();
+    (Subset::new(dataset.clone(), training), Subset::new(dataset, indices))
+}
+
+impl<D: Dataset> Dataset for Subset<D> {
+    type Label = D::Label;
+
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.dataset.shape()
+    }
+
+    fn read(&self, index: usize, into: &mut [f32]) -> D::Label {
+        check_index(index, self.len());
+        self.dataset.read(self.indices[index], into)
+    }
+
+    fn read_mirrored(&self, index: usize, into: &mut [f32]) -> D::Label {
+        check_index(index, self.len());
+        self.dataset.read_mirrored(self.indices[index], into)
+    }
+
+    fn can_mirror(&self) -> Result<(), String> {
+        self.dataset.can_mirror()
+    }
+}
+
+impl<D: fmt::Debug> fmt::Debug for Subset<D> {
+    /// Tells how many indices there are instead of showing them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subset")
+            .field("len", &self.indices.len())
+            .field("dataset", &self.dataset)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+    use diffusion_core::network::Labels;
+
+    use super::*;
+    use crate::{Batches, Points};
+
+    /// `n` images of 1 × 2 pixels, `2 i` and `2 i + 1`, labelled with `i + 100`.
+    fn numbered(n: usize) -> Arc<Points<usize>> {
+        let values = (0..2 * n).map(|x| x as f32).collect();
+        Arc::new(Points::new(values, &[1, 2]).labelled((100..100 + n).collect()))
+    }
+
+    fn split(len: usize, held_out: usize, seed: u64) -> [Vec<usize>; 2] {
+        let (training, held_out) = held_out_split(numbered(len), held_out, seed);
+        [training.indices, held_out.indices]
+    }
+
+    #[test]
+    fn chosen_examples_are_read_with_their_labels() {
+        let chosen = Subset::new(numbered(4), vec![3, 0, 3]);
+        assert_eq!((chosen.len(), chosen.shape(), chosen.indices()), (3, &[1, 2][..], &[3, 0, 3][..]));
+        let (examples, labels) = chosen.gather(&[0, 1, 2]);
+        assert_eq!(examples, TensorData::new(vec![6_f32, 7., 0., 1., 6., 7.], [3, 1, 2]));
+        assert_eq!(labels, Labels(vec![103, 100, 103]));
+        assert!(Subset::new(numbered(4), vec![]).is_empty());
+    }
+
+    /// Of one value, whose mirror images are their negatives and have labels of their own.
+    struct Signed;
+
+    impl Dataset for Signed {
+        type Label = usize;
+
+        fn len(&self) -> usize {
+            5
+        }
+
+        fn shape(&self) -> &[usize] {
+            &[1]
+        }
+
+        fn read(&self, index: usize, into: &mut [f32]) -> usize {
+            into[0] = index as f32;
+            index + 10
+        }
+
+        fn read_mirrored(&self, index: usize, into: &mut [f32]) -> usize {
+            into[0] = -(index as f32);
+            index + 20
+        }
+
+        fn can_mirror(&self) -> Result<(), String> {
+            Err("ask someone else".to_owned())
+        }
+    }
+
+    #[test]
+    fn mirror_images_are_those_of_the_whole_data_set() {
+        let chosen = Subset::new(Signed, vec![4, 2]);
+        let mut into = [0.0];
+        assert_eq!((chosen.read_mirrored(1, &mut into), into), (22, [-2.0]));
+        assert_eq!((chosen.read(1, &mut into), into), (12, [2.0]));
+        assert_eq!(chosen.can_mirror(), Err("ask someone else".to_owned()));
+    }
+
+    #[test]
+    fn the_parts_are_disjoint_complete_and_in_order() {
+        for (len, held_out) in [(2, 1), (10, 1), (10, 9), (1000, 100)] {
+            let [training, held_out_indices] = split(len, held_out, 3);
+            assert_eq!((training.len(), held_out_indices.len()), (len - held_out, held_out));
+            assert!(training.is_sorted() && held_out_indices.is_sorted());
+            let mut all = [training, held_out_indices].concat();
+            all.sort_unstable();
+            assert_eq!(all, Vec::from_iter(0..len));
+        }
+    }
+
+    /// Its mean place is that of a random choice: √((1000² − 1) / 12 / 100) ≈ 29 is the standard deviation of the mean
+    /// of 100 places, without regard to their being distinct, and the bound is 4.5 times as far.
+    #[test]
+    fn what_is_held_out_comes_from_everywhere() {
+        for seed in 0..20 {
+            let [_, held_out] = split(1000, 100, seed);
+            let mean = held_out.iter().sum::<usize>() as f64 / 100.0;
+            assert!((mean - 499.5).abs() < 130.0, "{mean} of seed {seed}");
+            assert!(held_out[0] < 100 && held_out[99] >= 900, "{held_out:?} of seed {seed}");
+        }
+    }
+
+    #[test]
+    fn the_seed_decides() {
+        assert_eq!(split(100, 10, 1), split(100, 10, 1));
+        assert_ne!(split(100, 10, 1), split(100, 10, 2));
+        let [[_, few], [_, many]] = [split(100, 10, 1), split(100, 30, 1)];
+        assert!(few.iter().all(|index| many.contains(index)), "{few:?} and {many:?}");
+    }
+
+    /// A run that is resumed with a later version must not train on what it has held out.
+    #[test]
+    fn the_split_is_pinned() {
+        assert_eq!(split(100, 6, 42)[1], [0, 6, 9, 55, 61, 66]);
+    }
+
+    /// If an epoch were, its order would tell what is held out.
+    #[test]
+    fn no_epoch_is_shuffled_as_the_split_is() {
+        let [_, held_out] = split(1000, 10, 5);
+        for (_, Labels(labels)) in Batches::new(numbered(1000), 1000, 5).take(3) {
+            let mut first = Vec::from_iter(labels[..10].iter().map(|label| label - 100));
+            first.sort_unstable();
+            assert_ne!(first, held_out);
+        }
+    }
+
+    #[test]
+    fn both_parts_have_the_examples_of_the_whole() {
+        let whole: Arc<dyn Dataset<Label = usize>> = numbered(20);
+        let (training, held_out) = held_out_split(whole.clone(), 5, 0);
+        for part in [training, held_out] {
+            assert_eq!(part.gather(&Vec::from_iter(0..part.len())), whole.gather(part.indices()));
+        }
+    }
+
+    #[test]
+    fn debugging_shows_no_indices() {
+        let unlabelled = Points::new(vec![1.0, 2.0], &[1]);
+        let expected =
+            "Subset { len: 1, dataset: Points { values: [1.0, 2.0], shape: [1], labels: [(), ()] }, .. }";
+        assert_eq!(format!("{:?}", Subset::new(unlabelled, vec![1])), expected);
+    }
+
+    #[test]
+    #[should_panic(expected = "0 of 10 examples were to be held out, expected at least 1 and fewer than all")]
+    fn to_hold_out_nothing_panics() {
+        split(10, 0, 0);
+    }
+
+    #[test]
+    #[should_panic(
+        expected = "10 of 10 examples were to be held out, expected at least 1 and fewer than all"
+    )]
+    fn to_hold_out_everything_panics() {
+        split(10, 10, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "example 4 was asked for, expected an index below 4")]
+    fn a_chosen_index_outside_panics() {
+        let _ = Subset::new(numbered(4), vec![0, 4]);
+    }
+
+    #[test]
+    #[should_panic(expected = "example 1 was asked for, expected an index below 1")]
+    fn an_index_outside_panics() {
+        Subset::new(numbered(4), vec![3]).read(1, &mut [0.0; 2]);
+    }
+
+    #[test]
+    #[should_panic(expected = "example 1 was asked for, expected an index below 1")]
+    fn a_mirrored_index_outside_panics() {
+        Subset::new(numbered(4), vec![3]).read_mirrored(1, &mut [0.0; 2]);
+    }
+}

@@ -1,8 +1,8 @@
 //! Data sets and seeded batches for training generative models.
 //!
 //! Reading order: [`Dataset`], the data sets ([`Swissroll`], [`TreeDataset`], [`DatasaurusDozen`], [`MnistLike`],
-//! [`Cifar10`], [`ImageFolder`], [`Latents`], [`Points`]), [`Subset`] with [`held_out_split`], [`Batches`] with
-//! [`Prefetch`], and [`pixels`] for the way between bytes and [−1, 1].
+//! [`Cifar10`], [`ImageFolder`], [`Latents`], [`Points`]), [`Subset`] with [`held_out_split`], [`DataSummary`],
+//! [`Batches`] with [`Prefetch`], and [`pixels`] for the way between bytes and [−1, 1].
 //!
 //! ```
 //! use diffusion_data::{Batches, Dataset, TreeDataset};
@@ -36,6 +36,7 @@ mod prefetch;
 mod shard;
 mod source;
 mod subset;
+mod summary;
 mod swissroll;
 mod tree;
 
@@ -50,5 +51,6 @@ pub use mnist::{MnistLike, Split};
 pub use points::Points;
 pub use prefetch::Prefetch;
 pub use subset::{Subset, held_out_split};
+pub use summary::DataSummary;
 pub use swissroll::Swissroll;
 pub use tree::TreeDataset;

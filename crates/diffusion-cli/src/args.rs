@@ -1,8 +1,10 @@
 //! What can be said on the command line.
 
 use crate::backend::BackendName;
+use crate::interval::Interval;
 use crate::presets::Preset;
 use clap::{Parser, Subcommand, ValueEnum};
+use diffusion::train::Which;
 use std::path::PathBuf;
 
 /// Train diffusion models and sample from them.
@@ -36,6 +38,14 @@ pub struct TrainArgs {
     /// Begin with the configuration of another run, an imported one say, and the weights of its last step.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["preset", "config"])]
     pub from: Option<PathBuf>,
+    /// Go on with a run that was interrupted or killed, from its newest whole checkpoint, as if nothing had happened.
+    #[arg(
+        long,
+        value_name = "RUN",
+        conflicts_with_all = ["preset", "config", "from", "data", "images", "batch_size", "accumulate", "lr",
+            "lr_decay", "warmup", "clip_norm", "seed", "out", "overwrite", "print_config"],
+    )]
+    pub resume: Option<PathBuf>,
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]
     pub backend: BackendName,
@@ -45,15 +55,33 @@ pub struct TrainArgs {
     /// Train on the PNG and JPEG images of a folder, brought to the network's size; a subfolder is a class.
     #[arg(long, value_name = "FOLDER", conflicts_with = "data")]
     pub images: Option<PathBuf>,
-    /// Number of updates.
+    /// Number of updates; with --resume, in all.
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
-    /// Examples per update.
+    /// Examples per batch.
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
+    /// Batches per update, whose gradients are averaged: a larger batch in the memory of a small one.
+    #[arg(long, value_name = "N")]
+    pub accumulate: Option<usize>,
     /// Learning rate.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub lr: Option<f64>,
+    /// How the learning rate falls after the warm-up.
+    #[arg(long, value_enum, value_name = "DECAY")]
+    pub lr_decay: Option<LrDecayName>,
+    /// Steps in which the learning rate rises linearly from 0.
+    #[arg(long, value_name = "N")]
+    pub warmup: Option<u64>,
+    /// Scale the gradients down where their common norm is larger.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub clip_norm: Option<f64>,
+    /// Between checkpoints: steps, or minutes as in 10m.
+    #[arg(long, value_name = "N|Nm")]
+    pub checkpoint_every: Option<Interval>,
+    /// How many checkpoints to keep, besides the best by its held-out loss.
+    #[arg(long, value_name = "N")]
+    pub checkpoint_keep: Option<usize>,
     /// The seed of every random number of the run.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -66,6 +94,28 @@ pub struct TrainArgs {
     /// Print the configuration instead of training: a file for --config, to be changed at will.
     #[arg(long)]
     pub print_config: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LrDecayName {
+    /// Not at all.
+    Constant,
+    /// Along half a cosine, to 0 at the last step.
+    Cosine,
+    /// As one over the root of the step, from the end of the warm-up on.
+    InverseSqrt,
+}
+
+/// The newest, the best by its held-out loss, or that of a step.
+fn which(text: &str) -> Result<Which, String> {
+    match text {
+        "latest" => Ok(Which::Latest),
+        "best" => Ok(Which::Best),
+        step => step
+            .parse()
+            .map(Which::Step)
+            .map_err(|_| format!("found `{text}`, expected latest, best or a step")),
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -102,7 +152,10 @@ pub struct SampleArgs {
     /// The picture, or the tensors where it ends in .safetensors; without it, samples-seed-N.png in the run's folder.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Use the weights of the last step instead of their moving average.
+    /// Which checkpoint: latest, best (by its held-out loss), or the number of its step.
+    #[arg(long, value_name = "WHICH", value_parser = which, default_value = "latest")]
+    pub checkpoint: Which,
+    /// Use the weights themselves instead of their moving average.
     #[arg(long)]
     pub raw: bool,
 }
@@ -149,7 +202,10 @@ pub struct ExportArgs {
     /// Replace the file that is there already.
     #[arg(long)]
     pub overwrite: bool,
-    /// Use the weights of the last step instead of their moving average.
+    /// Which checkpoint: latest, best (by its held-out loss), or the number of its step.
+    #[arg(long, value_name = "WHICH", value_parser = which, default_value = "latest")]
+    pub checkpoint: Which,
+    /// Use the weights themselves instead of their moving average.
     #[arg(long)]
     pub raw: bool,
 }

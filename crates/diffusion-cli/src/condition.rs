@@ -4,11 +4,12 @@ use crate::config::{DataConfig, RunConfig};
 use crate::error::CliError;
 use diffusion::core::network::Condition;
 use diffusion::data::{
-    Channels, Cifar10, DatasaurusDozen, Dataset, ImageFolder, ImageFolderConfig, Label, Latents,
-    LatentsConfig, MnistLike, Split, Swissroll, TreeDataset,
+    Channels, Cifar10, DataError, DatasaurusDozen, Dataset, ImageFolder, ImageFolderConfig, Label, Latents,
+    LatentsConfig, MnistLike, Split, Swissroll, TreeDataset, held_out_split,
 };
 use diffusion::prelude::Labels;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The most examples of a data set that is made on the spot.
 const MAX_EXAMPLES: usize = 100_000_000;
@@ -23,6 +24,9 @@ pub trait RunCondition: Condition + Sync {
 
     /// The examples that `config` names, with such labels.
     fn data(config: &RunConfig) -> Result<BoxedData<Self::Label>, CliError>;
+
+    /// The examples that come with these data to judge by, if any do.
+    fn test_data(config: &RunConfig) -> Result<Option<BoxedData<Self::Label>>, CliError>;
 
     /// The conditions of the samples `first`, `first + 1`, … of `count`, and "no condition" for each.
     fn of_samples(
@@ -60,6 +64,11 @@ impl RunCondition for () {
             | DataConfig::Images { .. }
             | DataConfig::Latents { .. } => Box::new(Labels::data(config)?.unlabelled()),
         })
+    }
+
+    fn test_data(config: &RunConfig) -> Result<Option<BoxedData<()>>, CliError> {
+        let unlabelled = |data: BoxedData<usize>| Box::new(data.unlabelled()) as BoxedData<()>;
+        Ok(Labels::test_data(config)?.map(unlabelled))
     }
 
     fn of_samples(
@@ -117,6 +126,23 @@ impl RunCondition for Labels {
         })
     }
 
+    fn test_data(config: &RunConfig) -> Result<Option<BoxedData<usize>>, CliError> {
+        let boxed = match &config.data {
+            DataConfig::Mnist { path } => {
+                MnistLike::from_folder(path, Split::Test).map(|data| Box::new(data) as BoxedData<usize>)
+            }
+            DataConfig::Cifar { path } => {
+                Cifar10::from_folder(path, Split::Test).map(|data| Box::new(data) as BoxedData<usize>)
+            }
+            _ => return Ok(None),
+        };
+        match boxed {
+            Ok(data) => Ok(Some(data)),
+            Err(DataError::NotInFolder { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn of_samples(
         labels: Option<&[usize]>,
         classes: Option<usize>,
@@ -136,8 +162,41 @@ impl RunCondition for Labels {
     }
 }
 
+/// What a run is trained on, and what it is judged by.
+pub struct Examples<L: Label> {
+    pub training: Arc<BoxedData<L>>,
+    /// Examples that training never sees, if there are any.
+    pub held_out: Option<BoxedData<L>>,
+}
+
+/// The examples that `config` names: its data's own test set is held out, or some of the data are, if the run is to be
+/// examined.
+pub fn examples<C: RunCondition>(config: &RunConfig) -> Result<Examples<C::Label>, CliError> {
+    let all = C::data(config)?;
+    check_data(&*all, config)?;
+    let Some(exam) = &config.held_out else {
+        return Ok(Examples { training: Arc::new(all), held_out: None });
+    };
+    if let Some(test) = C::test_data(config)? {
+        if test.shape() != all.shape() {
+            let (found, expected) = (test.shape().to_vec(), all.shape().to_vec());
+            let what = format!("the test set has examples of shape {found:?}, the training set {expected:?}");
+            return Err(CliError::invalid(what, "pass a folder whose files belong together"));
+        }
+        let held_out = (!test.is_empty()).then_some(test);
+        return Ok(Examples { training: Arc::new(all), held_out });
+    }
+    let held_out = exam.examples.min(all.len() / 10);
+    let is_points = all.shape().len() == 1;
+    if is_points || held_out == 0 {
+        return Ok(Examples { training: Arc::new(all), held_out: None });
+    }
+    let (training, held_out) = held_out_split(Arc::new(all), held_out, config.training.seed);
+    Ok(Examples { training: Arc::new(Box::new(training)), held_out: Some(Box::new(held_out)) })
+}
+
 /// Finds out whether the data suit the network.
-pub fn check_data<L: Label>(data: &dyn Dataset<Label = L>, config: &RunConfig) -> Result<(), CliError> {
+fn check_data<L: Label>(data: &dyn Dataset<Label = L>, config: &RunConfig) -> Result<(), CliError> {
     let (found, expected) = (data.shape(), config.network.input_shape());
     if found != expected {
         let what = format!("the data have examples of shape {found:?}, the network takes {expected:?}");

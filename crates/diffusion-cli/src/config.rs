@@ -1,13 +1,14 @@
 //! A run's configuration: everything that a repetition needs, as it stands in config.toml.
 
 use crate::error::CliError;
+use crate::interval::Interval;
 use diffusion::core::layer::CondEmbedderLabelConfig;
 use diffusion::core::network::dit::DitConfig;
 use diffusion::core::network::mlp::{ConditionalMlpConfig, TimeInputMlpConfig};
 use diffusion::core::network::unet::UnetConfig;
 use diffusion::core::{AnyPrediction, Straight, VarianceExploding};
 use diffusion::prelude::{
-    Cosine, Ddpm, Flow, Ldm, Levels, LogLinear, LogNormalFlow, Schedule, Sigmoid, TrainConfig,
+    Cosine, Ddpm, Flow, Ldm, Levels, LogLinear, LogNormalFlow, LrDecay, Schedule, Sigmoid, TrainConfig,
 };
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -25,15 +26,36 @@ pub struct RunConfig {
     pub flip: bool,
     /// What the network predicts.
     pub prediction: Prediction,
-    /// Updates between checkpoints; the last state is always kept.
-    pub checkpoint_every: u64,
-    /// How many checkpoints are kept.
+    /// Steps or minutes between checkpoints; the first and the last state are always kept.
+    pub checkpoint_every: Interval,
+    /// How many checkpoints are kept, besides the best by its held-out loss.
     pub checkpoint_keep: usize,
+    /// The run whose last weights this one began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
     pub data: DataConfig,
     pub network: NetworkConfig,
     pub schedule: ScheduleConfig,
     pub training: TrainConfig,
+    /// How the model is examined on its way; not at all where this is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<HeldOutConfig>,
     pub sampling: SamplingConfig,
+}
+
+/// How the model is examined on its way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldOutConfig {
+    /// Steps between two exams; there is one after the last step too.
+    pub every: u64,
+    /// Examples that are kept from training for the exam, of data that have no test set of their own: at most a tenth,
+    /// and none of points, which are all there is of their distribution.
+    pub examples: usize,
+    /// Ranges of noise levels, each as likely in training as any other.
+    pub bins: usize,
+    /// Examples in each of them.
+    pub per_bin: usize,
 }
 
 /// Which examples.
@@ -384,6 +406,11 @@ impl RunConfig {
         Ok(Schedules { training: self.schedule.straight()?, sampling: self.of_sampling().straight()? })
     }
 
+    /// Whether the run is of flow matching.
+    pub fn is_flow(&self) -> bool {
+        self.schedule.is_flow()
+    }
+
     fn of_sampling(&self) -> &ScheduleConfig {
         self.sampling.schedule.as_ref().unwrap_or(&self.schedule)
     }
@@ -409,7 +436,8 @@ impl RunConfig {
 
     /// Finds what cannot work before anything is computed or written.
     pub fn check(&self) -> Result<(), CliError> {
-        let TrainConfig { steps, lr, .. } = self.training;
+        let TrainConfig { steps, lr, accumulate, clip_norm, lr_schedule, .. } = &self.training;
+        let (steps, lr, accumulate) = (*steps, *lr, *accumulate);
         if self.batch_size == 0 {
             return Err(CliError::invalid("the batch size is 0", "give --batch-size at least 1"));
         }
@@ -437,8 +465,41 @@ impl RunConfig {
             let what = format!("the data's standard deviation is {sigma_data}");
             return Err(CliError::invalid(what, "give sigma_data a positive number, 0.5 say"));
         }
-        if self.checkpoint_every == 0 || self.checkpoint_keep == 0 {
-            return Err(CliError::invalid("checkpoints are to be made or kept 0 times", "give at least 1"));
+        if accumulate == 0 || accumulate > MAX_SIZE {
+            let what = format!("an update of {accumulate} batches was asked for");
+            return Err(CliError::invalid(what, "give --accumulate a number from 1 to 10⁶"));
+        }
+        bounded("the batch size", self.batch_size)?;
+        if let &Some(norm) = clip_norm
+            && !(norm.is_finite() && norm > 0.0)
+        {
+            let what = format!("gradients are to be clipped to the norm {norm}");
+            return Err(CliError::invalid(what, "give --clip-norm a positive number, 1 say"));
+        }
+        match lr_schedule.decay {
+            LrDecay::Cosine { floor } if !(0.0..=1.0).contains(&floor) => {
+                let what = format!("the cosine's floor is {floor}");
+                return Err(CliError::invalid(
+                    what,
+                    "give a number from 0 to 1, as a share of the learning rate",
+                ));
+            }
+            LrDecay::InverseSqrt { after: 0 } => {
+                let what = "the learning rate is to fall from step 0 on";
+                return Err(CliError::invalid(what, "give `after` at least 1, 1000 say"));
+            }
+            _ => {}
+        }
+        if !self.checkpoint_every.is_possible() || self.checkpoint_keep == 0 {
+            let what = "checkpoints are to be made or kept 0 times";
+            return Err(CliError::invalid(what, "give checkpoint_every and checkpoint_keep at least 1"));
+        }
+        if let Some(HeldOutConfig { every, examples, bins, per_bin }) = &self.held_out {
+            if *every == 0 || *examples == 0 || *bins == 0 || *per_bin == 0 {
+                let what = "an exam every 0 steps, of 0 examples or of 0 ranges was asked for";
+                return Err(CliError::invalid(what, "give at least 1 of each, or leave [held_out] away"));
+            }
+            bounded("the number of questions in the exam", bins.saturating_mul(*per_bin))?;
         }
         if let DataConfig::Latents { scale, shift, .. } = self.data
             && !((scale as f32).is_normal() && (shift as f32).is_finite())

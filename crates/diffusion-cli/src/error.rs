@@ -2,7 +2,7 @@
 
 use crate::pictures::PictureError;
 use diffusion::data::DataError;
-use diffusion::train::{CheckpointError, StateDictError};
+use diffusion::train::{CheckpointError, NonFinite, StateDictError};
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,8 +39,20 @@ pub enum CliError {
     #[error("no GPU can be used: {reason}")]
     #[cfg_attr(not(feature = "wgpu"), allow(dead_code, reason = "only a GPU may be absent"))]
     NoDevice { reason: String },
-    #[error("the loss of step {step} is {loss}, so training stopped")]
-    Diverged { step: u64, loss: f64 },
+    #[error(
+        "steps {} to {step} were skipped: {reason}; training stopped, and {}",
+        step + 1 - skipped,
+        kept(checkpoint)
+    )]
+    Diverged { step: u64, skipped: u64, reason: NonFinite, checkpoint: Option<PathBuf> },
+    #[error("the last step, {step}, spoilt the weights: they are not finite; {}", kept(checkpoint))]
+    Spoilt { step: u64, checkpoint: Option<PathBuf> },
+    #[error("another process is working in {}", .0.display())]
+    InUse(PathBuf),
+    #[error("{} was made longer than {steps} steps already: it has done {done}", run.display())]
+    AlreadyLonger { run: PathBuf, done: u64, steps: u64 },
+    #[error("{} has no checkpoint to go on from", .0.display())]
+    NothingToResume(PathBuf),
     #[error("{0}")]
     Table(DataError),
     #[error("interrupted after step {step}; the checkpoint is {}", checkpoint.display())]
@@ -70,7 +82,9 @@ impl CliError {
                  Fitzmaurice 2017); pass it as --data FILE"
             }
             Self::Invalid { hint, .. } => hint,
-            Self::RunExists(_) => "pass --overwrite to replace it, or --out RUN for another folder",
+            Self::RunExists(_) => {
+                "pass --overwrite to replace it, --out RUN for another folder, or --resume RUN to go on with it"
+            }
             Self::FileExists(_) => "pass --overwrite to replace it, or --out FILE for another name",
             Self::FileKept(_) => "pass --out FILE for another name",
             Self::NotARun(_) => "pass --out RUN for another folder",
@@ -79,9 +93,35 @@ impl CliError {
             Self::NoDevice { .. } => {
                 "install a Vulkan driver (on Debian, mesa-vulkan-drivers works without a GPU), or use --backend flex"
             }
-            Self::Diverged { .. } => "try a smaller --lr, and look at loss.png and at the data's range",
+            Self::Diverged { reason: NonFinite::Data { .. }, .. } => {
+                "mend or remove that example; `train --resume RUN` then goes on after these steps"
+            }
+            Self::Diverged { .. } | Self::Spoilt { .. } => {
+                "try a smaller --lr, --clip-norm 1 or --warmup 1000, and look at loss.png, at gradient_norm in \
+                 metrics.jsonl and at the data's range; `train --resume RUN` tries the steps that follow"
+            }
+            Self::InUse(_) => "wait until it has ended, or pass --out RUN for another folder",
+            Self::AlreadyLonger { .. } => "pass --steps with a larger number, or leave it away",
+            Self::NothingToResume(_) => "it was stopped before its first; train it again, with --overwrite",
             Self::Checkpoint(CheckpointError::None(_)) => {
-                "the run was stopped before its first checkpoint; train it again"
+                "the run was stopped before its first checkpoint; train it again, with --overwrite"
+            }
+            Self::Checkpoint(CheckpointError::NoneWhole { .. } | CheckpointError::Damaged { .. }) => {
+                "the disk or a copy of the folder has lost bytes; take the folder from a backup, or train again"
+            }
+            Self::Checkpoint(CheckpointError::NoneJudged(_)) => {
+                "pass --checkpoint latest; with [held_out] in its config.toml a run is judged"
+            }
+            Self::Checkpoint(CheckpointError::NoOptimizer(_)) => {
+                "begin a new run with its weights: `train --from RUN --out OTHER`"
+            }
+            Self::Checkpoint(CheckpointError::OtherModel { .. }) => {
+                "its config.toml was changed after training; change it back, or train another run"
+            }
+            Self::Io { source, .. } | Self::Checkpoint(CheckpointError::Io { source, .. })
+                if source.kind() == io::ErrorKind::StorageFull =>
+            {
+                "make room on the disk; `train --resume RUN` then goes on from the last checkpoint"
             }
             _ => return None,
         })
@@ -98,4 +138,11 @@ impl CliError {
 
 fn cause(error: &PictureError) -> String {
     error.source().map(|source| format!(": {source}")).unwrap_or_default()
+}
+
+fn kept(checkpoint: &Option<PathBuf>) -> String {
+    match checkpoint {
+        Some(path) => format!("the weights from before them are in {}", path.display()),
+        None => "there is no checkpoint from before them".to_string(),
+    }
 }

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 pub fn main(args: ExportArgs) -> Result<(), CliError> {
     let (run, config) = RunFolder::open(&args.run)?;
     config.check()?;
-    let checkpoint = Checkpoint::latest(&run.checkpoints())?;
+    let checkpoint = run.checkpoint(args.checkpoint)?;
     let out = args.out.unwrap_or_else(|| run.file("state_dict.safetensors"));
     if out.exists() && !args.overwrite {
         return Err(CliError::FileExists(out));

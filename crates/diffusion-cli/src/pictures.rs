@@ -170,6 +170,45 @@ pub fn curve(path: &Path, points: &[(f64, f64)], title: &str) -> Result<(), Pict
     })
 }
 
+/// Draws several curves over a logarithmic axis, 900 × 540 pixels, each with its name; points that are not finite and
+/// positive are left out.
+///
+/// # Errors
+/// If the file cannot be written (its folder must exist).
+pub fn curves(
+    path: &Path,
+    title: &str,
+    x_name: &'static str,
+    curves: &[(&str, Vec<(f64, f64)>)],
+) -> Result<(), PictureError> {
+    let usable = |&(x, y): &(f64, f64)| [x, y].iter().all(|value| (1e-100..1e100).contains(value));
+    let all = || curves.iter().flat_map(|(_, points)| points.iter().copied().filter(usable));
+    let (left, right) = bounds(all().map(|point| point.0), 0.0).unwrap_or((0.1, 10.0));
+    let (low, high) = bounds(all().map(|point| point.1), 0.0).unwrap_or((0.1, 1.0));
+    let y = if high > 10.0 * low {
+        Axis::logarithmic("loss", low, high)
+    } else {
+        Axis::linear("loss", padded(low, high, 0.05))
+    };
+    let colours = [ACCENT, RGBColor(214, 110, 20), FAINT];
+
+    plot(path, (900, 540), |root| {
+        let mut chart = axes(root, title, Axis::logarithmic(x_name, left, right), y)?;
+        for (i, ((name, points), colour)) in curves.iter().zip(colours).enumerate() {
+            let points: Vec<(f64, f64)> = points.iter().copied().filter(usable).collect();
+            chart.draw_series(LineSeries::new(
+                points.iter().copied(),
+                colour.stroke_width(2 * OVERSAMPLING),
+            ))?;
+            chart.draw_series(points.iter().map(|&point| Circle::new(point, pixels(4), colour.filled())))?;
+            let font = ("sans-serif", pixels(17)).into_font().color(&colour);
+            let style = font.pos(Pos::new(HPos::Right, VPos::Center));
+            root.draw_text(name, &style, (pixels(860), pixels(62 + 22 * i as i32)))?;
+        }
+        Ok(())
+    })
+}
+
 const PAPER: Rgb<u8> = Rgb([255; 3]);
 const INK: RGBColor = RGBColor(40, 44, 52);
 const FAINT: RGBColor = RGBColor(170, 174, 180);

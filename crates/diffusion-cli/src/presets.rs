@@ -1,8 +1,10 @@
 //! The runs that have a name, after the reference's examples.
 
 use crate::config::{
-    DataConfig, FlowName, NetworkConfig, Prediction, RunConfig, SamplerConfig, SamplingConfig, ScheduleConfig,
+    DataConfig, FlowName, HeldOutConfig, NetworkConfig, Prediction, RunConfig, SamplerConfig, SamplingConfig,
+    ScheduleConfig,
 };
+use crate::interval::Interval;
 use clap::ValueEnum;
 use diffusion::core::AnyPrediction;
 use diffusion::core::layer::{CondEmbedderLabelConfig, SigmaEmbedding};
@@ -163,12 +165,14 @@ impl Preset {
             batch_size: 2048,
             flip: false,
             prediction: Prediction::Diffusion(AnyPrediction::Eps),
-            checkpoint_every: 5_000,
+            checkpoint_every: Interval::Steps(5_000),
             checkpoint_keep: 3,
+            from: None,
             data: DataConfig::Swissroll { tmin: PI / 2.0, tmax: 5.0 * PI, n: 100 },
             network,
             schedule: ScheduleConfig::LogLinear { n: 200, sigma_min: 0.005, sigma_max: 10.0 },
             training: TrainConfig::new(10_000),
+            held_out: Some(HeldOutConfig { every: 5_000, examples: 1_024, bins: 10, per_bin: 32 }),
             sampling: SamplingConfig {
                 count: 2_000,
                 steps: 20,
@@ -199,7 +203,8 @@ impl Preset {
         RunConfig {
             flip: true,
             prediction: Prediction::Diffusion(AnyPrediction::ScaledEps),
-            checkpoint_every: 1_000,
+            checkpoint_every: Interval::Steps(1_000),
+            held_out: Some(HeldOutConfig { every: 1_000, examples: 1_024, bins: 10, per_bin: 32 }),
             data: DataConfig::Mnist { path: FASHION_MNIST.into() },
             schedule: ScheduleConfig::Ddpm { n: 1000, beta_start: 1e-4, beta_end: 0.02 },
             sampling: SamplingConfig {

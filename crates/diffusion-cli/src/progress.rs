@@ -13,41 +13,54 @@ const NEWEST: f64 = 0.02;
 pub struct Progress {
     bar: Option<ProgressBar>,
     steps: u64,
+    done: u64,
     begun: Instant,
     told: Instant,
     loss: Option<f64>,
 }
 
 impl Progress {
-    pub fn new(steps: u64) -> Self {
+    /// Of a run of `steps` steps, `done` of which were done before.
+    pub fn new(steps: u64, done: u64) -> Self {
         let now = Instant::now();
         let bar = stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(steps);
+            let bar = ProgressBar::new(steps).with_position(done);
+            bar.reset_eta();
             let template = "{wide_bar} {pos}/{len}  loss {msg}  {per_sec}  {eta} left";
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);
             }
             bar
         });
-        Self { bar, steps, begun: now, told: now, loss: None }
+        Self { bar, steps, done, begun: now, told: now, loss: None }
     }
 
     /// Takes in the loss of the step `step`, counted from 1.
     pub fn step(&mut self, step: u64, loss: f64) {
-        let smooth = self.loss.map_or(loss, |before| before + NEWEST * (loss - before));
-        self.loss = Some(smooth);
+        let smooth = match self.loss {
+            // One that is not finite would stay in the mean for good.
+            Some(before) if loss.is_finite() => before + NEWEST * (loss - before),
+            Some(before) => before,
+            None => loss,
+        };
+        self.loss = Some(smooth).filter(|loss| loss.is_finite());
         if let Some(bar) = &self.bar {
             bar.set_position(step);
             bar.set_message(format!("{smooth:.4}"));
-        } else if self.told.elapsed() >= INTERVAL || step == 1 || step == self.steps {
+        } else if self.told.elapsed() >= INTERVAL || step == self.done + 1 || step == self.steps {
             self.told = Instant::now();
             let seconds = self.begun.elapsed().as_secs_f64();
-            let left = seconds / step as f64 * (self.steps - step) as f64;
-            eprintln!(
-                "step {step}/{}  loss {smooth:.4}  {:.2} steps/s  {left:.0} s left",
-                self.steps,
-                step as f64 / seconds
-            );
+            let speed = (step - self.done) as f64 / seconds;
+            let left = (self.steps - step) as f64 / speed;
+            eprintln!("step {step}/{}  loss {smooth:.4}  {speed:.2} steps/s  {left:.0} s left", self.steps);
+        }
+    }
+
+    /// Says something above the bar.
+    pub fn say(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
         }
     }
 

@@ -20,7 +20,7 @@ pub fn main(args: SampleArgs) -> Result<(), CliError> {
     if let Some(out) = &args.out {
         check_out(out)?;
     }
-    let checkpoint = Checkpoint::latest(&run.checkpoints())?;
+    let checkpoint = run.checkpoint(args.checkpoint)?;
     let seed = args.seed.unwrap_or(config.training.seed);
     let out = args.out.unwrap_or_else(|| run.file(&format!("samples-seed-{seed}.png")));
     let weights = if args.raw { Weights::Raw } else { Weights::Ema };

@@ -1,73 +1,125 @@
-//! `diffusion train`: from a preset to a run's folder.
+//! `diffusion train`: from a preset to a run's folder, or from a checkpoint to the run's end.
 
-use crate::args::TrainArgs;
+use crate::args::{LrDecayName, TrainArgs};
 use crate::backend::{Job, run_on};
-use crate::condition::{RunCondition, check_data};
+use crate::condition::{RunCondition, examples};
 use crate::config::{DataConfig, RunConfig, Schedules};
 use crate::error::CliError;
-use crate::progress::Progress;
+use crate::examine::Exams;
+use crate::inspect::inspect;
+use crate::metrics::Metrics;
 use crate::run::{RunFolder, check_kept, describe, with_model};
-use crate::{pictures, samples};
+use crate::samples;
+use crate::session::Session;
 use burn::backend::Autodiff;
 use burn::module::{AutodiffModule, ModuleDisplay};
 use burn::tensor::backend::Backend;
 use burn_store::ModuleSnapshot;
 use diffusion::prelude::{
-    Batches, Checkpoint, CheckpointState, Dataset, Diffusion, Network, Parameterization, Training, Weights,
-    train,
+    Batches, Checkpoint, CheckpointError, Dataset, Diffusion, LrDecay, Network, NonFinite, Parameterization,
+    Weights, Which, train,
 };
-use serde::Serialize;
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 /// Batches that are prepared ahead of the training thread.
 const PREFETCH: usize = 4;
-/// How long a line of metrics may stay in memory.
-const FLUSH: Duration = Duration::from_secs(2);
 
 pub fn main(args: TrainArgs) -> Result<(), CliError> {
-    let (config, begin) = configure(&args)?;
+    if let Some(run) = &args.resume {
+        return resume(run, &args);
+    }
+    let config = configure(&args)?;
     if args.print_config {
         print!("{}", config.to_toml()?);
         return Ok(());
     }
     let out = args.out.unwrap_or_else(|| PathBuf::from("runs").join(&config.preset));
-    if let Some(from) = &args.from {
-        check_kept(from, &out)?;
-    }
-    let (overwrite, backend) = (args.overwrite, args.backend.name());
-    run_on(args.backend, Train { config, begin, out, overwrite, backend })
+    let begin = match &config.from {
+        Some(from) => {
+            check_kept(from, &out)?;
+            let (run, _) = RunFolder::open(from)?;
+            Begin::From(run.checkpoint(Which::Latest)?)
+        }
+        None => Begin::Fresh,
+    };
+    let place = Place::New { out, overwrite: args.overwrite };
+    run_on(args.backend, Train { config, begin, place, backend: args.backend.name() })
 }
 
-/// The preset's, the file's or the other run's configuration with what the command line changes; and that run's
-/// checkpoint.
-fn configure(args: &TrainArgs) -> Result<(RunConfig, Option<Checkpoint>), CliError> {
-    let (mut config, begin) = match (&args.config, &args.from) {
-        (Some(path), _) => (RunConfig::read(path)?, None),
-        (None, Some(from)) => {
-            let (run, config) = RunFolder::open(from)?;
-            (config, Some(Checkpoint::latest(&run.checkpoints())?))
+/// Goes on with the run in the folder `path`.
+fn resume(path: &Path, args: &TrainArgs) -> Result<(), CliError> {
+    let (run, mut config) = RunFolder::open_locked(path)?;
+    if Checkpoint::tidy(&run.checkpoints())? > 0 {
+        eprintln!("removed a checkpoint that was being written when the run ended");
+    }
+    let begin = match run.checkpoint(Which::Latest) {
+        Ok(checkpoint) => Begin::Resume(checkpoint),
+        // Before its first checkpoint a run has done nothing that does not follow from its configuration.
+        Err(CliError::Checkpoint(CheckpointError::None(_))) if config.from.is_none() => Begin::Fresh,
+        Err(CliError::Checkpoint(CheckpointError::None(_))) => {
+            return Err(CliError::NothingToResume(path.to_path_buf()));
         }
-        (None, None) => (args.preset.unwrap_or_default().config(), None),
+        Err(error) => return Err(error),
+    };
+    let before = config.clone();
+    config.training.steps = args.steps.unwrap_or(config.training.steps);
+    config.checkpoint_every = args.checkpoint_every.unwrap_or(config.checkpoint_every);
+    config.checkpoint_keep = args.checkpoint_keep.unwrap_or(config.checkpoint_keep);
+    config.check()?;
+    if let Begin::Resume(checkpoint) = &begin {
+        let (done, steps) = (checkpoint.state().step, config.training.steps);
+        if done > steps {
+            return Err(CliError::AlreadyLonger { run: path.to_path_buf(), done, steps });
+        }
+    }
+    let is_cosine = matches!(config.training.lr_schedule.decay, LrDecay::Cosine { .. });
+    if is_cosine && config.training.steps != before.training.steps {
+        eprintln!(
+            "warning: the learning rate falls until the last step, so a run of another length is another run"
+        );
+    }
+    if config != before {
+        run.write_config(&config)?;
+    }
+    run_on(args.backend, Train { config, begin, place: Place::There(run), backend: args.backend.name() })
+}
+
+/// The preset's, the file's or the other run's configuration with what the command line changes.
+fn configure(args: &TrainArgs) -> Result<RunConfig, CliError> {
+    let mut config = match (&args.config, &args.from) {
+        (Some(path), _) => RunConfig::read(path)?,
+        (None, Some(from)) => {
+            let (_, config) = RunFolder::open(from)?;
+            RunConfig { from: Some(absolute(from)), ..config }
+        }
+        (None, None) => args.preset.unwrap_or_default().config(),
     };
     let training = &mut config.training;
     training.steps = args.steps.unwrap_or(training.steps);
     training.lr = args.lr.unwrap_or(training.lr);
     training.seed = args.seed.unwrap_or(training.seed);
+    training.accumulate = args.accumulate.unwrap_or(training.accumulate);
+    training.clip_norm = args.clip_norm.or(training.clip_norm);
+    training.lr_schedule.warmup = args.warmup.unwrap_or(training.lr_schedule.warmup);
+    training.lr_schedule.decay = match args.lr_decay {
+        None => training.lr_schedule.decay,
+        Some(LrDecayName::Constant) => LrDecay::Constant,
+        Some(LrDecayName::Cosine) => LrDecay::Cosine { floor: 0.0 },
+        Some(LrDecayName::InverseSqrt) => LrDecay::InverseSqrt { after: training.lr_schedule.warmup.max(1) },
+    };
     config.batch_size = args.batch_size.unwrap_or(config.batch_size);
+    config.checkpoint_every = args.checkpoint_every.unwrap_or(config.checkpoint_every);
+    config.checkpoint_keep = args.checkpoint_keep.unwrap_or(config.checkpoint_keep);
     if let Some(data) = &args.data {
         match &mut config.data {
             DataConfig::Datasaurus { path, .. }
             | DataConfig::Mnist { path }
             | DataConfig::Cifar { path }
             | DataConfig::Images { path }
-            | DataConfig::Latents { path, .. } => {
-                *path = fs::canonicalize(data).unwrap_or_else(|_| data.clone());
-            }
+            | DataConfig::Latents { path, .. } => *path = absolute(data),
             DataConfig::Swissroll { .. } | DataConfig::Tree { .. } => {
                 let what = format!("{} makes its own data and reads none", config.preset);
                 return Err(CliError::invalid(what, "leave --data away"));
@@ -75,20 +127,38 @@ fn configure(args: &TrainArgs) -> Result<(RunConfig, Option<Checkpoint>), CliErr
         }
     }
     if let Some(images) = &args.images {
-        let path = fs::canonicalize(images).unwrap_or_else(|_| images.clone());
-        config.data = DataConfig::Images { path };
+        config.data = DataConfig::Images { path: absolute(images) };
     }
     config.check()?;
-    Ok((config, begin))
+    Ok(config)
+}
+
+/// So that the run can be repeated from another folder.
+fn absolute(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
 struct Train {
     config: RunConfig,
-    /// The weights to begin with, if they are not drawn.
-    begin: Option<Checkpoint>,
-    out: PathBuf,
-    overwrite: bool,
+    begin: Begin,
+    place: Place,
     backend: &'static str,
+}
+
+/// What a run begins with.
+enum Begin {
+    /// Weights that are drawn.
+    Fresh,
+    /// The weights of another run.
+    From(Checkpoint),
+    /// All that there was at a checkpoint of this run.
+    Resume(Checkpoint),
+}
+
+/// Where a run is kept.
+enum Place {
+    New { out: PathBuf, overwrite: bool },
+    There(RunFolder),
 }
 
 impl Job for Train {
@@ -97,16 +167,6 @@ impl Job for Train {
             self.train::<B, _, _, _>(Diffusion::new(network, mode), &schedules, device)
         })
     }
-}
-
-/// One line of metrics.jsonl.
-#[derive(Serialize)]
-struct Metrics {
-    step: u64,
-    examples: u64,
-    loss: f64,
-    lr: f64,
-    seconds: f64,
 }
 
 impl Train {
@@ -125,100 +185,138 @@ impl Train {
         let config = &self.config;
         let description = describe(config, &model.parameterization);
         let model = match &self.begin {
-            Some(begin) => begin.load(model, &description, Weights::Raw)?,
-            None => model,
+            Begin::From(checkpoint) => checkpoint.load(model, &description, Weights::Raw)?,
+            Begin::Fresh | Begin::Resume(_) => model,
         };
-        let data = Arc::new(N::Condition::data(config)?);
-        check_data(&**data, config)?;
-        let run = RunFolder::create(&self.out, config, self.overwrite)?;
-        let parameters = burn::module::Module::num_params(&model);
-        eprintln!(
-            "training {} on {}: {parameters} parameters, {} examples, {} steps of {}",
-            config.preset,
-            self.backend,
-            data.len(),
-            config.training.steps,
-            config.batch_size.min(data.len()),
+        let parameterization = model.parameterization.clone();
+        let data = examples::<N::Condition>(config)?;
+        let run = match &self.place {
+            Place::New { out, overwrite } => RunFolder::create(out, config, *overwrite)?,
+            Place::There(run) => run.clone(),
+        };
+        self.announce::<B>(burn::module::Module::num_params(&model), data.training.len(), device);
+        if let Some(held_out) = &data.held_out {
+            eprintln!("{} examples are held out", held_out.len());
+        }
+        inspect(&**data.training, &*schedules.training, config);
+
+        let batches = Batches::new(data.training.clone(), config.batch_size, config.training.seed);
+        let batches = if config.flip { batches.flip_horizontally() } else { batches };
+        let done = match &self.begin {
+            Begin::Resume(checkpoint) => checkpoint.state().batches,
+            Begin::Fresh | Begin::From(_) => 0,
+        };
+        let batches = batches.starting_at(done).prefetch(PREFETCH);
+        let mut training = train(batches, model, &*schedules.training, &config.training);
+        if let Begin::Resume(checkpoint) = &self.begin {
+            training = training.resume(checkpoint, &description)?;
+        }
+        let exams = Exams::<N::Condition>::new::<B, P, D>(
+            config,
+            &data,
+            &*schedules.training,
+            &parameterization,
+            device,
         );
 
-        let batches = Batches::new(data.clone(), config.batch_size, config.training.seed);
-        let batches = if config.flip { batches.flip_horizontally() } else { batches };
-        let mut training = train(batches.prefetch(PREFETCH), model, &*schedules.training, &config.training);
-        let save = |training: &Training<'_, Autodiff<B>, N, P, _, _, D>| {
-            let (step, examples) = (training.step(), training.examples());
-            let state = CheckpointState::new(description.clone(), step, examples, config.training.seed);
-            let checkpoint = Checkpoint::save(&run.checkpoints(), state, &training.model(), training.ema())?;
-            Checkpoint::prune(&run.checkpoints(), config.checkpoint_keep)?;
-            Ok::<_, CliError>(checkpoint.path().to_path_buf())
-        };
-
+        let mut session = Session::begin(config, run, description, training.step())?;
+        if training.step() == 0 {
+            // What cannot be written is found before anything is computed.
+            session.save(None, |folder, model| training.save(folder, model, None))?;
+        }
         let stop = interrupted_flag();
-        let metrics_path = run.file("metrics.jsonl");
-        let written = || CliError::io("write", &metrics_path);
-        let mut metrics = BufWriter::new(File::create(&metrics_path).map_err(written())?);
-        let mut progress = Progress::new(config.training.steps);
-        let (begun, mut flushed) = (Instant::now(), Instant::now());
-        let mut losses: Vec<(f64, f64)> = Vec::new();
-        let mut checkpoint = None;
+        let mut results = None;
         while let Some(step) = training.next() {
-            let (loss, seconds) = (step.loss(), begun.elapsed().as_secs_f64());
-            let line = Metrics { step: step.index, examples: step.examples, loss, lr: step.lr, seconds };
-            serde_json::to_writer(&mut metrics, &line).map_err(|error| written()(error.into()))?;
-            metrics.write_all(b"\n").map_err(written())?;
-            losses.push((step.index as f64, loss));
-            progress.step(step.index, loss);
-            if !loss.is_finite() {
-                progress.finish();
-                metrics.flush().map_err(written())?;
-                pictures::curve(
-                    &run.file("loss.png"),
-                    &losses,
-                    &format!("{}: training loss", config.preset),
-                )?;
-                return Err(CliError::Diverged { step: step.index, loss });
+            let loss = step.loss();
+            let is_last = step.index == config.training.steps;
+            results = exams
+                .as_ref()
+                .filter(|_| {
+                    is_last
+                        || config.held_out.as_ref().is_some_and(|exam| step.index.is_multiple_of(exam.every))
+                })
+                .map(|exams| exams.of(training.ema(), device));
+            session.metrics.write(&Metrics {
+                step: step.index,
+                examples: step.examples,
+                loss,
+                lr: step.lr,
+                gradient_norm: step.gradient_norm,
+                skipped: step.skipped.as_ref(),
+                exam: results.as_ref(),
+            })?;
+            session.progress.step(step.index, loss);
+            if let Some(reason) = &step.skipped {
+                session.skipped(step.index, reason);
             }
-            if flushed.elapsed() >= FLUSH {
-                metrics.flush().map_err(written())?;
-                flushed = Instant::now();
+            if training.gave_up() {
+                let reason = step.skipped.unwrap_or(NonFinite::Loss(loss.to_string()));
+                return Err(session
+                    .give_up(step.index, reason, |folder, model| training.save(folder, model, None))?);
+            }
+            if let Some(results) = &results {
+                session.progress.say(&format!("step {}  {}", step.index, results.sentence()));
             }
             let stopped = stop.load(Ordering::Relaxed);
-            if stopped
-                || step.index == config.training.steps
-                || step.index.is_multiple_of(config.checkpoint_every)
-            {
-                checkpoint = Some(save(&training)?);
+            let judged = results.as_ref().map(|results| results.judged());
+            let improved = judged.is_some_and(|loss| session.best.is_none_or(|best| loss < best));
+            if stopped || is_last || improved || session.is_due(step.index) {
+                session.save(judged, |folder, model| training.save(folder, model, judged))?;
             }
-            if stopped {
-                break;
+            if is_last && session.saved_step != step.index {
+                session.finish()?;
+                return Err(CliError::Spoilt { step: step.index, checkpoint: session.latest() });
+            }
+            if stopped && !is_last {
+                session.finish()?;
+                let checkpoint = session.latest().unwrap_or_default();
+                return Err(CliError::Interrupted { step: step.index, checkpoint });
             }
         }
-        progress.finish();
-        metrics.flush().map_err(written())?;
-        pictures::curve(&run.file("loss.png"), &losses, &format!("{}: training loss", config.preset))?;
-        if training.step() < config.training.steps {
-            let checkpoint = checkpoint.unwrap_or_default();
-            return Err(CliError::Interrupted { step: training.step(), checkpoint });
+        if results.is_none() && training.step() == config.training.steps {
+            results = exams.as_ref().map(|exams| exams.of(training.ema(), device));
         }
+        session.finish()?;
 
-        let seconds = begun.elapsed().as_secs_f64();
+        let seconds = session.metrics.seconds();
         let drawn =
             samples::draw(training.ema(), &*schedules.sampling, config, None, config.training.seed, device)?;
-        let behind = (data.shape() == [2]).then(|| data.all());
-        samples::write(&run.file("samples.png"), &drawn, behind, &config.data)?;
-        let last = &losses[losses.len() - losses.len().div_ceil(10)..];
-        let mean = last.iter().map(|(_, loss)| loss).sum::<f64>() / last.len() as f64;
-        println!(
-            "trained {} steps in {seconds:.1} s; mean loss of the last {}: {mean:.4}",
-            training.step(),
-            last.len()
+        let behind = (data.training.shape() == [2]).then(|| data.training.all());
+        samples::write(&session.run.file("samples.png"), &drawn, behind, &config.data)?;
+        if let Some(results) = &results {
+            results
+                .draw(&session.run.file("exam.png"), &format!("{}: loss by noise level", config.preset))?;
+            println!("{}", results.table());
+            println!("{}", results.sentence());
+        }
+        session.report(training.step(), training.skipped(), seconds);
+        Ok(())
+    }
+
+    /// Says what is about to be trained.
+    fn announce<B: Backend>(&self, parameters: usize, examples: usize, device: &B::Device) {
+        let RunConfig { preset, training, batch_size, .. } = &self.config;
+        let accumulate = match training.accumulate {
+            1 => String::new(),
+            n => format!("{n}·"),
+        };
+        eprintln!(
+            "training {preset} on {}: {parameters} parameters, {examples} examples, {} steps of {accumulate}{}",
+            self.backend,
+            training.steps,
+            (*batch_size).min(examples),
         );
-        for name in ["samples.png", "samples.safetensors", "loss.png", "metrics.jsonl", "checkpoints"] {
-            let path = run.file(name);
-            if path.exists() {
-                println!("  {}", path.display());
+        if let Begin::Resume(checkpoint) = &self.begin {
+            let state = checkpoint.state();
+            eprintln!("resuming after step {}, from {}", state.step, checkpoint.path().display());
+            let here = B::name(device);
+            if state.backend != here {
+                eprintln!(
+                    "warning: the run was on {} so far; on {here} it goes on, but not bit for bit as it would have there",
+                    state.backend
+                );
             }
         }
-        Ok(())
     }
 }
 

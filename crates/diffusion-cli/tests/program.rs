@@ -41,14 +41,14 @@ fn train(preset: &str, out: &str, more: &[&str]) {
     succeed(&[&["train", preset, "--out", out][..], more].concat());
 }
 
-/// The numbers of metrics.jsonl that do not depend on the machine's speed.
+/// Some numbers of metrics.jsonl.
 fn metrics(run: &str) -> Vec<(u64, u64, f64, f64)> {
     let text = fs::read_to_string(Path::new(run).join("metrics.jsonl")).unwrap();
     text.lines()
         .map(|line| {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
             let number = |name: &str| line[name].as_f64().unwrap();
-            assert!(number("seconds") > 0.0);
+            assert!(line.get("seconds").is_none(), "metrics depend on the machine's speed");
             (line["step"].as_u64().unwrap(), line["examples"].as_u64().unwrap(), number("loss"), number("lr"))
         })
         .collect()

@@ -147,7 +147,10 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
     where
         N: Network<B, D>,
     {
-        self.squared_error(x0, sigma.into(), eps, condition).mean()
+        let error = self.squared_error(x0, sigma.into(), eps, condition);
+        // Along an axis: on a GPU the mean of a whole tensor adds its parts in the order in which they are ready.
+        let numbers = error.shape().num_elements();
+        error.reshape([1, numbers]).mean_dim(1).reshape([1])
     }
 
     fn squared_error<const D: usize>(

@@ -31,6 +31,12 @@ pub enum Purpose {
     Flip = 8,
     /// A layer that must use the device's own generator, such as dropout.
     Device = 9,
+    /// The noise levels at which a model is examined.
+    ExamSigma = 10,
+    /// The noise with which a model is examined.
+    ExamNoise = 11,
+    /// The examples on which a model is examined.
+    ExamExample = 12,
 }
 
 /// An endless sequence of random numbers, identical on every machine and backend.

@@ -1,45 +1,30 @@
-//! A checkpoint: a folder with weights, their average, and a readable account of what they belong to.
+//! A checkpoint: a folder with weights, their average, the optimizer's memory, and a readable account of them.
 
+mod error;
+mod file;
+mod state;
+
+pub(crate) use file::sync_folder;
+
+pub use error::CheckpointError;
+pub use file::Seal;
+pub use state::{CheckpointState, Description, OptimizerState};
+
+use crate::moments::Moments;
+use burn::module::Module;
 use burn::tensor::DType;
 use burn::tensor::backend::Backend;
 use burn_store::{ModuleSnapshot, ModuleStore, SafetensorsStore, SafetensorsStoreError};
-use serde::{Deserialize, Serialize};
+use error::io_error;
+use file::{hidden, remove, remove_whole, set_aside, write_synced};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fmt::Debug;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
-/// The version of the folder's contents.
-const FORMAT: u32 = 1;
 const STATE: &str = "state.toml";
-
-/// What weights belong to: they mean nothing under another network, parameterization or schedule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Description {
-    /// The network and its sizes.
-    pub network: String,
-    /// What its output means.
-    pub parameterization: String,
-    /// The noise levels that it was trained on.
-    pub schedule: String,
-}
-
-/// Where in its run a checkpoint was made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CheckpointState {
-    /// The version of the folder's contents.
-    pub format: u32,
-    /// Updates done.
-    pub step: u64,
-    /// Examples seen.
-    pub examples: u64,
-    /// The run's seed.
-    pub seed: u64,
-    /// What the weights belong to.
-    pub model: Description,
-}
+const MOMENTS: [&str; 2] = ["moment_1.safetensors", "moment_2.safetensors"];
 
 /// Which of a checkpoint's weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,58 +45,16 @@ impl Weights {
     }
 }
 
-/// What can go wrong with a checkpoint.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckpointError {
-    /// The file system refused.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// With what.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// The folder holds no checkpoint.
-    #[error("{} holds no checkpoint", .0.display())]
-    None(PathBuf),
-    /// The account of the checkpoint cannot be read.
-    #[error("{} is no checkpoint's account: {reason}", path.display())]
-    State {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The checkpoint is another model's.
-    #[error("{} holds weights for the {what} `{found}`, not for `{expected}`", path.display())]
-    OtherModel {
-        /// The checkpoint.
-        path: PathBuf,
-        /// Network, parameterization or schedule.
-        what: &'static str,
-        /// What the checkpoint says.
-        found: String,
-        /// What was asked for.
-        expected: String,
-    },
-    /// The tensors are not those of the module.
-    #[error("{} does not fit the network: {}", path.display(), problems.join("; "))]
-    Tensors {
-        /// The file.
-        path: PathBuf,
-        /// One sentence per tensor.
-        problems: Vec<String>,
-    },
-    /// The weights' file is damaged.
-    #[error("{} is no readable safetensors file: {reason}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What its reader says.
-        reason: String,
-    },
+/// Which of a run's checkpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Which {
+    /// The one with the most steps.
+    #[default]
+    Latest,
+    /// The one with the lowest held-out loss.
+    Best,
+    /// The one of this step.
+    Step(u64),
 }
 
 /// A checkpoint on disk, its account read and its weights not yet.
@@ -121,77 +64,182 @@ pub struct Checkpoint {
     state: CheckpointState,
 }
 
-impl CheckpointState {
-    /// The state of a run of `model` after `step` updates on `examples` examples.
-    pub fn new(model: Description, step: u64, examples: u64, seed: u64) -> Self {
-        Self { format: FORMAT, step, examples, seed, model }
-    }
-}
-
 impl Checkpoint {
-    /// Writes the checkpoint `folder/step-NNNNNNNN`: all of it under a temporary name, synced, and then renamed, so
-    /// that a crash never leaves half a checkpoint under a good name. One of the same step is replaced.
+    /// Writes the checkpoint `folder/step-NNNNNNNN` of weights without an optimizer's memory, as one has them after an
+    /// import: all of it under a temporary name, synced, and then renamed, so that a crash never leaves half a
+    /// checkpoint under a good name. One of the same step is replaced. A run in training is saved by
+    /// [`Training::save`](crate::Training::save).
     ///
     /// # Errors
-    /// If the file system refuses.
-    pub fn save<B: Backend, M: ModuleSnapshot<B>>(
+    /// If the file system refuses; what was in the folder before is still there then.
+    pub fn save<B: Backend, M: Module<B>>(
         folder: &Path,
         state: CheckpointState,
         model: &M,
         ema: &M,
     ) -> Result<Self, CheckpointError> {
+        Self::write(folder, state, model, ema, None)
+    }
+
+    pub(crate) fn write<B: Backend, M: Module<B>>(
+        folder: &Path,
+        state: CheckpointState,
+        model: &M,
+        ema: &M,
+        moments: Option<&Moments<M>>,
+    ) -> Result<Self, CheckpointError> {
         let path = folder.join(format!("step-{:08}", state.step));
-        let partial = folder.join(format!(".step-{:08}.partial", state.step));
-        remove(&partial)?;
-        fs::create_dir_all(&partial).map_err(io_error("create", &partial))?;
-        for (weights, module) in [(Weights::Raw, model), (Weights::Ema, ema)] {
-            write_weights(module, &partial.join(weights.file()))?;
+        let partial = hidden(&path, ".partial");
+        let written = write_files(&partial, state, model, ema, moments).and_then(|state| {
+            let old = set_aside(&path)?;
+            if let Err(error) = fs::rename(&partial, &path) {
+                let _ = fs::rename(&old, &path);
+                return Err(io_error("rename", &partial)(error));
+            }
+            sync_folder(folder).map_err(io_error("sync", folder))?;
+            remove(&old)?;
+            Ok(Self { path, state })
+        });
+        if written.is_err() {
+            // What is left of a failed attempt is of no use; the error to report is the first.
+            let _ = remove(&partial);
         }
-        let file = partial.join(STATE);
-        let text = toml::to_string(&state)
-            .map_err(|error| CheckpointError::State { path: file.clone(), reason: error.to_string() })?;
-        write_synced(&file, text.as_bytes())?;
-        sync_folder(&partial).map_err(io_error("sync", &partial))?;
-        remove_whole(&path)?;
-        fs::rename(&partial, &path).map_err(io_error("rename", &partial))?;
-        sync_folder(folder).map_err(io_error("sync", folder))?;
-        Ok(Self { path, state })
+        written
     }
 
     /// Reads the account of the checkpoint in the folder `path`.
     ///
     /// # Errors
-    /// If there is none, or it cannot be understood.
+    /// If there is none, or it cannot be understood, or is not as it was written.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
-        let file = path.join(STATE);
-        let text = fs::read_to_string(&file).map_err(io_error("read", &file))?;
-        let bad = |reason: String| CheckpointError::State { path: file.clone(), reason };
-        let state: CheckpointState =
-            toml::from_str(&text).map_err(|error| bad(error.message().to_string()))?;
-        if state.format != FORMAT {
-            return Err(bad(format!("its format is {}, expected {FORMAT}", state.format)));
-        }
-        Ok(Self { path: path.to_path_buf(), state })
+        Ok(Self { path: path.to_path_buf(), state: CheckpointState::read(&path.join(STATE))? })
     }
 
-    /// The checkpoint with the most steps in `folder`.
+    /// The newest whole checkpoint in `folder`; see [`find`](Self::find) for those that are damaged.
     ///
     /// # Errors
-    /// If the folder holds none, or the last one's account cannot be understood.
+    /// If the folder holds no whole checkpoint.
     pub fn latest(folder: &Path) -> Result<Self, CheckpointError> {
-        match list(folder)?.last() {
-            Some(last) => Self::open(last),
-            None => Err(CheckpointError::None(folder.to_path_buf())),
-        }
+        Ok(Self::find(folder, Which::Latest)?.0)
     }
 
-    /// Removes all checkpoints in `folder` but the last `keep`.
+    /// A whole checkpoint in `folder`, all of its files read and compared with their checksums; and what is wrong with
+    /// those that would have come before it.
+    ///
+    /// # Errors
+    /// If the folder holds no such checkpoint, or only damaged ones; for [`Which::Step`] if that one is damaged.
+    pub fn find(folder: &Path, which: Which) -> Result<(Self, Vec<CheckpointError>), CheckpointError> {
+        let mut paths = list(folder)?;
+        if let Which::Step(step) = which {
+            let steps = paths.iter().map(|(step, _)| *step).collect();
+            paths.retain(|(of, _)| *of == step);
+            if paths.is_empty() {
+                return Err(CheckpointError::NoStep { folder: folder.to_path_buf(), step, steps });
+            }
+        }
+        let mut damaged = Vec::new();
+        let mut candidates: Vec<Self> = Vec::new();
+        for (_, path) in paths.iter().rev() {
+            match Self::open(path) {
+                Ok(checkpoint) => candidates.push(checkpoint),
+                Err(error) => damaged.push(error),
+            }
+        }
+        if which == Which::Best {
+            candidates.retain(|checkpoint| checkpoint.state.held_out.is_some_and(f64::is_finite));
+            if candidates.is_empty() && !paths.is_empty() {
+                return Err(CheckpointError::NoneJudged(folder.to_path_buf()));
+            }
+            // The earlier of two that are equally good, as while training.
+            candidates.reverse();
+            candidates
+                .sort_by(|a, b| a.state.held_out_or_infinite().total_cmp(&b.state.held_out_or_infinite()));
+        }
+        for checkpoint in candidates {
+            match checkpoint.verify() {
+                Ok(()) => return Ok((checkpoint, damaged)),
+                Err(error) => damaged.push(error),
+            }
+        }
+        let folder = folder.to_path_buf();
+        Err(if paths.is_empty() {
+            CheckpointError::None(folder)
+        } else {
+            CheckpointError::NoneWhole { folder, damaged }
+        })
+    }
+
+    /// Compares all files with their checksums.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or is not as it was written.
+    pub fn verify(&self) -> Result<(), CheckpointError> {
+        self.state.files.iter().try_for_each(|(name, seal)| {
+            let path = self.path.join(name);
+            seal.compare(Seal::read(&path)?, &path)
+        })
+    }
+
+    /// Removes all checkpoints in `folder` but the last `keep` and the one with the lowest held-out loss.
     ///
     /// # Errors
     /// If the file system refuses.
     pub fn prune(folder: &Path, keep: usize) -> Result<(), CheckpointError> {
         let checkpoints = list(folder)?;
-        checkpoints[..checkpoints.len().saturating_sub(keep)].iter().try_for_each(|path| remove_whole(path))
+        let best = Self::best_of(&checkpoints);
+        let old = &checkpoints[..checkpoints.len().saturating_sub(keep)];
+        old.iter().filter(|(step, _)| Some(*step) != best).try_for_each(|(_, path)| remove_whole(path))
+    }
+
+    /// The lowest held-out loss of a checkpoint in `folder`, if any was judged; its files are not read.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn best_loss(folder: &Path) -> Result<Option<f64>, CheckpointError> {
+        let losses = list(folder)?.into_iter().filter_map(|(_, path)| Self::open(&path).ok()?.state.held_out);
+        Ok(losses.filter(|loss| loss.is_finite()).min_by(f64::total_cmp))
+    }
+
+    fn best_of(checkpoints: &[(u64, PathBuf)]) -> Option<u64> {
+        let judged = checkpoints.iter().filter_map(|(step, path)| {
+            let loss = Self::open(path).ok()?.state.held_out?;
+            loss.is_finite().then_some((*step, loss))
+        });
+        judged.min_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(step, _)| step)
+    }
+
+    /// Brings `folder` in order after a crash: what was being written is removed, and a checkpoint that was to be
+    /// replaced is there again. Returns the number of checkpoints that a crash had left half written. Nobody else may
+    /// be writing into the folder.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn tidy(folder: &Path) -> Result<usize, CheckpointError> {
+        let mut half = 0;
+        for path in entries(folder)? {
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            let Some(name) = name.strip_prefix(".step-") else { continue };
+            if name.ends_with(".partial") {
+                remove(&path)?;
+                half += 1;
+            } else if let Some(step) = name.strip_suffix(".old") {
+                let whole = folder.join(format!("step-{step}"));
+                if whole.exists() || Self::open(&path).and_then(|old| old.verify()).is_err() {
+                    remove(&path)?;
+                } else {
+                    fs::rename(&path, &whole).map_err(io_error("rename", &path))?;
+                }
+            }
+        }
+        Ok(half)
+    }
+
+    /// Removes the checkpoint.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn remove(self) -> Result<(), CheckpointError> {
+        remove_whole(&self.path)
     }
 
     /// Where the checkpoint is.
@@ -209,52 +257,114 @@ impl Checkpoint {
     /// # Errors
     /// If `model` is not what the checkpoint was made for, with both names; if the file is damaged; if tensors are
     /// missing, superfluous, of another shape or not f32, all listed with their names.
-    pub fn load<B: Backend, M: ModuleSnapshot<B>>(
+    pub fn load<B: Backend, M: Module<B>>(
         &self,
-        mut module: M,
+        module: M,
         model: &Description,
         weights: Weights,
     ) -> Result<M, CheckpointError> {
+        self.check(model)?;
+        self.load_file(module, weights.file())
+    }
+
+    /// The optimizer's memory, `module` being the model with any weights.
+    pub(crate) fn load_moments<B: Backend, M: Module<B>>(
+        &self,
+        module: &M,
+        model: &Description,
+    ) -> Result<Moments<M>, CheckpointError> {
+        self.check(model)?;
+        let Some(optimizer) = &self.state.optimizer else {
+            return Err(CheckpointError::NoOptimizer(self.path.clone()));
+        };
+        let [first, second] = MOMENTS.map(|file| self.load_file(module.clone(), file));
+        Ok(Moments { first: first?, second: second?, updates: optimizer.of(crate::moments::paths(module)) })
+    }
+
+    fn check(&self, model: &Description) -> Result<(), CheckpointError> {
         let found = &self.state.model;
         for (what, found, expected) in [
             ("network", &found.network, &model.network),
             ("parameterization", &found.parameterization, &model.parameterization),
             ("schedule", &found.schedule, &model.schedule),
         ] {
-            if found != expected {
-                let (path, found, expected) = (self.path.clone(), found.clone(), expected.clone());
-                return Err(CheckpointError::OtherModel { path, what, found, expected });
-            }
+            self.compare(what, found, expected)?;
         }
-        let path = self.path.join(weights.file());
+        Ok(())
+    }
+
+    pub(crate) fn check_seed(&self, seed: u64) -> Result<(), CheckpointError> {
+        self.compare("seed", &self.state.seed.to_string(), &seed.to_string())
+    }
+
+    fn compare(&self, what: &'static str, found: &str, expected: &str) -> Result<(), CheckpointError> {
+        if found == expected {
+            return Ok(());
+        }
+        let (path, found, expected) = (self.path.clone(), found.to_string(), expected.to_string());
+        Err(CheckpointError::OtherModel { path, what, found, expected })
+    }
+
+    fn load_file<B: Backend, M: Module<B>>(&self, mut module: M, name: &str) -> Result<M, CheckpointError> {
+        let path = self.path.join(name);
         let bytes = fs::read(&path).map_err(io_error("read", &path))?;
+        match self.state.files.get(name) {
+            Some(seal) => seal.compare(Seal::of(&bytes), &path)?,
+            None => return Err(damaged(&path)("the checkpoint's account does not know it")),
+        }
         from_safetensors(&mut module, bytes, &path)?;
         Ok(module)
     }
 }
 
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
+    match fs::read_dir(folder) {
+        Ok(entries) => Ok(entries.flatten().map(|entry| entry.path()).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(io_error("read", folder)(error)),
+    }
+}
+
 /// The checkpoints in `folder`, by their steps; none if there is no such folder.
-fn list(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(io_error("read", folder)(error)),
-    };
+fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>, CheckpointError> {
     let step = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix("step-")?.parse::<u64>().ok();
     let mut checkpoints: Vec<(u64, PathBuf)> =
-        entries.flatten().map(|entry| entry.path()).filter_map(|path| Some((step(&path)?, path))).collect();
+        entries(folder)?.into_iter().filter_map(|path| Some((step(&path)?, path))).collect();
     checkpoints.sort();
-    Ok(checkpoints.into_iter().map(|(_, path)| path).collect())
+    Ok(checkpoints)
 }
 
-/// Tensor by tensor, so that the weights are not in memory twice.
-fn write_weights<B: Backend, M: ModuleSnapshot<B>>(module: &M, path: &Path) -> Result<(), CheckpointError> {
-    let mut store = SafetensorsStore::from_file(path);
+fn write_files<B: Backend, M: Module<B>>(
+    folder: &Path,
+    mut state: CheckpointState,
+    model: &M,
+    ema: &M,
+    moments: Option<&Moments<M>>,
+) -> Result<CheckpointState, CheckpointError> {
+    remove(folder)?;
+    fs::create_dir_all(folder).map_err(io_error("create", folder))?;
+    let mut modules = vec![(Weights::Raw.file(), model), (Weights::Ema.file(), ema)];
+    if let Some(moments) = moments {
+        modules.extend([(MOMENTS[0], &moments.first), (MOMENTS[1], &moments.second)]);
+    }
+    state.optimizer = moments.map(|moments| OptimizerState::new(&moments.updates));
+    state.files.clear();
+    for (name, module) in modules {
+        state.files.insert(name.to_string(), write_weights(module, &folder.join(name))?);
+    }
+    write_synced(&folder.join(STATE), state.to_text()?.as_bytes())?;
+    sync_folder(folder).map_err(io_error("sync", folder))?;
+    Ok(state)
+}
+
+/// Tensor by tensor, so that the weights are not in memory twice; the same bytes for the same weights.
+fn write_weights<B: Backend, M: Module<B>>(module: &M, path: &Path) -> Result<Seal, CheckpointError> {
+    let mut store = SafetensorsStore::from_file(path).clear_metadata();
     let refused = |error: SafetensorsStoreError| io_error("write", path)(io::Error::other(error.to_string()));
     module.save_into(&mut store).map_err(refused)?;
-    File::open(path).and_then(|file| file.sync_all()).map_err(io_error("sync", path))
+    File::open(path).and_then(|file| file.sync_all()).map_err(io_error("sync", path))?;
+    Seal::read(path)
 }
-
 /// Loads after every tensor has been compared: burn-store would keep a foreign dtype, and some backends panic on one
 /// at a moment when it holds the module twice.
 fn from_safetensors<B: Backend, M: ModuleSnapshot<B>>(
@@ -288,43 +398,6 @@ fn from_safetensors<B: Backend, M: ModuleSnapshot<B>>(
     }
     module.load_from(&mut store).map(|_| ()).map_err(damaged(path))
 }
-
 fn damaged<E: Debug>(path: &Path) -> impl Fn(E) -> CheckpointError {
     move |error| CheckpointError::Damaged { path: path.to_path_buf(), reason: format!("{error:?}") }
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
-    let mut file = File::create(path).map_err(io_error("create", path))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io_error("write", path))
-}
-
-/// Makes a rename inside `folder` last; where folders cannot be opened, as on Windows, there is nothing to do.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
-}
-
-/// Takes a checkpoint's good name away before its files, so that a crash leaves no half of one under it.
-fn remove_whole(checkpoint: &Path) -> Result<(), CheckpointError> {
-    let mut name = OsString::from(".");
-    name.push(checkpoint.file_name().unwrap_or_default());
-    name.push(".old");
-    let old = checkpoint.with_file_name(name);
-    remove(&old)?;
-    match fs::rename(checkpoint, &old) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(io_error("rename", checkpoint)(error)),
-        Ok(()) => remove(&old),
-    }
-}
-
-fn remove(folder: &Path) -> Result<(), CheckpointError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", folder)(error)),
-        _ => Ok(()),
-    }
-}
-
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CheckpointError {
-    let path = path.to_path_buf();
-    move |source| CheckpointError::Io { action, path, source }
 }

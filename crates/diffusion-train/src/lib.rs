@@ -8,14 +8,25 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod checkpoint;
+mod config;
 mod ema;
+mod exam;
+mod health;
+mod learning_rate;
+mod moments;
 mod state_dict;
 mod training;
 
-pub use checkpoint::{Checkpoint, CheckpointError, CheckpointState, Description, Weights};
+pub use checkpoint::{
+    Checkpoint, CheckpointError, CheckpointState, Description, OptimizerState, Seal, Weights, Which,
+};
+pub use config::{AdamWConfig, TrainConfig};
 pub use ema::{Ema, EmaConfig};
+pub use exam::{BinLoss, Exam, ExamConfig, LossCurve};
+pub use health::NonFinite;
+pub use learning_rate::{LrDecay, LrSchedule};
 pub use state_dict::{
     StateDict, StateDictError, TensorProblem, export_state_dict, import_state_dict, load_state_dict,
     state_dict,
 };
-pub use training::{AdamWConfig, Step, TrainConfig, Training, train};
+pub use training::{Step, Training, train};

@@ -1,69 +1,17 @@
-//! The training loop, as an iterator that yields after every update.
+//! The training loop, as an iterator that yields after every step.
 
-use crate::ema::{Ema, EmaConfig};
+use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointState, Description};
+use crate::config::TrainConfig;
+use crate::ema::Ema;
+use crate::health::{Measured, NonFinite, not_finite, scale};
+use crate::moments::{Moments, Optim};
 use burn::module::{AutodiffModule, Module, ModuleDisplay};
-use burn::optim::adaptor::OptimizerAdaptor;
-use burn::optim::{AdamW, GradientsParams, Optimizer};
-use burn::tensor::backend::AutodiffBackend;
+use burn::optim::{GradientsAccumulator, GradientsParams, Optimizer};
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor, TensorData};
 use diffusion_core::random::{Purpose, Stream, normal_data};
 use diffusion_core::{Diffusion, Network, Parameterization, Schedule};
-use serde::{Deserialize, Serialize};
-
-/// How long and how fast to train.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainConfig {
-    /// Number of updates.
-    pub steps: u64,
-    /// Learning rate, 1e-3 in the reference.
-    pub lr: f64,
-    /// The seed of noise, noise levels and dropped conditions.
-    pub seed: u64,
-    /// The optimizer's other settings.
-    pub adamw: AdamWConfig,
-    /// The average of the weights.
-    pub ema: EmaConfig,
-}
-
-impl TrainConfig {
-    /// `steps` updates at the reference's settings: learning rate 1e-3, seed 0.
-    pub fn new(steps: u64) -> Self {
-        Self { steps, lr: 1e-3, seed: 0, adamw: AdamWConfig::default(), ema: EmaConfig::default() }
-    }
-}
-
-/// The settings of AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101); the defaults are PyTorch's, not Burn's.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AdamWConfig {
-    /// β₁, the memory of the mean gradient.
-    pub beta_1: f64,
-    /// β₂, the memory of the mean squared gradient.
-    pub beta_2: f64,
-    /// ε in the denominator.
-    pub epsilon: f64,
-    /// The weights' decay per step, in units of the learning rate.
-    pub weight_decay: f64,
-}
-
-impl Default for AdamWConfig {
-    fn default() -> Self {
-        Self { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 1e-2 }
-    }
-}
-
-impl AdamWConfig {
-    /// The optimizer, for a loop of your own; [`train`] makes it itself.
-    pub fn init<B: AutodiffBackend, M: AutodiffModule<B>>(&self) -> OptimizerAdaptor<AdamW, M, B> {
-        burn::optim::AdamWConfig::new()
-            .with_beta_1(self.beta_1 as f32)
-            .with_beta_2(self.beta_2 as f32)
-            .with_epsilon(self.epsilon as f32)
-            .with_weight_decay(self.weight_decay as f32)
-            .init()
-    }
-}
+use std::path::Path;
 
 /// Trains `model` on `batches`: yields a [`Step`] after each update, and nothing happens before it is asked for.
 ///
@@ -73,11 +21,16 @@ impl AdamWConfig {
 /// the device's own generator, which each step seeds anew from (`config.seed`, step): the same at every run on one
 /// backend. That generator is the process's: whoever draws from it on another thread meanwhile changes the dropout.
 ///
-/// The iterator ends after `config.steps` updates, or when `batches` do. Use it by reference to keep the model:
+/// A step whose loss or gradients are not finite changes nothing: it is skipped, counted, and says why
+/// ([`Step::skipped`]). After [`TrainConfig::max_skipped`] of them in a row the iterator ends
+/// ([`Training::gave_up`]); the model is then as it was before the first of them.
+///
+/// The iterator ends after `config.steps` steps, or when `batches` do. Use it by reference to keep the model:
 /// `for step in &mut run { … }`, then [`Training::model`], [`Training::ema`] or [`Training::into_model`].
 ///
 /// # Panics
-/// While iterating, if a batch does not have the network's shape or its condition is for another batch size.
+/// If a number of `config` is out of its range. While iterating, if a batch does not have the network's shape or its
+/// condition is for another batch size.
 pub fn train<'a, B, N, P, S, I, const D: usize>(
     batches: I,
     model: Diffusion<B, N, P>,
@@ -92,10 +45,11 @@ where
     S: Schedule<Path = P::Path> + ?Sized,
     I: IntoIterator<Item = (TensorData, N::Condition)>,
 {
+    config.check();
     let ema = Ema::new(model.valid(), config.ema.clone());
     let optimizer = config.adamw.init();
-    let (batches, config) = (batches.into_iter(), config.clone());
-    Training { model: Some(model), ema, optimizer, batches, schedule, config, step: 0, examples: 0 }
+    let (batches, config, counts) = (batches.into_iter(), config.clone(), Counts::default());
+    Training { model: Some(model), ema, optimizer, batches, schedule, config, counts }
 }
 
 /// A training run; made by [`train`].
@@ -109,15 +63,24 @@ where
     /// Absent only inside a step, while the optimizer owns it.
     model: Option<Diffusion<B, N, P>>,
     ema: Ema<Diffusion<B::InnerBackend, N::InnerModule, P>>,
-    optimizer: OptimizerAdaptor<AdamW, Diffusion<B, N, P>, B>,
+    optimizer: Optim<Diffusion<B, N, P>, B>,
     batches: I,
     schedule: &'a S,
     config: TrainConfig,
-    step: u64,
-    examples: u64,
+    counts: Counts,
 }
 
-/// What one update did; it owns its numbers.
+/// How far a run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub step: u64,
+    pub batches: u64,
+    pub examples: u64,
+    pub skipped: u64,
+    pub skipped_in_a_row: u64,
+}
+
+/// What one step did; it owns its numbers.
 #[derive(Clone, Debug)]
 pub struct Step<B: AutodiffBackend> {
     /// Its number, from 1.
@@ -126,15 +89,30 @@ pub struct Step<B: AutodiffBackend> {
     pub examples: u64,
     /// The learning rate of the update.
     pub lr: f64,
-    loss: Tensor<B::InnerBackend, 1>,
+    /// The norm of all gradients together, before clipping; not known where nobody looks, see
+    /// [`TrainConfig::max_skipped`].
+    pub gradient_norm: Option<f64>,
+    /// Why the step changed nothing, if it was skipped.
+    pub skipped: Option<NonFinite>,
+    loss: Loss<B>,
+}
+
+#[derive(Clone, Debug)]
+enum Loss<B: AutodiffBackend> {
+    Read(f64),
+    OnDevice(Tensor<B::InnerBackend, 1>),
 }
 
 impl<B: AutodiffBackend> Step<B> {
-    /// The batch's mean loss before the update.
+    /// The mean loss of the step's examples before the update.
     ///
-    /// Reading it waits for the device: on a GPU, ask every few steps rather than at each.
+    /// Where nobody looks at the gradients, see [`TrainConfig::max_skipped`], reading it waits for the device: on a
+    /// GPU, ask every few steps then rather than at each.
     pub fn loss(&self) -> f64 {
-        self.loss.clone().into_scalar().elem()
+        match &self.loss {
+            Loss::Read(loss) => *loss,
+            Loss::OnDevice(loss) => loss.clone().into_scalar().elem(),
+        }
     }
 }
 
@@ -150,33 +128,113 @@ where
     type Item = Step<B>;
 
     fn next(&mut self) -> Option<Step<B>> {
-        if self.step >= self.config.steps {
+        if self.counts.step >= self.config.steps || self.gave_up() {
             return None;
         }
-        let (x0, condition) = self.batches.next()?;
+        let batches: Vec<_> = self.batches.by_ref().take(self.config.accumulate).collect();
+        let examples = batches.iter().map(|(x0, _)| x0.shape[0]).sum::<usize>();
+        if batches.is_empty() {
+            return None;
+        }
         let model = self.model.take()?;
-        let (seed, lr, step) = (self.config.seed, self.config.lr, self.step);
-        let device = model.devices().into_iter().next().unwrap_or_default();
+        let (loss, mut gradients) = self.gradients(&model, &batches, examples);
 
+        let looked = self.config.max_skipped > 0 || self.config.clip_norm.is_some();
+        let measured = looked.then(|| Measured::read::<B, _>(loss.clone(), &model, &gradients));
+        let norm = measured.as_ref().map(Measured::norm);
+        let skipped = measured
+            .as_ref()
+            .filter(|measured| self.config.max_skipped > 0 && !measured.is_finite())
+            .map(|measured| measured.diagnose::<B, _>(&model, batches.iter().map(|(x0, _)| x0)));
+        if let (Some(most), Some(norm)) = (self.config.clip_norm, norm) {
+            let factor = most / (norm + 1e-6);
+            if factor < 1.0 {
+                scale::<B, _>(&model, &mut gradients, factor);
+            }
+        }
+
+        let lr = self.config.lr_at(self.counts.step + 1);
+        self.counts.step += 1;
+        self.counts.batches += batches.len() as u64;
+        self.counts.examples += examples as u64;
+        if skipped.is_some() {
+            self.counts.skipped += 1;
+            self.counts.skipped_in_a_row += 1;
+            self.model = Some(model);
+        } else {
+            self.counts.skipped_in_a_row = 0;
+            let model = self.optimizer.step(lr, model, gradients);
+            self.ema.update::<B::InnerBackend>(&model.valid(), self.counts.step);
+            self.model = Some(model);
+        }
+        Some(Step {
+            index: self.counts.step,
+            examples: self.counts.examples,
+            lr,
+            gradient_norm: norm,
+            skipped,
+            loss: measured.map_or(Loss::OnDevice(loss), |measured| Loss::Read(measured.loss)),
+        })
+    }
+}
+
+impl<B, N, P, S, I, const D: usize> Training<'_, B, N, P, S, I, D>
+where
+    B: AutodiffBackend,
+    N: Network<B, D> + AutodiffModule<B> + ModuleDisplay,
+    N::InnerModule: ModuleDisplay,
+    P: Parameterization,
+    S: Schedule<Path = P::Path> + ?Sized,
+{
+    /// The mean loss of the `examples` examples in `batches`, `[1]`, and its gradients.
+    fn gradients(
+        &self,
+        model: &Diffusion<B, N, P>,
+        batches: &[(TensorData, N::Condition)],
+        examples: usize,
+    ) -> (Tensor<B::InnerBackend, 1>, GradientsParams) {
+        let mut first = 0;
+        let mut parts = batches.iter().map(|(x0, condition)| {
+            let loss = self.loss(model, x0.clone(), condition.clone(), first);
+            first += x0.shape[0] as u64;
+            // The mean of means weighs the examples of a smaller batch too much.
+            let share = x0.shape[0] as f64 / examples as f64;
+            let loss = if share == 1.0 { loss } else { loss * share };
+            let gradients = GradientsParams::from_grads(loss.backward(), model);
+            (loss.inner(), gradients)
+        });
+        let first = parts.next().expect("a step has at least one batch");
+        let mut accumulator = None;
+        let (loss, gradients) = parts.fold(first, |(sum, before), (loss, gradients)| {
+            let accumulator = accumulator.get_or_insert_with(GradientsAccumulator::new);
+            accumulator.accumulate(model, before);
+            accumulator.accumulate(model, gradients);
+            (sum + loss, accumulator.grads())
+        });
+        (loss, gradients)
+    }
+
+    /// The mean loss of one batch, `[1]`, whose examples have the places `first`, `first + 1`, … in their step.
+    fn loss(
+        &self,
+        model: &Diffusion<B, N, P>,
+        x0: TensorData,
+        condition: N::Condition,
+        first: u64,
+    ) -> Tensor<B, 1> {
+        let (seed, step) = (self.config.seed, self.counts.step);
+        let device = model.devices().into_iter().next().unwrap_or_default();
         let shape: [usize; D] = x0.shape.dims();
-        let stream = |purpose, i| Stream::new(seed, purpose, step, i as u64);
+        let stream = |purpose, i| Stream::new(seed, purpose, step, first + i as u64);
         let sigmas: Vec<f64> =
             (0..shape[0]).map(|i| self.schedule.draw(&mut stream(Purpose::TrainingSigma, i))).collect();
-        let eps = Tensor::from_data(normal_data(seed, Purpose::TrainingNoise, step, 0, shape), &device);
+        let eps = Tensor::from_data(normal_data(seed, Purpose::TrainingNoise, step, first, shape), &device);
         let condition =
             model.network.drop_condition(condition, &mut |i| stream(Purpose::ConditionDrop, i).uniform());
 
-        // Dropout draws from the device's own generator, which no key reaches; so it starts anew at each step.
+        // Dropout draws from the device's own generator, which no key reaches; so it starts anew at each batch.
         B::seed(&device, stream(Purpose::Device, 0).below(usize::MAX) as u64);
-        let loss = model.loss(Tensor::from_data(x0, &device), sigmas, eps, condition);
-        let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        let model = self.optimizer.step(lr, model, gradients);
-
-        self.step += 1;
-        self.examples += shape[0] as u64;
-        self.ema.update::<B::InnerBackend>(&model.valid(), self.step);
-        self.model = Some(model);
-        Some(Step { index: self.step, examples: self.examples, lr, loss: loss.inner() })
+        model.loss(Tensor::from_data(x0, &device), sigmas, eps, condition)
     }
 }
 
@@ -187,6 +245,59 @@ where
     N::InnerModule: ModuleDisplay,
     P: Parameterization,
 {
+    /// Writes all that the rest of the run depends on, but its batches and its configuration, as a checkpoint in
+    /// `folder`: weights, average, optimizer and counts. `model` says what they belong to, and `held_out` is the loss
+    /// that the checkpoint is known by, if it was measured.
+    ///
+    /// # Errors
+    /// If the last update spoilt the weights, so that they are not finite, or if the file system refuses; what was in
+    /// the folder before is still there then.
+    pub fn save(
+        &self,
+        folder: &Path,
+        model: &Description,
+        held_out: Option<f64>,
+    ) -> Result<Checkpoint, CheckpointError> {
+        let weights = self.model();
+        let paths = not_finite(&weights);
+        if !paths.is_empty() {
+            return Err(CheckpointError::NotFinite { step: self.counts.step, paths });
+        }
+        let moments = Moments::of(&self.optimizer, &weights);
+        let mut state = CheckpointState::of(model.clone(), self.counts, self.config.seed);
+        state.held_out = held_out;
+        state.backend = B::InnerBackend::name(&weights.devices().into_iter().next().unwrap_or_default());
+        Checkpoint::write(folder, state, &weights, self.ema.module(), Some(&moments))
+    }
+
+    /// Goes on where `checkpoint` was made. The rest of the run is that of the run that made it, bit for bit on the
+    /// same backend, if model, schedule and configuration are the same and the batches are those that followed: let
+    /// [`Batches::starting_at`] skip [`CheckpointState::batches`] of them.
+    ///
+    /// [`Batches::starting_at`]: https://docs.rs/diffusion-data/latest/diffusion_data/struct.Batches.html
+    ///
+    /// # Errors
+    /// If the checkpoint is damaged, is another model's or another seed's, or holds no optimizer's state, as one that
+    /// was imported.
+    pub fn resume(mut self, checkpoint: &Checkpoint, model: &Description) -> Result<Self, CheckpointError> {
+        checkpoint.check_seed(self.config.seed)?;
+        let weights = self.model.take().expect(BETWEEN_STEPS);
+        let (blank, average) = (weights.valid(), self.ema.module().clone());
+        let moments = checkpoint.load_moments(&blank, model)?;
+        self.model = Some(checkpoint.load(weights, model, crate::checkpoint::Weights::Raw)?);
+        self.ema = Ema::new(
+            checkpoint.load(average, model, crate::checkpoint::Weights::Ema)?,
+            self.config.ema.clone(),
+        );
+        self.optimizer = moments.restore(self.optimizer);
+        self.counts = checkpoint.state().counts();
+        if self.gave_up() {
+            // Whoever resumes such a run wants another try.
+            self.counts.skipped_in_a_row = 0;
+        }
+        Ok(self)
+    }
+
     /// The model as it is after the last step, for inference.
     pub fn model(&self) -> Diffusion<B::InnerBackend, N::InnerModule, P> {
         self.model.as_ref().expect(BETWEEN_STEPS).valid()
@@ -202,14 +313,24 @@ where
         self.model.expect(BETWEEN_STEPS)
     }
 
-    /// The number of updates so far.
+    /// The number of steps so far, skipped ones included.
     pub fn step(&self) -> u64 {
-        self.step
+        self.counts.step
     }
 
     /// The number of examples seen so far.
     pub fn examples(&self) -> u64 {
-        self.examples
+        self.counts.examples
+    }
+
+    /// The number of steps that were skipped so far.
+    pub fn skipped(&self) -> u64 {
+        self.counts.skipped
+    }
+
+    /// Whether training has ended because too many steps in a row were skipped.
+    pub fn gave_up(&self) -> bool {
+        self.config.max_skipped > 0 && self.counts.skipped_in_a_row >= self.config.max_skipped
     }
 }
 

@@ -31,9 +31,10 @@ pub mod prelude {
     };
     pub use diffusion_data::*;
     pub use diffusion_train::{
-        AdamWConfig, Checkpoint, CheckpointError, CheckpointState, Description, Ema, EmaConfig, StateDict,
-        StateDictError, Step, TensorProblem, TrainConfig, Training, Weights, export_state_dict,
-        import_state_dict, load_state_dict, state_dict, train,
+        AdamWConfig, Checkpoint, CheckpointError, CheckpointState, Description, Ema, EmaConfig, Exam,
+        ExamConfig, LossCurve, LrDecay, LrSchedule, NonFinite, StateDict, StateDictError, Step,
+        TensorProblem, TrainConfig, Training, Weights, Which, export_state_dict, import_state_dict,
+        load_state_dict, state_dict, train,
     };
 }
 

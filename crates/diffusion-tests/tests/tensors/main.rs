@@ -32,8 +32,11 @@ mod laws {
     mod activations;
     mod checkpoints;
     mod ema;
+    mod exam;
     mod guidance;
+    mod health;
     mod ideal;
+    mod resume;
     mod samplers;
     mod seeds;
     mod training;

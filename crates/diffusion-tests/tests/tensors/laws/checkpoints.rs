@@ -4,7 +4,7 @@ use crate::support::parameters::{assert_same_bits, parameters};
 use burn::tensor::backend::Backend;
 use diffusion::core::network::mlp::{TimeInputMlp, TimeInputMlpConfig};
 use diffusion::core::{Diffusion, Scaled, VPrediction};
-use diffusion::train::{Checkpoint, CheckpointError, CheckpointState, Description, Weights};
+use diffusion::train::{Checkpoint, CheckpointError, CheckpointState, Description, Weights, Which};
 use diffusion_tests::{TestBackend, backend_tests};
 use std::fs;
 use std::path::Path;
@@ -35,6 +35,11 @@ fn state(step: u64) -> CheckpointState {
     CheckpointState::new(description(), step, 64 * step, 7)
 }
 
+/// What the checkpoint says of itself, but for its files.
+fn unsealed(checkpoint: &Checkpoint) -> CheckpointState {
+    CheckpointState { files: Default::default(), ..checkpoint.state().clone() }
+}
+
 /// A checkpoint of networks with the hidden widths [6, 4].
 fn save<B: Backend>(folder: &Path, step: u64, device: &B::Device) -> Checkpoint {
     let (model, ema) = (model::<B>(1, &[6, 4], device), model::<B>(2, &[6, 4], device));
@@ -48,7 +53,7 @@ fn both_weights_come_back_bit_for_bit<B: TestBackend>(device: &B::Device) {
     // One of the same step is replaced.
     save::<B>(folder.path(), 20, device);
     let checkpoint = Checkpoint::latest(folder.path()).unwrap();
-    assert_eq!(checkpoint.state(), &state(20));
+    assert_eq!(unsealed(&checkpoint), state(20));
     assert_eq!(checkpoint.path(), folder.path().join("step-00000020"));
     for (weights, seed) in [(Weights::Raw, 1), (Weights::Ema, 2)] {
         let found = checkpoint.load(model::<B>(9, &[6, 4], device), &description(), weights).unwrap();
@@ -168,23 +173,110 @@ mod folders {
         let whole = fs::read_to_string(&file).unwrap();
         assert!(Checkpoint::open(checkpoint.path()).is_ok());
 
-        for text in ["", "step = ", "= = =", "step = -1", &whole.replace("step = 1", "step = \"one\"")] {
+        for text in ["", "step = ", "= = =", "step = -1", &whole.replace("step = 1", "step = 7")] {
             fs::write(&file, text).unwrap();
             let error = Checkpoint::open(checkpoint.path()).unwrap_err();
             assert!(matches!(error, CheckpointError::State { .. }), "{text:?}: {error}");
             let error = Checkpoint::latest(folder.path()).unwrap_err();
-            assert!(matches!(error, CheckpointError::State { .. }), "{text:?}: {error}");
+            assert!(matches!(error, CheckpointError::NoneWhole { .. }), "{text:?}: {error}");
         }
-        for half in [whole.len() / 2, whole.len() / 3] {
-            fs::write(&file, &whole[..half]).unwrap();
-            assert!(Checkpoint::open(checkpoint.path()).is_err());
+        for cut in 1..whole.len() {
+            fs::write(&file, &whole[..cut]).unwrap();
+            assert!(Checkpoint::open(checkpoint.path()).is_err(), "{cut} of {} bytes", whole.len());
         }
         fs::write(&file, [0xff, 0xfe, 0x00]).unwrap();
         assert!(Checkpoint::open(checkpoint.path()).is_err());
 
-        fs::write(&file, whole.replace("format = 1", "format = 2")).unwrap();
-        let message = Checkpoint::open(checkpoint.path()).unwrap_err().to_string();
-        assert!(message.ends_with("its format is 2, expected 1"), "{message}");
+        // An account that is sealed rightly and says something else.
+        for (from, to, expected) in [
+            ("format = 2", "format = 3", "its format is 3, expected 2"),
+            ("step = 1\n", "step = \"one\"\n", "invalid type: string \"one\", expected u64"),
+            ("\nseed = 7", "\nseed = 7\nweather = \"fine\"", "unknown field `weather`"),
+            ("\"ema.safetensors\"", "\"../ema.safetensors\"", "it names the file `../ema.safetensors`"),
+        ] {
+            let (body, _) = whole.rsplit_once("# crc32").unwrap();
+            let body = body.replace(from, to);
+            let seal = crc32fast::hash(body.as_bytes());
+            fs::write(&file, format!("{body}# crc32 of the above: {seal:08x}\n")).unwrap();
+            let message = Checkpoint::open(checkpoint.path()).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_is_named_and_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        for step in [1, 2, 3] {
+            super::save::<B>(folder.path(), step, &Default::default());
+        }
+        let damage = |step: u32, file: &str| {
+            let path = folder.path().join(format!("step-{step:08}")).join(file);
+            let mut bytes = fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(&path, bytes).unwrap();
+            path
+        };
+        let weights = damage(3, "model.safetensors");
+        let (found, damaged) = Checkpoint::find(folder.path(), Which::Latest).unwrap();
+        assert_eq!(found.state().step, 2);
+        let [CheckpointError::Damaged { path, reason }] = &damaged[..] else { panic!("{damaged:?}") };
+        assert!(path == &weights && reason.starts_with("its checksum is"), "{path:?} {reason}");
+
+        damage(2, "state.toml");
+        let (found, damaged) = Checkpoint::find(folder.path(), Which::Latest).unwrap();
+        assert_eq!((found.state().step, damaged.len()), (1, 2));
+        fs::remove_file(found.path().join("ema.safetensors")).unwrap();
+        let error = Checkpoint::latest(folder.path()).unwrap_err();
+        assert!(
+            matches!(&error, CheckpointError::NoneWhole { damaged, .. } if damaged.len() == 3),
+            "{error}"
+        );
+        let error = Checkpoint::find(folder.path(), Which::Step(3)).unwrap_err();
+        assert!(
+            matches!(&error, CheckpointError::NoneWhole { damaged, .. } if damaged.len() == 1),
+            "{error}"
+        );
+        let error = Checkpoint::find(folder.path(), Which::Step(5)).unwrap_err();
+        assert!(matches!(&error, CheckpointError::NoStep { steps, .. } if *steps == [1, 2, 3]), "{error}");
+    }
+
+    /// The last ones and the best are kept; of two that are equally good the first is the best.
+    #[test]
+    fn the_best_checkpoint_is_kept_and_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let best = || Checkpoint::find(folder.path(), Which::Best).map(|found| found.0.state().step);
+        let model = super::model::<B>(1, &[6, 4], &Default::default());
+        super::save::<B>(folder.path(), 1, &Default::default());
+        assert!(matches!(best(), Err(CheckpointError::NoneJudged(_))));
+        for (step, loss) in [(2, 0.5), (3, 0.25), (4, 0.25), (5, f64::NAN), (6, 0.75)] {
+            let state = CheckpointState { held_out: Some(loss), ..state(step) };
+            Checkpoint::save(folder.path(), state, &model, &model).unwrap();
+            Checkpoint::prune(folder.path(), 2).unwrap();
+        }
+        assert_eq!(best().unwrap(), 3);
+        assert_eq!(Checkpoint::best_loss(folder.path()).unwrap(), Some(0.25));
+        let kept = [1, 2, 3, 4, 5, 6].map(|step| folder.path().join(format!("step-{step:08}")).exists());
+        assert_eq!(kept, [false, false, true, false, true, true]);
+    }
+
+    /// Whatever was being written is removed; what was to be replaced comes back, unless its successor is there.
+    #[test]
+    fn tidying_undoes_what_a_crash_left_half_done() {
+        let folder = tempfile::tempdir().unwrap();
+        super::save::<B>(folder.path(), 1, &Default::default());
+        super::save::<B>(folder.path(), 2, &Default::default());
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path(".step-00000003.partial")).unwrap();
+        fs::rename(path("step-00000001"), path(".step-00000001.old")).unwrap();
+        fs::create_dir(path(".step-00000002.old")).unwrap();
+        fs::write(path("notes.txt"), "mine").unwrap();
+        assert_eq!(Checkpoint::tidy(folder.path()).unwrap(), 1);
+        let mut names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["notes.txt", "step-00000001", "step-00000002"]);
+        assert!(Checkpoint::find(folder.path(), Which::Step(1)).is_ok());
     }
 
     #[test]
@@ -217,7 +309,7 @@ mod folders {
         let saved = super::save::<B>(folder.path(), 5, &Default::default());
         assert!(!leftover.exists() && !saved.path().join("something else").exists());
         let latest = Checkpoint::latest(folder.path()).unwrap();
-        assert_eq!(latest.state(), &state(5));
+        assert_eq!(unsealed(&latest), state(5));
         let model = super::model::<B>(9, &[6, 4], &Default::default());
         assert!(latest.load(model, &description(), Weights::Raw).is_ok());
     }

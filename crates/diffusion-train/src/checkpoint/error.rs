@@ -1,0 +1,106 @@
+//! What can be wrong with a checkpoint.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What can go wrong with a checkpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The file system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The folder holds no checkpoint.
+    #[error("{} holds no checkpoint", .0.display())]
+    None(PathBuf),
+    /// The folder holds checkpoints, and none of them can be used.
+    #[error("{} holds no whole checkpoint: {}", folder.display(), sentences(damaged))]
+    NoneWhole {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with each of them, the newest first.
+        damaged: Vec<CheckpointError>,
+    },
+    /// The folder holds no checkpoint of that step.
+    #[error("{} holds no checkpoint of step {step}; it has those of {}", folder.display(), list(steps))]
+    NoStep {
+        /// The folder.
+        folder: PathBuf,
+        /// The step that was asked for.
+        step: u64,
+        /// The steps that there are.
+        steps: Vec<u64>,
+    },
+    /// No checkpoint in the folder was judged by its held-out loss.
+    #[error("no checkpoint in {} was judged by its held-out loss", .0.display())]
+    NoneJudged(PathBuf),
+    /// The account of the checkpoint cannot be read.
+    #[error("{} is no checkpoint's account: {reason}", path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The checkpoint is another model's.
+    #[error("{} holds weights for the {what} `{found}`, not for `{expected}`", path.display())]
+    OtherModel {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Network, parameterization, schedule or seed.
+        what: &'static str,
+        /// What the checkpoint says.
+        found: String,
+        /// What was asked for.
+        expected: String,
+    },
+    /// The checkpoint has weights, but training cannot go on from it.
+    #[error("{} has weights but no optimizer's state, so training cannot go on from it", .0.display())]
+    NoOptimizer(PathBuf),
+    /// The last update spoilt the weights under these paths, so no checkpoint was made.
+    #[error(
+        "no checkpoint was made of step {step}: the weights of {} are not finite",
+        crate::health::list(paths)
+    )]
+    NotFinite {
+        /// The step.
+        step: u64,
+        /// The paths.
+        paths: Vec<String>,
+    },
+    /// The tensors are not those of the module.
+    #[error("{} does not fit the network: {}", path.display(), problems.join("; "))]
+    Tensors {
+        /// The file.
+        path: PathBuf,
+        /// One sentence per tensor.
+        problems: Vec<String>,
+    },
+    /// A file is not what was written.
+    #[error("{} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found and expected, or what its reader says.
+        reason: String,
+    },
+}
+
+fn sentences(errors: &[CheckpointError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn list(steps: &[u64]) -> String {
+    steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CheckpointError {
+    let path = path.to_path_buf();
+    move |source| CheckpointError::Io { action, path, source }
+}

@@ -1,0 +1,95 @@
+//! Files that are whole or absent: written, synced, and only then given their names.
+
+use super::{CheckpointError, io_error};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// What a file must be like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seal {
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// The CRC-32 (ISO-HDLC, as in gzip) of its bytes.
+    pub crc32: u32,
+}
+
+impl Seal {
+    /// The seal of `bytes`.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.len() as u64, crc32: crc32fast::hash(bytes) }
+    }
+
+    /// The seal of the file at `path`.
+    pub(super) fn read(path: &Path) -> Result<Self, CheckpointError> {
+        let mut file = File::open(path).map_err(io_error("open", path))?;
+        let (mut hasher, mut bytes, mut buffer) = (crc32fast::Hasher::new(), 0, vec![0; 1 << 18]);
+        loop {
+            match file.read(&mut buffer).map_err(io_error("read", path))? {
+                0 => return Ok(Self { bytes, crc32: hasher.finalize() }),
+                n => {
+                    hasher.update(&buffer[..n]);
+                    bytes += n as u64;
+                }
+            }
+        }
+    }
+
+    /// Compares with what was `found` at `path`.
+    pub(super) fn compare(self, found: Self, path: &Path) -> Result<(), CheckpointError> {
+        let reason = if found.bytes != self.bytes {
+            format!("it has {} bytes, expected {}", found.bytes, self.bytes)
+        } else if found.crc32 != self.crc32 {
+            format!("its checksum is {:08x}, expected {:08x}", found.crc32, self.crc32)
+        } else {
+            return Ok(());
+        };
+        Err(CheckpointError::Damaged { path: path.to_path_buf(), reason })
+    }
+}
+
+/// Writes a file and makes sure that it is on the disk.
+pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+    let mut file = File::create(path).map_err(io_error("create", path))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io_error("write", path))
+}
+
+/// Makes a rename inside `folder` last; where folders cannot be opened, as on Windows, there is nothing to do.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+/// The name under which `checkpoint` is written, or kept while another takes its place: hidden, and not a checkpoint's.
+pub(super) fn hidden(checkpoint: &Path, ending: &str) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(checkpoint.file_name().unwrap_or_default());
+    name.push(ending);
+    checkpoint.with_file_name(name)
+}
+
+/// Takes a checkpoint's good name away before its files, so that a crash leaves no half of one under it.
+pub(super) fn remove_whole(checkpoint: &Path) -> Result<(), CheckpointError> {
+    let old = set_aside(checkpoint)?;
+    remove(&old)
+}
+
+/// Takes a checkpoint's good name away, if it is there, and returns its new one.
+pub(super) fn set_aside(checkpoint: &Path) -> Result<PathBuf, CheckpointError> {
+    let old = hidden(checkpoint, ".old");
+    remove(&old)?;
+    match fs::rename(checkpoint, &old) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("rename", checkpoint)(error)),
+        _ => Ok(old),
+    }
+}
+
+/// Removes a folder, if it is there.
+pub(super) fn remove(folder: &Path) -> Result<(), CheckpointError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", folder)(error)),
+        _ => Ok(()),
+    }
+}

@@ -36,6 +36,7 @@ mod laws {
     mod ideal;
     mod samplers;
     mod seeds;
+    mod trace;
     mod training;
     mod unet;
 }

@@ -15,6 +15,7 @@ The workspace's commands.
   cargo xtask sample RUN [OPTIONS]       draw samples from a trained run
   cargo xtask import FILE --as PRESET    make a run of a state dict that smalldiffusion saved
   cargo xtask export RUN                 write a run's weights as smalldiffusion loads them
+  cargo xtask doctor --backend NAME      find out whether a device computes what a CPU does, layer by layer
   cargo xtask test [--backend NAME]      all tests; on every backend, or on one
   cargo xtask lint                       formatting, clippy and documentation, warnings denied
   cargo xtask outside                    the README's example in a crate of its own, outside this workspace
@@ -59,7 +60,7 @@ fn main() -> ExitCode {
     };
     let arguments: Vec<OsString> = arguments.collect();
     let result = match task.to_str() {
-        Some(task @ ("train" | "sample" | "import" | "export")) => run_program(task, &arguments),
+        Some(task @ ("train" | "sample" | "import" | "export" | "doctor")) => run_program(task, &arguments),
         Some("test") => test(&arguments),
         Some("lint") => lint(),
         Some("outside") => outside(),
@@ -97,10 +98,14 @@ impl From<String> for Failure {
 
 /// Builds the program with the backend that the arguments name, and runs it with all of them.
 fn run_program(task: &str, arguments: &[OsString]) -> Result<(), Failure> {
-    let features = backend(arguments)?.unwrap_or(&BACKENDS[0]).program_features;
+    let mut features = backend(arguments)?.unwrap_or(&BACKENDS[0]).program_features.to_string();
+    if task == "doctor" {
+        // What it holds the backend against.
+        features += ",flex,ndarray";
+    }
     let mut command =
         cargo(&["run", "--quiet", "--release", "--package", "diffusion-cli", "--no-default-features"]);
-    become_program(command.args(["--features", features, "--", task]).args(arguments))
+    become_program(command.args(["--features", &features, "--", task]).args(arguments))
 }
 
 /// Hands this process over to the program, so that Ctrl-C reaches it alone and its status is ours.

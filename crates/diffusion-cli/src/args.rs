@@ -25,6 +25,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Write a run's weights as smalldiffusion loads them.
     Export(ExportArgs),
+    /// Find out whether a device computes what a CPU computes, layer by layer.
+    Doctor(DoctorArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -208,4 +210,20 @@ pub struct ExportArgs {
     /// Use the weights themselves instead of their moving average.
     #[arg(long)]
     pub raw: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// What to examine.
+    #[arg(long, value_enum, default_value_t)]
+    pub backend: BackendName,
+    /// What to hold it against; without it, flex, and for flex ndarray.
+    #[arg(long, value_enum)]
+    pub reference: Option<BackendName>,
+    /// Examine with this preset's model; without it, with a small one of every kind.
+    #[arg(long, value_enum)]
+    pub preset: Option<Preset>,
+    /// Add a fault of 1 % to the output of these layers on the device examined, to see that the doctor finds it.
+    #[arg(long, value_name = "LAYER", value_delimiter = ',')]
+    pub plant: Vec<String>,
 }

@@ -28,6 +28,14 @@ impl BackendName {
             Self::Wgpu => "wgpu",
         }
     }
+
+    /// The CPU backend that this one is held against.
+    pub fn reference(self) -> Self {
+        match self {
+            Self::Flex => Self::Ndarray,
+            Self::Ndarray | Self::Wgpu => Self::Flex,
+        }
+    }
 }
 
 /// A function that works on any backend.
@@ -53,18 +61,60 @@ pub fn run_on(name: BackendName, job: impl Job) -> Result<(), CliError> {
     }
 }
 
+/// The device that the backend `name` computes on, in words, and a GPU's driver; to be asked before the backend is
+/// used.
+pub fn device_of(name: BackendName) -> Result<String, CliError> {
+    match name {
+        #[cfg(feature = "flex")]
+        BackendName::Flex => Ok(processor(name)),
+        #[cfg(feature = "ndarray")]
+        BackendName::Ndarray => Ok(processor(name)),
+        #[cfg(feature = "wgpu")]
+        BackendName::Wgpu => {
+            use burn::backend::wgpu::{Wgpu, graphics::AutoGraphicsApi, init_setup};
+            let device = Default::default();
+            let setup = listening(|| init_setup::<AutoGraphicsApi>(&device, Default::default()))?;
+            let info = setup.adapter.get_info();
+            Ok(format!(
+                "{} ({:?}) through {}, driver {} {}, as {}",
+                info.name,
+                info.device_type,
+                info.backend,
+                info.driver,
+                info.driver_info,
+                Wgpu::<f32, i32>::name(&device)
+            ))
+        }
+        #[allow(unreachable_patterns, reason = "a build with every backend lacks none")]
+        missing => Err(CliError::BackendNotBuilt(missing.name())),
+    }
+}
+
+/// The processor as Rayon, which the CPU backends compute with, sees it.
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+fn processor(name: BackendName) -> String {
+    let asked = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).filter(|&n| n > 0);
+    let threads =
+        asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    format!("{} on this machine's processor, {threads} threads", name.name())
+}
+
+#[cfg(feature = "wgpu")]
+fn probe<B: Backend>(device: &B::Device) -> Result<(), CliError> {
+    listening(|| Tensor::<B, 1>::ones([1], device).into_data()).map(|_| ())
+}
+
 /// Burn panics where there is no adapter, on a thread of its own: the first panic tells why, and a user is owed a
 /// sentence.
 #[cfg(feature = "wgpu")]
-fn probe<B: Backend>(device: &B::Device) -> Result<(), CliError> {
+fn listening<T>(attempt: impl FnOnce() -> T) -> Result<T, CliError> {
     let (send, panics) = std::sync::mpsc::channel();
     let hook = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         let reason = info.payload_as_str().and_then(|text| text.lines().next()).unwrap_or("unknown cause");
         let _ = send.send(reason.to_string());
     }));
-    let attempt = panic::AssertUnwindSafe(|| Tensor::<B, 1>::ones([1], device).into_data());
-    let result = panic::catch_unwind(attempt);
+    let result = panic::catch_unwind(panic::AssertUnwindSafe(attempt));
     panic::set_hook(hook);
-    result.map(|_| ()).map_err(|_| CliError::NoDevice { reason: panics.try_recv().unwrap_or_default() })
+    result.map_err(|_| CliError::NoDevice { reason: panics.try_recv().unwrap_or_default() })
 }

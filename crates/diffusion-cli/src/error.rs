@@ -55,6 +55,8 @@ pub enum CliError {
     NothingToResume(PathBuf),
     #[error("{0}")]
     Table(DataError),
+    #[error("{backend} does not compute what {reference} computes")]
+    Disagreement { backend: &'static str, reference: &'static str },
     #[error("interrupted after step {step}; the checkpoint is {}", checkpoint.display())]
     Interrupted { step: u64, checkpoint: PathBuf },
 }
@@ -89,7 +91,7 @@ impl CliError {
             Self::FileKept(_) => "pass --out FILE for another name",
             Self::NotARun(_) => "pass --out RUN for another folder",
             Self::NoRun(_) => "pass the folder that `train` made, runs/swissroll say",
-            Self::BackendNotBuilt(_) => "run it as `cargo xtask train --backend NAME`, which builds it in",
+            Self::BackendNotBuilt(_) => "run it by `cargo xtask`, which builds in what it needs",
             Self::NoDevice { .. } => {
                 "install a Vulkan driver (on Debian, mesa-vulkan-drivers works without a GPU), or use --backend flex"
             }
@@ -103,6 +105,9 @@ impl CliError {
             Self::InUse(_) => "wait until it has ended, or pass --out RUN for another folder",
             Self::AlreadyLonger { .. } => "pass --steps with a larger number, or leave it away",
             Self::NothingToResume(_) => "it was stopped before its first; train it again, with --overwrite",
+            Self::Disagreement { .. } => {
+                "update the device's driver and try again; until the verdict is good, compute with another --backend"
+            }
             Self::Checkpoint(CheckpointError::None(_)) => {
                 "the run was stopped before its first checkpoint; train it again, with --overwrite"
             }

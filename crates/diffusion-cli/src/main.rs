@@ -6,6 +6,7 @@ mod args;
 mod backend;
 mod condition;
 mod config;
+mod doctor;
 mod error;
 mod examine;
 mod export;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         args::Command::Sample(args) => sample::main(args),
         args::Command::Import(args) => import::main(args),
         args::Command::Export(args) => export::main(args),
+        args::Command::Doctor(args) => doctor::main(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

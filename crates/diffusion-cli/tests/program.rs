@@ -509,3 +509,64 @@ fn spread(view: safetensors::tensor::TensorView) -> f32 {
     let squares = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()).powi(2));
     (squares.sum::<f32>() / (view.data().len() / 4) as f32).sqrt()
 }
+
+/// The lines of the doctor's tables that are marked as wrong, without their numbers.
+fn wrong_lines(table: &str) -> Vec<&str> {
+    let wrong = table.lines().filter(|line| line.ends_with("WRONG"));
+    wrong.map(|line| line.split_whitespace().next().unwrap()).collect()
+}
+
+/// Against itself, which every build of the tests can do; against another backend below.
+#[test]
+fn the_doctor_finds_no_fault_but_planted_ones() {
+    let doctor = ["doctor", "--backend", "flex", "--reference", "flex"];
+    let told = succeed(&doctor);
+    assert!(told.starts_with("device: flex on this machine's processor, "), "{told}");
+    for network in ["time-input-mlp", "conditional-mlp", "conditional-dit", "conditional-unet"] {
+        assert!(told.lines().any(|line| line.starts_with(network)), "{network} is not in {told}");
+    }
+    assert_eq!(wrong_lines(&told), [""; 0]);
+    assert!(told.contains("\nverdict: every layer agrees (largest error "), "{told}");
+
+    let planted = ["net.5", "blocks.modules.1.attn", "mid.attn.attn"];
+    let output = diffusion(&[&doctor[..], &["--plant", &planted.join(",")]].concat());
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert_eq!(wrong_lines(&told), planted, "{told}");
+    assert!(
+        told.contains("\nverdict: 3 layers are wrong: net.5 (forward 1.0e-2, tolerance 1e-4) of time"),
+        "{told}"
+    );
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("error: flex does not compute what flex computes")
+    );
+    let unknown = ["--preset", "swissroll", "--plant", "net.9"];
+    fail(&[&doctor[..], &unknown].concat(), "no layer is called \"net.9\"; there are net.0, net.1, ");
+}
+
+#[cfg(feature = "ndarray")]
+#[test]
+fn the_doctor_holds_cpu_backends_against_each_other() {
+    for backend in ["flex", "ndarray"] {
+        let told = succeed(&["doctor", "--backend", backend, "--preset", "tree"]);
+        assert!(told.contains("cond_embed") && wrong_lines(&told).is_empty(), "{told}");
+        let other = if backend == "flex" { "ndarray" } else { "flex" };
+        assert!(told.contains(&format!("\nreference: {other} on ")), "{told}");
+        assert!(!told.contains("largest error 0.0e0"), "nothing was compared: {told}");
+    }
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+fn the_doctor_names_the_gpu_and_its_driver() {
+    let output = diffusion(&["doctor", "--backend", "wgpu", "--preset", "tree"]);
+    let (told, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let required = std::env::var("DIFFUSION_REQUIRE_WGPU").is_ok_and(|value| value == "1");
+    if !required && errors.contains("no GPU can be used") {
+        return;
+    }
+    assert!(output.status.success(), "{told}{errors}");
+    let device = told.lines().next().unwrap();
+    assert!(device.contains(") through ") && device.contains(", driver "), "{device}");
+    assert!(told.contains("verdict: every layer agrees"), "{told}");
+}

@@ -19,6 +19,7 @@ pub mod random;
 pub mod sampler;
 pub mod schedule;
 pub mod sigma;
+pub mod trace;
 
 pub use diffusion::Diffusion;
 pub use guidance::{Denoiser, Evaluation};
@@ -32,3 +33,4 @@ pub use random::Noise;
 pub use sampler::{General, Heun, Sampler, sample};
 pub use schedule::{Schedule, Sigmas};
 pub use sigma::Sigma;
+pub use trace::{Tracer, Untraced};

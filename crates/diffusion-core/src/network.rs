@@ -5,6 +5,7 @@ pub mod ideal;
 pub mod mlp;
 pub mod unet;
 
+use crate::trace::Tracer;
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 use std::fmt::Debug;
 
@@ -26,6 +27,24 @@ pub trait Network<B: Backend, const D: usize> {
     /// - `sigma`: `[batch]`, positive
     /// - returns the shape of `x`
     fn forward(&self, x: Tensor<B, D>, sigma: Tensor<B, 1>, condition: Self::Condition) -> Tensor<B, D>;
+
+    /// The same output, while `tracer` sees that of every layer and may replace it.
+    ///
+    /// The networks of this library show their layers; one that only has a `forward` is a single layer, `network`.
+    /// Of your own networks show each tensor that more than one of the later layers reads: then each layer's gradient
+    /// can be computed by itself.
+    ///
+    /// # Shapes
+    /// - as [`forward`](Self::forward)
+    fn trace<T: Tracer<B>>(
+        &self,
+        x: Tensor<B, D>,
+        sigma: Tensor<B, 1>,
+        condition: Self::Condition,
+        tracer: &mut T,
+    ) -> Tensor<B, D> {
+        tracer.layer(&"network", self.forward(x, sigma, condition))
+    }
 
     /// The condition as training sees it: for classifier-free guidance a network forgets the condition of some
     /// examples (Ho & Salimans 2022, arXiv:2207.12598, Alg. 1).

@@ -2,6 +2,7 @@
 
 use super::Init;
 use crate::random::Stream;
+use crate::trace::{Tracer, Untraced};
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::activation::silu;
@@ -44,8 +45,24 @@ impl<B: Backend> Modulation<B> {
     /// # Panics
     /// If the layer was made for another number than `N`.
     pub fn forward<const N: usize>(&self, y: Tensor<B, 2>, tokens: usize) -> [Tensor<B, 3>; N] {
+        self.trace(y, tokens, &mut Untraced)
+    }
+
+    /// The same vectors, while `tracer` sees them before they are repeated.
+    ///
+    /// # Shapes
+    /// - as [`forward`](Self::forward)
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    pub fn trace<T: Tracer<B>, const N: usize>(
+        &self,
+        y: Tensor<B, 2>,
+        tokens: usize,
+        tracer: &mut T,
+    ) -> [Tensor<B, 3>; N] {
         let [batch, dim] = y.dims();
-        let all = self.proj.forward(silu(y));
+        let all = tracer.layer(&"proj", self.proj.forward(silu(y)));
         assert_eq!(all.dims()[1], N * dim, "modulation vectors asked for and made differ in size");
         let all = all.reshape([batch, N, dim]);
         std::array::from_fn(|i| all.clone().narrow(1, i, 1).repeat_dim(1, tokens))

@@ -3,6 +3,7 @@
 use super::norm::{group_norm, group_norm_layer};
 use super::{Attention, AttentionConfig, CondModule, Init, Window};
 use crate::random::Stream;
+use crate::trace::{Tracer, Untraced};
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{Dropout, GroupNorm, Linear};
@@ -78,13 +79,18 @@ impl<B: Backend> CondModule<B, 4> for ResnetBlock<B> {
     /// - `y`: `[batch, temb_channels]`
     /// - returns `[batch, out_ch, height, width]`
     fn forward(&self, x: Tensor<B, 4>, y: Tensor<B, 2>) -> Tensor<B, 4> {
-        let h = self.conv1.forward(silu(group_norm(&self.norm1, x.clone())));
-        let y = self.temb_proj.forward(silu(y)); // [batch, out_ch]
+        self.trace(x, y, &mut Untraced)
+    }
+
+    fn trace<T: Tracer<B>>(&self, x: Tensor<B, 4>, y: Tensor<B, 2>, tracer: &mut T) -> Tensor<B, 4> {
+        let h = tracer.layer(&"norm1", group_norm(&self.norm1, x.clone()));
+        let h = tracer.layer(&"conv1", self.conv1.forward(silu(h)));
+        let y = tracer.layer(&"temb_proj", self.temb_proj.forward(silu(y))); // [batch, out_ch]
         let h = h + y.unsqueeze_dims::<4>(&[2, 3]);
-        let h = self.dropout.forward(silu(group_norm(&self.norm2, h)));
-        let h = self.conv2.forward(h);
+        let h = tracer.layer(&"norm2", group_norm(&self.norm2, h));
+        let h = tracer.layer(&"conv2", self.conv2.forward(self.dropout.forward(silu(h))));
         match &self.shortcut {
-            Some(shortcut) => shortcut.forward(x) + h,
+            Some(shortcut) => tracer.layer(&"shortcut", shortcut.forward(x)) + h,
             None => x + h,
         }
     }
@@ -137,9 +143,19 @@ impl<B: Backend> AttnBlock<B> {
     /// # Shapes
     /// - `x`, returns: `[batch, ch, height, width]`
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        self.trace(x, &mut Untraced)
+    }
+
+    /// The same output, while `tracer` sees those of the layers inside.
+    ///
+    /// # Shapes
+    /// - `x`, returns: `[batch, ch, height, width]`
+    pub fn trace<T: Tracer<B>>(&self, x: Tensor<B, 4>, tracer: &mut T) -> Tensor<B, 4> {
         let [batch, channels, height, width] = x.dims();
-        let tokens = group_norm(&self.norm, x.clone()).flatten::<3>(2, 3).swap_dims(1, 2); // [batch, tokens, ch]
-        let pixels = self.attn.forward(tokens).swap_dims(1, 2).reshape([batch, channels, height, width]);
-        x + self.proj_out.forward(pixels)
+        let tokens = tracer.layer(&"norm", group_norm(&self.norm, x.clone()));
+        let tokens = tokens.flatten::<3>(2, 3).swap_dims(1, 2); // [batch, tokens, ch]
+        let pixels = tracer.layer(&"attn", self.attn.forward(tokens));
+        let pixels = pixels.swap_dims(1, 2).reshape([batch, channels, height, width]);
+        x + tracer.layer(&"proj_out", self.proj_out.forward(pixels))
     }
 }

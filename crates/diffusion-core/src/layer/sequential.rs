@@ -1,5 +1,6 @@
 //! Layers in a row that all see the same condition.
 
+use crate::trace::{Tracer, Untraced};
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
 use std::marker::PhantomData;
@@ -12,6 +13,17 @@ pub trait CondModule<B: Backend, const D: usize> {
     /// - `x`, returns: `[batch, …]`
     /// - `y`: `[batch, dim]`
     fn forward(&self, x: Tensor<B, D>, y: Tensor<B, 2>) -> Tensor<B, D>;
+
+    /// The same output, while `tracer` sees those of the layers inside; the layer's own output is left to the caller,
+    /// who knows its name.
+    ///
+    /// The default shows nothing.
+    ///
+    /// # Shapes
+    /// - as [`forward`](Self::forward)
+    fn trace<T: Tracer<B>>(&self, x: Tensor<B, D>, y: Tensor<B, 2>, _tracer: &mut T) -> Tensor<B, D> {
+        self.forward(x, y)
+    }
 }
 
 /// Modules applied one after the other, each with the same condition.
@@ -31,6 +43,15 @@ impl<B: Backend, M> CondSequential<B, M> {
 
 impl<B: Backend, const D: usize, M: CondModule<B, D>> CondModule<B, D> for CondSequential<B, M> {
     fn forward(&self, x: Tensor<B, D>, y: Tensor<B, 2>) -> Tensor<B, D> {
-        self.modules.iter().fold(x, |x, module| module.forward(x, y.clone()))
+        self.trace(x, y, &mut Untraced)
+    }
+
+    /// Each module, and what is inside of it.
+    fn trace<T: Tracer<B>>(&self, x: Tensor<B, D>, y: Tensor<B, 2>, tracer: &mut T) -> Tensor<B, D> {
+        self.modules.iter().enumerate().fold(x, |x, (i, module)| {
+            let name = format_args!("modules.{i}");
+            let x = module.trace(x, y.clone(), &mut tracer.within(&name));
+            tracer.layer(&name, x)
+        })
     }
 }

@@ -7,6 +7,7 @@ use crate::layer::{
     NoCondition, PatchEmbed, PatchEmbedConfig, SigmaEmbedder, SigmaEmbedding, gelu_tanh, position_embedding,
 };
 use crate::random::{Purpose, Stream};
+use crate::trace::{Tracer, Untraced};
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
@@ -189,14 +190,29 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 4> for Dit<B, C> {
     }
 
     fn forward(&self, x: Tensor<B, 4>, sigma: Tensor<B, 1>, condition: C::Condition) -> Tensor<B, 4> {
-        let x = self.x_embed.forward(x) + self.pos_embed.clone(); // [batch, tokens, dim]
-        let y = self.sig_embed.forward(sigma); // [batch, dim]
+        self.trace(x, sigma, condition, &mut Untraced)
+    }
+
+    fn trace<T: Tracer<B>>(
+        &self,
+        x: Tensor<B, 4>,
+        sigma: Tensor<B, 1>,
+        condition: C::Condition,
+        tracer: &mut T,
+    ) -> Tensor<B, 4> {
+        let x = tracer.layer(&"x_embed", self.x_embed.forward(x));
+        let x = tracer.layer(&"pos_embed", x + self.pos_embed.clone()); // [batch, tokens, dim]
+        let y = tracer.layer(&"sig_embed", self.sig_embed.forward(sigma)); // [batch, dim]
         let y = match self.cond_embed.embed(condition) {
-            Some(condition) => y + condition,
+            Some(condition) => {
+                let condition = tracer.layer(&"cond_embed", condition);
+                tracer.layer(&"embedding", y + condition)
+            }
             None => y,
         };
-        let x = self.blocks.forward(x, y.clone());
-        self.unpatchify(self.final_linear.forward(self.final_norm.forward(x, y)))
+        let x = self.blocks.trace(x, y.clone(), &mut tracer.within(&"blocks"));
+        let x = tracer.layer(&"final_norm", self.final_norm.forward(x, y));
+        self.unpatchify(tracer.layer(&"final_linear", self.final_linear.forward(x)))
     }
 
     fn drop_condition(&self, condition: C::Condition, uniform: &mut dyn FnMut(usize) -> f64) -> C::Condition {
@@ -236,9 +252,19 @@ pub struct DitBlock<B: Backend> {
 
 impl<B: Backend> CondModule<B, 3> for DitBlock<B> {
     fn forward(&self, x: Tensor<B, 3>, y: Tensor<B, 2>) -> Tensor<B, 3> {
-        let [gate_attention, gate_mlp] = self.scale_modulation.forward(y.clone(), x.dims()[1]);
-        let x = x.clone() + self.attn.forward(self.norm1.forward(x, y.clone())) * gate_attention;
-        let hidden = gelu_tanh(self.mlp_in.forward(self.norm2.forward(x.clone(), y)));
-        x + self.mlp_out.forward(hidden) * gate_mlp
+        self.trace(x, y, &mut Untraced)
+    }
+
+    fn trace<T: Tracer<B>>(&self, x: Tensor<B, 3>, y: Tensor<B, 2>, tracer: &mut T) -> Tensor<B, 3> {
+        let tokens = x.dims()[1];
+        let gates = &mut tracer.within(&"scale_modulation");
+        let [gate_attention, gate_mlp] = self.scale_modulation.trace(y.clone(), tokens, gates);
+        let h = tracer.layer(&"norm1", self.norm1.forward(x.clone(), y.clone()));
+        let h = tracer.layer(&"attn", self.attn.forward(h));
+        let x = tracer.layer(&"middle", x + h * gate_attention);
+        let h = tracer.layer(&"norm2", self.norm2.forward(x.clone(), y));
+        let h = tracer.layer(&"mlp_in", self.mlp_in.forward(h));
+        let h = tracer.layer(&"mlp_out", self.mlp_out.forward(gelu_tanh(h)));
+        x + h * gate_mlp
     }
 }

@@ -3,6 +3,7 @@
 use super::{Labels, Network, NullCondition};
 use crate::layer::{CondEmbedderLabel, CondEmbedderLabelConfig, ConditionEmbedder, Init, sigma_embedding};
 use crate::random::{Purpose, Stream};
+use crate::trace::{Tracer, Untraced};
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Tensor, backend::Backend};
@@ -55,7 +56,17 @@ impl<B: Backend> Network<B, 2> for TimeInputMlp<B> {
     }
 
     fn forward(&self, x: Tensor<B, 2>, sigma: Tensor<B, 1>, (): ()) -> Tensor<B, 2> {
-        run(&self.net, Tensor::cat(vec![x, sigma_embedding(sigma, 0.5, true)], 1))
+        self.trace(x, sigma, (), &mut Untraced)
+    }
+
+    fn trace<T: Tracer<B>>(
+        &self,
+        x: Tensor<B, 2>,
+        sigma: Tensor<B, 1>,
+        (): (),
+        tracer: &mut T,
+    ) -> Tensor<B, 2> {
+        run(&self.net, Tensor::cat(vec![x, sigma_embedding(sigma, 0.5, true)], 1), tracer)
     }
 }
 
@@ -111,8 +122,19 @@ impl<B: Backend> Network<B, 2> for ConditionalMlp<B> {
     }
 
     fn forward(&self, x: Tensor<B, 2>, sigma: Tensor<B, 1>, labels: Labels) -> Tensor<B, 2> {
-        let inputs = vec![x, sigma_embedding(sigma, 0.5, true), self.cond_embed.forward(&labels)];
-        run(&self.net, Tensor::cat(inputs, 1))
+        self.trace(x, sigma, labels, &mut Untraced)
+    }
+
+    fn trace<T: Tracer<B>>(
+        &self,
+        x: Tensor<B, 2>,
+        sigma: Tensor<B, 1>,
+        labels: Labels,
+        tracer: &mut T,
+    ) -> Tensor<B, 2> {
+        let label = tracer.layer(&"cond_embed", self.cond_embed.forward(&labels));
+        let inputs = vec![x, sigma_embedding(sigma, 0.5, true), label];
+        run(&self.net, Tensor::cat(inputs, 1), tracer)
     }
 
     fn drop_condition(&self, labels: Labels, uniform: &mut dyn FnMut(usize) -> f64) -> Labels {
@@ -140,9 +162,12 @@ fn perceptron<B: Backend>(
     widths.windows(2).map(|w| Init::Torch.linear(Some(Init::Torch), [w[0], w[1]], stream, device)).collect()
 }
 
-fn run<B: Backend>(layers: &[Linear<B>], x: Tensor<B, 2>) -> Tensor<B, 2> {
-    let Some((last, hidden)) = layers.split_last() else { return x };
-    last.forward(hidden.iter().fold(x, |x, layer| gelu(layer.forward(x))))
+/// The linear layers with GELU between them.
+fn run<B: Backend, T: Tracer<B>>(layers: &[Linear<B>], x: Tensor<B, 2>, tracer: &mut T) -> Tensor<B, 2> {
+    layers.iter().enumerate().fold(x, |x, (i, layer)| {
+        let x = if i == 0 { x } else { gelu(x) };
+        tracer.layer(&format_args!("net.{i}"), layer.forward(x))
+    })
 }
 
 /// GELU (Hendrycks & Gimpel 2016, arXiv:1606.08415, §2): x·Φ(x) = ½x·(1 + erf(x/√2)).

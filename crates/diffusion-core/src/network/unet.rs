@@ -7,6 +7,7 @@ use crate::layer::{
     Window, group_norm, group_norm_layer,
 };
 use crate::random::{Purpose, Stream};
+use crate::trace::{Tracer, Untraced};
 use burn::module::Module;
 use burn::nn::GroupNorm;
 use burn::nn::conv::Conv2d;
@@ -234,6 +235,24 @@ pub struct UnetMiddle<B: Backend> {
     pub second: ResnetBlock<B>,
 }
 
+impl<B: Backend> CondModule<B, 4> for UnetMiddle<B> {
+    /// # Shapes
+    /// - `x`, returns: `[batch, ch, height, width]`
+    /// - `y`: `[batch, temb_ch]`
+    fn forward(&self, x: Tensor<B, 4>, y: Tensor<B, 2>) -> Tensor<B, 4> {
+        self.trace(x, y, &mut Untraced)
+    }
+
+    fn trace<T: Tracer<B>>(&self, x: Tensor<B, 4>, y: Tensor<B, 2>, tracer: &mut T) -> Tensor<B, 4> {
+        let x = self.first.trace(x, y.clone(), &mut tracer.within(&"first"));
+        let x = tracer.layer(&"first", x);
+        let x = self.attn.trace(x, &mut tracer.within(&"attn"));
+        let x = tracer.layer(&"attn", x);
+        let x = self.second.trace(x, y, &mut tracer.within(&"second"));
+        tracer.layer(&"second", x)
+    }
+}
+
 /// One level on the way up.
 #[derive(Module, Debug)]
 pub struct UnetUp<B: Backend> {
@@ -258,9 +277,17 @@ impl<B: Backend> CondModule<B, 4> for UnetBlock<B> {
     /// - `y`: `[batch, temb_ch]`
     /// - returns `[batch, out_ch, height, width]`
     fn forward(&self, x: Tensor<B, 4>, y: Tensor<B, 2>) -> Tensor<B, 4> {
-        let x = self.resnet.forward(x, y);
+        self.trace(x, y, &mut Untraced)
+    }
+
+    fn trace<T: Tracer<B>>(&self, x: Tensor<B, 4>, y: Tensor<B, 2>, tracer: &mut T) -> Tensor<B, 4> {
+        let x = self.resnet.trace(x, y, &mut tracer.within(&"resnet"));
+        let x = tracer.layer(&"resnet", x);
         match &self.attn {
-            Some(attn) => attn.forward(x),
+            Some(attn) => {
+                let x = attn.trace(x, &mut tracer.within(&"attn"));
+                tracer.layer(&"attn", x)
+            }
             None => x,
         }
     }
@@ -276,36 +303,51 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 4> for Unet<B, C> {
     /// # Shapes
     /// - returns `[batch, out_ch, in_dim, in_dim]`, the shape of `x` in every network that serves a diffusion model
     fn forward(&self, x: Tensor<B, 4>, sigma: Tensor<B, 1>, condition: C::Condition) -> Tensor<B, 4> {
-        let y = self.sig_embed.forward(sigma); // [batch, temb_ch]
+        self.trace(x, sigma, condition, &mut Untraced)
+    }
+
+    fn trace<T: Tracer<B>>(
+        &self,
+        x: Tensor<B, 4>,
+        sigma: Tensor<B, 1>,
+        condition: C::Condition,
+        tracer: &mut T,
+    ) -> Tensor<B, 4> {
+        let y = tracer.layer(&"sig_embed", self.sig_embed.forward(sigma)); // [batch, temb_ch]
         let y = match self.cond_embed.embed(condition) {
-            Some(condition) => y + condition,
+            Some(condition) => {
+                let condition = tracer.layer(&"cond_embed", condition);
+                tracer.layer(&"embedding", y + condition)
+            }
             None => y,
         };
-        let mut h = self.conv_in.forward(x);
+        let mut h = tracer.layer(&"conv_in", self.conv_in.forward(x));
         let mut skips = vec![h.clone()];
-        for down in &self.downs {
-            for block in &down.blocks {
-                h = block.forward(h, y.clone());
+        for (i, down) in self.downs.iter().enumerate() {
+            for (j, block) in down.blocks.iter().enumerate() {
+                h = block.trace(h, y.clone(), &mut tracer.within(&format_args!("downs.{i}.blocks.{j}")));
                 skips.push(h.clone());
             }
             if let Some(downsample) = &down.downsample {
-                h = downsample.forward(h);
+                h = tracer.layer(&format_args!("downs.{i}.downsample"), downsample.forward(h));
                 skips.push(h.clone());
             }
         }
-        h = self.mid.first.forward(h, y.clone());
-        h = self.mid.attn.forward(h);
-        h = self.mid.second.forward(h, y.clone());
-        for up in &self.ups {
-            for block in &up.blocks {
+        h = self.mid.trace(h, y.clone(), &mut tracer.within(&"mid"));
+        for (i, up) in self.ups.iter().enumerate() {
+            for (j, block) in up.blocks.iter().enumerate() {
+                let name = format_args!("ups.{i}.blocks.{j}");
+                let inside = &mut tracer.within(&name);
                 let skip = skips.pop().expect(BALANCED);
-                h = block.forward(Tensor::cat(vec![h, skip], 1), y.clone());
+                h = inside.layer(&"skip", Tensor::cat(vec![h, skip], 1));
+                h = block.trace(h, y.clone(), inside);
             }
             if let Some(upsample) = &up.upsample {
-                h = upsample.forward(h);
+                h = tracer.layer(&format_args!("ups.{i}.upsample"), upsample.forward(h));
             }
         }
-        self.out_conv.forward(silu(group_norm(&self.out_norm, h)))
+        h = tracer.layer(&"out_norm", group_norm(&self.out_norm, h));
+        tracer.layer(&"out_conv", self.out_conv.forward(silu(h)))
     }
 
     fn drop_condition(&self, condition: C::Condition, uniform: &mut dyn FnMut(usize) -> f64) -> C::Condition {

@@ -39,6 +39,7 @@ mod laws {
     mod resume;
     mod samplers;
     mod seeds;
+    mod trace;
     mod training;
     mod unet;
 }

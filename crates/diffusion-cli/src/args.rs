@@ -127,6 +127,9 @@ pub struct SampleArgs {
     /// Number of samples.
     #[arg(long, value_name = "N")]
     pub count: Option<usize>,
+    /// How many to draw at once, for the sake of memory: it changes no sample.
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
     /// Number of sampling steps.
     #[arg(long, value_name = "N")]
     pub steps: Option<usize>,

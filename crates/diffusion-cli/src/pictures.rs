@@ -1,6 +1,6 @@
 //! Pictures of a training run, as PNG files: scatter plots, grids of images and loss curves.
 
-use image::{ImageFormat, Rgb, RgbImage, imageops};
+use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, ValueFormatter};
 use plotters::prelude::*;
@@ -247,7 +247,7 @@ fn plot(
     let (width, height) = (OVERSAMPLING * size.0, OVERSAMPLING * size.1);
     let mut picture = RgbImage::from_pixel(width, height, PAPER);
     draw(&BitMapBackend::with_buffer(&mut picture, (width, height)).into_drawing_area()).map_err(failed)?;
-    save(path, &imageops::thumbnail(&picture, size.0, size.1))
+    save(path, &DynamicImage::ImageRgb8(picture).thumbnail_exact(size.0, size.1).into_rgb8())
 }
 
 /// Writes beside the target and renames, so that nobody sees half a picture.
@@ -457,7 +457,7 @@ mod tests {
     }
 
     fn caption(picture: &RgbImage) -> Vec<u8> {
-        imageops::crop_imm(picture, 0, 0, picture.width(), 40).to_image().into_raw()
+        image::imageops::crop_imm(picture, 0, 0, picture.width(), 40).to_image().into_raw()
     }
 
     // The wider side of this data sets the frame for both, ±1.1·1.2 = ±1.32, and the rest follows from it:

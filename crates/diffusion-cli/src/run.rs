@@ -77,7 +77,22 @@ impl RunFolder {
         run._lock = Some(run.lock()?);
         // Again, for who held the lock may have changed it.
         let (_, config) = Self::open(path)?;
+        run.tidy()?;
         Ok((run, config))
+    }
+
+    /// Removes what a process left half written that was killed while it held the lock.
+    fn tidy(&self) -> Result<(), CliError> {
+        let entries = fs::read_dir(&self.path).map_err(CliError::io("read", &self.path))?;
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let picture =
+                ["samples.png.", "loss.png.", "exam.png."].iter().any(|start| name.starts_with(start));
+            if name.ends_with(".partial") || picture && name.ends_with(".part") {
+                fs::remove_file(&path).map_err(CliError::io("remove", &path))?;
+            }
+        }
+        Ok(())
     }
 
     fn lock(&self) -> Result<Arc<File>, CliError> {

@@ -20,11 +20,17 @@ pub fn main(args: SampleArgs) -> Result<(), CliError> {
     if let Some(out) = &args.out {
         check_out(out)?;
     }
+    if args.batch_size == Some(0) {
+        return Err(CliError::invalid("0 samples at once were asked for", "give --batch-size at least 1"));
+    }
     let checkpoint = run.checkpoint(args.checkpoint)?;
     let seed = args.seed.unwrap_or(config.training.seed);
     let out = args.out.unwrap_or_else(|| run.file(&format!("samples-seed-{seed}.png")));
     let weights = if args.raw { Weights::Raw } else { Weights::Ema };
-    run_on(args.backend, Sample { config, checkpoint, labels: args.labels, seed, out, weights })
+    run_on(
+        args.backend,
+        Sample { config, checkpoint, labels: args.labels, at_once: args.batch_size, seed, out, weights },
+    )
 }
 
 /// The run's way of sampling, with what the command line changes.
@@ -88,6 +94,7 @@ struct Sample {
     config: RunConfig,
     checkpoint: Checkpoint,
     labels: Option<Vec<usize>>,
+    at_once: Option<usize>,
     seed: u64,
     out: PathBuf,
     weights: Weights,
@@ -127,7 +134,15 @@ impl Sample {
         let description = describe(&self.config, &model.parameterization);
         let model = self.checkpoint.load(model, &description, self.weights)?;
         let begun = Instant::now();
-        let drawn = samples::draw(&model, schedule, &self.config, self.labels.as_deref(), self.seed, device)?;
+        let drawn = samples::draw(
+            &model,
+            schedule,
+            &self.config,
+            self.labels.as_deref(),
+            self.at_once,
+            self.seed,
+            device,
+        )?;
         samples::write(&self.out, &drawn, behind, &self.config.data)?;
         println!(
             "{} samples of step {} in {:.1} s: {}",

@@ -29,12 +29,13 @@ pub struct Samples {
     period: Option<usize>,
 }
 
-/// Draws `config.sampling.count` samples of `seed`: sample i depends on the seed and on i alone.
+/// Draws `config.sampling.count` samples of `seed`, `at_once` at a time: sample i depends on the seed and on i alone.
 pub fn draw<B: Backend, N, P: Parameterization, const D: usize>(
     model: &Diffusion<B, N, P>,
     schedule: &dyn Schedule<Path = P::Path>,
     config: &RunConfig,
     labels: Option<&[usize]>,
+    at_once: Option<usize>,
     seed: u64,
     device: &B::Device,
 ) -> Result<Samples, CliError>
@@ -45,7 +46,7 @@ where
     let sampling = &config.sampling;
     let sigmas = schedule.sigmas(sampling.steps);
     let shape = model.network.input_shape(1);
-    let piece = (PIECE / shape.iter().product::<usize>()).max(1);
+    let piece = at_once.unwrap_or((PIECE / shape.iter().product::<usize>()).max(1));
     let (mut values, mut start, mut drawn_labels) = (Vec::new(), Vec::new(), Vec::new());
     for first in (0..sampling.count).step_by(piece) {
         let count = piece.min(sampling.count - first);

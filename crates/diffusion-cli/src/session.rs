@@ -36,6 +36,8 @@ impl<'a> Session<'a> {
         description: Description,
         step: u64,
     ) -> Result<Self, CliError> {
+        // A run that was killed between the two has one too many.
+        Checkpoint::prune(&run.checkpoints(), config.checkpoint_keep)?;
         let metrics = MetricsFile::resume(&run, step)?;
         let best = Checkpoint::best_loss(&run.checkpoints())?;
         let progress = Progress::new(config.training.steps, step);

@@ -279,8 +279,15 @@ impl Train {
         session.finish()?;
 
         let seconds = session.metrics.seconds();
-        let drawn =
-            samples::draw(training.ema(), &*schedules.sampling, config, None, config.training.seed, device)?;
+        let drawn = samples::draw(
+            training.ema(),
+            &*schedules.sampling,
+            config,
+            None,
+            None,
+            config.training.seed,
+            device,
+        )?;
         let behind = (data.training.shape() == [2]).then(|| data.training.all());
         samples::write(&session.run.file("samples.png"), &drawn, behind, &config.data)?;
         if let Some(results) = &results {

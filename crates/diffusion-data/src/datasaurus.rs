@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use crate::{
     DataError,
     dataset::{Dataset, check_index},
+    error::{first_names, shorten},
 };
 
 /// One of the Datasaurus Dozen, such as `dino`, read from the published table with the columns dataset, x and y.
@@ -106,11 +107,14 @@ impl Dataset for DatasaurusDozen {
 
 const COLUMNS: [&str; 3] = ["dataset", "x", "y"];
 
+/// The most names that an error tells; there are 13 in the published table.
+const MOST_NAMES: usize = 20;
+
 /// The points called `name`, at least one.
 fn parse(text: &str, path: &Path, name: &str, delimiter: Delimiter) -> Result<Vec<[f32; 2]>, DataError> {
     let mut lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines().zip(1..);
     let (header, _) = lines.next().unwrap_or_default();
-    if fields(header, delimiter) != COLUMNS {
+    if !fields(header, delimiter).eq(COLUMNS) {
         let expected = format!("{} separated by {}", COLUMNS.join(", "), delimiter.name());
         return Err(DataError::Header { path: path.to_owned(), found: shorten(header), expected });
     }
@@ -118,8 +122,9 @@ fn parse(text: &str, path: &Path, name: &str, delimiter: Delimiter) -> Result<Ve
     let mut points = Vec::new();
     let mut names = BTreeSet::new();
     for (text, line) in lines.filter(|(text, _)| !text.trim().is_empty()) {
-        let [row_name, x, y] = fields(text, delimiter)[..] else {
-            let found = fields(text, delimiter).len();
+        // One more tells a line that goes on; the columns of a hostile one are counted, not kept.
+        let [row_name, x, y] = Vec::from_iter(fields(text, delimiter).take(COLUMNS.len() + 1))[..] else {
+            let found = fields(text, delimiter).count();
             return Err(DataError::Columns { path: path.to_owned(), line, found, expected: COLUMNS.len() });
         };
         // A row that is not asked for is checked all the same: a damaged table is not half good.
@@ -134,18 +139,18 @@ fn parse(text: &str, path: &Path, name: &str, delimiter: Delimiter) -> Result<Ve
         names.insert(row_name);
     }
     if points.is_empty() {
-        let names = names.into_iter().map(shorten).collect();
+        let names = first_names(names.into_iter(), MOST_NAMES);
         return Err(DataError::UnknownName { path: path.to_owned(), name: name.to_owned(), names });
     }
     Ok(points)
 }
 
-fn fields(line: &str, delimiter: Delimiter) -> Vec<&str> {
+fn fields(line: &str, delimiter: Delimiter) -> impl Iterator<Item = &str> {
     let split = line.split(match delimiter {
         Delimiter::Tab => '\t',
         Delimiter::Comma => ',',
     });
-    split.map(|field| field.trim().trim_matches('"')).collect()
+    split.map(|field| field.trim().trim_matches('"'))
 }
 
 impl Delimiter {
@@ -154,14 +159,6 @@ impl Delimiter {
             Delimiter::Tab => "tabs",
             Delimiter::Comma => "commas",
         }
-    }
-}
-
-/// Enough of a text for an error message, however long the line of a hostile file may be.
-pub(crate) fn shorten(text: &str) -> String {
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }
 
@@ -244,6 +241,8 @@ mod tests {
     fn a_line_must_have_three_columns() {
         assert_fails(&TABLE.replace("\t96.0256", ""), "dino", "has 2 columns in line 4, expected 3");
         assert_fails(&TABLE.replace("\t0\n", "\t0\t0\n"), "dino", "has 4 columns in line 3, expected 3");
+        let long = "\t".repeat(1000) + "\n";
+        assert_fails(&TABLE.replace("\t0\n", &long), "dino", "has 1002 columns in line 3, expected 3");
     }
 
     #[test]
@@ -254,6 +253,11 @@ mod tests {
             "dino",
             &format!("begins with the line {:?}, {expected}", "dino\t55.3846\t97.1795"),
         );
+        assert_fails(
+            "dataset\tx\ty\tz\n",
+            "dino",
+            &format!("begins with the line {:?}, {expected}", "dataset\tx\ty\tz"),
+        );
         assert_fails("dataset\tx\n", "dino", &format!("begins with the line {:?}, {expected}", "dataset\tx"));
         assert_fails("", "dino", &format!("begins with the line \"\", {expected}"));
     }
@@ -263,6 +267,18 @@ mod tests {
         let message = "has no data set named \"dinosaur\", expected one of";
         assert_fails(TABLE, "dinosaur", &format!("{message} [dino, star]"));
         assert_fails("dataset\tx\ty", "dinosaur", &format!("{message} []"));
+        let rows: Vec<String> = (0..1000).map(|i| format!("{}\t1\t2\n", 1000 + i)).collect();
+        let first: Vec<String> = (1000..1020).map(|i| i.to_string()).collect();
+        let table = format!("dataset\tx\ty\n{}", rows.concat());
+        assert_fails(&table, "dinosaur", &format!("{message} [{}, …]", first.join(", ")));
+    }
+
+    /// A name that would set a terminal's colour, and another that would go back to the beginning of the line.
+    #[test]
+    fn names_are_shown_without_control_characters() {
+        let table = "dataset\tx\ty\n\u{1b}[31m\t1\t2\n*\r*\t1\t2\n";
+        let expected = "has no data set named \"dinosaur\", expected one of [\u{fffd}[31m, *\u{fffd}*]";
+        assert_fails(table, "dinosaur", expected);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! What can be wrong with a data file: which file, what was found there, and what was expected.
 
-use std::{io, path::PathBuf};
+use std::{fmt::Display, io, path::PathBuf};
 
 use thiserror::Error;
 
 /// A file that could not be read as a data set.
 ///
-/// Each message is one sentence that also tells the cause, so that it needs no chain of sources to be understood.
+/// Each message is one sentence that also tells the cause, so that it needs no chain of sources to be understood. What
+/// it quotes of a file is shortened, and shown without control characters: the file may come from anywhere.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DataError {
@@ -174,7 +175,7 @@ pub enum DataError {
         path: PathBuf,
         /// The name that was asked for.
         name: String,
-        /// The names that the file has, in alphabetical order.
+        /// The names that the file has, in alphabetical order, no more than the first few of them.
         names: Vec<String>,
     },
 
@@ -247,7 +248,7 @@ pub enum DataError {
     },
 
     /// The file begins as an image does, but cannot be decoded.
-    #[error("cannot decode {} as an image: {source}", path.display())]
+    #[error("cannot decode {} as an image: {}", path.display(), said(source))]
     Image {
         /// The file.
         path: PathBuf,
@@ -278,7 +279,7 @@ pub enum DataError {
     },
 
     /// The header of a file is not that of a safetensors file, or contradicts itself.
-    #[error("cannot read the header of {} as that of a safetensors file: {source}", path.display())]
+    #[error("cannot read the header of {} as that of a safetensors file: {}", path.display(), said(source))]
     Safetensors {
         /// The file.
         path: PathBuf,
@@ -336,4 +337,34 @@ pub enum DataError {
         /// The name of the tensor.
         name: &'static str,
     },
+}
+
+/// The first `n` of some names from a file, in alphabetical order, and an ellipsis if they are more.
+pub(crate) fn first_names<'a>(names: impl Iterator<Item = &'a str>, n: usize) -> Vec<String> {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    let rest = (names.len() > n).then(|| "…".to_owned());
+    names.into_iter().take(n).map(|name| plain(&shorten(name))).chain(rest).collect()
+}
+
+/// Enough of a text for an error message, however long the line of a hostile file may be.
+pub(crate) fn shorten(text: &str) -> String {
+    shorten_to(60, text)
+}
+
+fn shorten_to(length: usize, text: &str) -> String {
+    match text.char_indices().nth(length) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// A text without the characters that do something to a terminal instead of being shown there.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// What another library says of a file, which may quote the file or end its line.
+fn said(source: impl Display) -> String {
+    plain(&shorten_to(500, source.to_string().trim_end()))
 }

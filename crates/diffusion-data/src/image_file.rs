@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{Cursor, Read},
+    panic::{self, UnwindSafe},
     path::Path,
 };
 
@@ -50,8 +51,13 @@ fn decode(path: &Path, limit: u64) -> Result<DynamicImage, DataError> {
         return Err(DataError::JpegCut { path: path.to_owned(), found: bytes.len() });
     }
 
+    without_panics(path, || decode_as(format, &bytes, path, limit))
+}
+
+/// The picture in a file of this format, the right way up.
+fn decode_as(format: ImageFormat, bytes: &[u8], path: &Path, limit: u64) -> Result<DynamicImage, DataError> {
     let failed = |source| DataError::Image { path: path.to_owned(), source: Box::new(source) };
-    let mut reader = ImageReader::with_format(Cursor::new(&bytes), format);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(limit);
     reader.limits(limits);
@@ -71,6 +77,21 @@ fn decode(path: &Path, limit: u64) -> Result<DynamicImage, DataError> {
     let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
     image.apply_orientation(orientation);
     Ok(image)
+}
+
+/// What `decode` returns, or an error where it panics, as that of png 0.18.1 does over a palette of four bytes.
+///
+/// The panic is still reported on the standard error stream, unless it was told otherwise.
+fn without_panics<T>(
+    path: &Path,
+    decode: impl FnOnce() -> Result<T, DataError> + UnwindSafe,
+) -> Result<T, DataError> {
+    panic::catch_unwind(decode).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("without a message");
+        let source = format!("the decoder has panicked: {text}").into();
+        Err(DataError::Image { path: path.to_owned(), source })
+    })
 }
 
 /// All bytes of the file, if they are at most `limit`.
@@ -139,9 +160,9 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::PathBuf};
+    use std::{fs, hint::black_box, io::Write, path::PathBuf};
 
-    use flate2::Crc;
+    use flate2::{Compression, Crc, write::ZlibEncoder};
     use image::{GrayAlphaImage, GrayImage, Luma, LumaA, Rgb, RgbImage, RgbaImage};
     use tempfile::TempDir;
 
@@ -429,6 +450,55 @@ mod tests {
         assert_eq!(whole(&path, 100).unwrap(), [7; 100]);
         let error = whole(&path, 99).expect_err("the file goes on").to_string();
         assert!(error.ends_with(" is longer than 99 bytes, expected at most so many"), "{error}");
+    }
+
+    /// A row of one pixel, black by its palette, which ends within its second colour.
+    fn with_broken_palette() -> Vec<u8> {
+        let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
+        let mut chunk = |name: &[u8], data: &[u8]| {
+            let mut crc = Crc::new();
+            crc.update(name);
+            crc.update(data);
+            bytes.extend([&(data.len() as u32).to_be_bytes(), name, data, &crc.sum().to_be_bytes()].concat());
+        };
+        chunk(b"IHDR", &[0, 0, 0, 1, 0, 0, 0, 1, 8, 3, 0, 0, 0]);
+        chunk(b"PLTE", &[0; 4]);
+        let mut pixels = ZlibEncoder::new(Vec::new(), Compression::fast());
+        pixels.write_all(&[0, 0]).unwrap();
+        chunk(b"IDAT", &pixels.finish().unwrap());
+        chunk(b"IEND", &[]);
+        bytes
+    }
+
+    /// Another version of the decoder may read it.
+    #[test]
+    fn a_broken_palette_does_not_panic() {
+        if let Err(error) = try_read(&with_broken_palette(), 1, Channels::Grey) {
+            assert!(matches!(error, DataError::Image { .. }), "{error}");
+        }
+    }
+
+    /// `panic!` throws a `String`, or a `&str` where the compiler knows what to fill in.
+    #[test]
+    fn a_panic_of_the_decoder_is_an_error() {
+        let path = Path::new("a.png");
+        let error =
+            |decode: fn() -> Result<(), DataError>| without_panics(path, decode).unwrap_err().to_string();
+        let expected = "cannot decode a.png as an image: the decoder has panicked: ";
+        assert_eq!(error(|| panic!("{} is too much", black_box(7))), format!("{expected}7 is too much"));
+        assert_eq!(error(|| panic!("too much")), format!("{expected}too much"));
+        assert_eq!(error(|| panic::resume_unwind(Box::new(7))), format!("{expected}without a message"));
+        assert_eq!(without_panics(path, || Ok(7)).unwrap(), 7);
+    }
+
+    /// The decoder ends this sentence with a new line.
+    #[test]
+    fn what_the_decoder_says_is_one_line() {
+        let message = message(b"\xff\xd8\xff\xd0\xff\xd9");
+        assert!(
+            message.starts_with("cannot decode … as an image: ") && !message.contains(['\n', '\u{fffd}']),
+            "{message:?}"
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use safetensors::{
     tensor::{Metadata, TensorInfo},
 };
 
-use crate::{DataError, datasaurus::shorten};
+use crate::{DataError, error::first_names};
 
 /// The tensor of the latents of the images.
 const MEAN: &str = "latent_mean";
@@ -145,12 +145,7 @@ fn header(file: &File, length: u64, path: &Path) -> Result<(Metadata, u64), Data
 /// What a file says about one of its tensors.
 fn tensor<'a>(header: &'a Metadata, name: &'static str, path: &Path) -> Result<&'a TensorInfo, DataError> {
     header.info(name).ok_or_else(|| {
-        let mut names: Vec<String> = header.tensors().keys().map(|name| shorten(name)).collect();
-        names.sort();
-        if names.len() > 8 {
-            names.truncate(8);
-            names.push("…".to_owned());
-        }
+        let names = first_names(header.tensors().keys().map(String::as_str), 8);
         DataError::MissingTensor { path: path.to_owned(), name, names }
     })
 }
@@ -526,6 +521,25 @@ mod tests {
             safetensors(&names.iter().map(|n| (&n[..], Dtype::U8, &[1][..], vec![0])).collect::<Vec<_>>());
         let short = format!("07{}…, …], expected", "x".repeat(58));
         assert!(message(&many).contains(&short), "{}", message(&many));
+    }
+
+    /// The parser quotes what it does not know.
+    #[test]
+    fn what_a_header_says_is_shortened_and_plain() {
+        let header = |dtype: &str| {
+            format!("{{\"latent_mean\":{{\"dtype\":\"{dtype}\",\"shape\":[],\"data_offsets\":[0,0]}}}}")
+        };
+        let text = message(&with_header(&header("\\u001b[31m"), &[]));
+        assert!(text.contains("unknown variant `\u{fffd}[31m`, expected one of `BOOL`, "), "{text:?}");
+        let text = message(&with_header(&header(&"é".repeat(1000)), &[]));
+        assert!(text.contains("unknown variant `éé") && text.ends_with("éé…"), "{text}");
+        assert!((500..600).contains(&text.chars().count()), "{text}");
+
+        let text = message(&with_header(
+            "{\"\\u0007\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
+            &[0],
+        ));
+        assert_eq!(text, "… has the tensors [\u{fffd}], expected one named latent_mean");
     }
 
     #[test]

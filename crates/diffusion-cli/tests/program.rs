@@ -520,6 +520,8 @@ fn wrong_lines(table: &str) -> Vec<&str> {
 #[test]
 fn the_doctor_finds_no_fault_but_planted_ones() {
     let doctor = ["doctor", "--backend", "flex", "--reference", "flex"];
+    let unknown = ["--preset", "swissroll", "--plant", "net.9"];
+    fail(&[&doctor[..], &unknown].concat(), "no layer is called \"net.9\"; there are net.0, net.2, ");
     let told = succeed(&doctor);
     assert!(told.starts_with("device: flex on this machine's processor, "), "{told}");
     for network in ["time-input-mlp", "conditional-mlp", "conditional-dit", "conditional-unet"] {
@@ -540,8 +542,6 @@ fn the_doctor_finds_no_fault_but_planted_ones() {
     assert!(
         String::from_utf8_lossy(&output.stderr).contains("error: flex does not compute what flex computes")
     );
-    let unknown = ["--preset", "swissroll", "--plant", "net.9"];
-    fail(&[&doctor[..], &unknown].concat(), "no layer is called \"net.9\"; there are net.0, net.1, ");
 }
 
 #[cfg(feature = "ndarray")]

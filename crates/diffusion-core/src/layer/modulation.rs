@@ -62,9 +62,9 @@ impl<B: Backend> Modulation<B> {
         tracer: &mut T,
     ) -> [Tensor<B, 3>; N] {
         let [batch, dim] = y.dims();
-        let all = tracer.layer(&"proj", self.proj.forward(silu(y)));
+        let all = self.proj.forward(silu(y));
         assert_eq!(all.dims()[1], N * dim, "modulation vectors asked for and made differ in size");
-        let all = all.reshape([batch, N, dim]);
+        let all = tracer.layer(&"proj", all.reshape([batch, N, dim]));
         std::array::from_fn(|i| all.clone().narrow(1, i, 1).repeat_dim(1, tokens))
     }
 }

@@ -98,7 +98,9 @@ fn a_run_that_was_killed_at_once_begins_again() {
     for half in ["metrics.partial", "config.partial", "loss.png.123.part"] {
         fs::write(Path::new(&run).join(half), "half").unwrap();
     }
-    succeed(&["train", "--resume", &run]);
+    fs::create_dir_all(checkpoints.join(".step-00000077.partial")).unwrap();
+    let errors = succeed(&["train", "--resume", &run]);
+    assert!(errors.contains("removed a checkpoint that was being written when the run ended"), "{errors}");
     assert_same_run("begun again", &run, &whole);
 }
 

@@ -184,6 +184,8 @@ fn a_run_is_examined_on_its_way() {
     );
     let (width, height) = image::image_dimensions(Path::new(&out).join("exam.png")).unwrap();
     assert_eq!((width, height), (900, 540));
+    // The first exam is the best so far, so there is a checkpoint of it between those at the start and at the end.
+    assert!(Path::new(&out).join("checkpoints/step-00000003").is_dir());
     let best = exams.iter().min_by(|a, b| {
         let loss = |line: &serde_json::Value| line["exam"]["held_out"]["mean"].as_f64().unwrap();
         loss(a).total_cmp(&loss(b))

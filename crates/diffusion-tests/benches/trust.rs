@@ -19,8 +19,14 @@ fn median(mut times: Vec<f64>) -> f64 {
 }
 
 /// Alternates `steps` steps of both kinds, and tells what the rest costs per step if it comes `every` so many steps.
-fn measure<N, D, const R: usize>(name: &str, network: impl Fn() -> N, data: D, batch: usize, steps: usize, every: f64)
-where
+fn measure<N, D, const R: usize>(
+    name: &str,
+    network: impl Fn() -> N,
+    data: D,
+    batch: usize,
+    steps: usize,
+    every: f64,
+) where
     D: Dataset + Clone,
     N: Network<B, R, Condition = <D::Label as Label>::Condition> + AutodiffModule<B> + ModuleDisplay,
     N::InnerModule: Network<Flex, R, Condition = N::Condition> + ModuleDisplay,
@@ -29,7 +35,8 @@ where
     let schedule = LogLinear::new(200, 0.01, 20.0);
     let config = |max_skipped| TrainConfig { max_skipped, ..TrainConfig::new(u64::MAX) };
     let model = || Diffusion::<B, _, _>::new(network(), EpsPrediction);
-    let run = |max_skipped| train(Batches::new(data.clone(), batch, 0), model(), &schedule, &config(max_skipped));
+    let run =
+        |max_skipped| train(Batches::new(data.clone(), batch, 0), model(), &schedule, &config(max_skipped));
     let (mut on, mut off) = (run(10), run(0));
     let (mut times_on, mut times_off) = (Vec::new(), Vec::new());
     for i in 0..steps + 3 {

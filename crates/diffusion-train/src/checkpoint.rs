@@ -267,13 +267,11 @@ impl Checkpoint {
         self.load_file(module, weights.file())
     }
 
-    /// The optimizer's memory, `module` being the model with any weights.
+    /// The optimizer's memory, `module` being the checkpoint's model with any weights.
     pub(crate) fn load_moments<B: Backend, M: Module<B>>(
         &self,
         module: &M,
-        model: &Description,
     ) -> Result<Moments<M>, CheckpointError> {
-        self.check(model)?;
         let Some(optimizer) = &self.state.optimizer else {
             return Err(CheckpointError::NoOptimizer(self.path.clone()));
         };

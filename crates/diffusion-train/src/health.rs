@@ -129,13 +129,20 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Squares<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         if let Some(gradient) = self.gradients.get::<B::InnerBackend, D>(param.id) {
             self.ids.push(param.id);
-            // Along axes: on a GPU the sum of a whole tensor adds its parts in the order in which they are ready.
-            let (rows, numbers) =
-                (gradient.dims().first().copied().unwrap_or(1), gradient.shape().num_elements());
-            let squares = (gradient.clone() * gradient).reshape([rows, numbers / rows]);
-            self.sums.push(squares.sum_dim(1).reshape([1, rows]).sum_dim(1).reshape([1]));
+            self.sums.push(sum(gradient.clone() * gradient));
         }
     }
+}
+
+/// The sum of all numbers, `[1]`. Along axes, since on a GPU the sum of a whole tensor adds its parts in the order in which
+/// they are ready; a large tensor's rows first, so that a GPU has something to share out.
+fn sum<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, 1> {
+    const LARGE: usize = 1 << 15;
+    let numbers = x.shape().num_elements();
+    let rows = if numbers > LARGE { x.dims()[0] } else { 1 };
+    let sums = x.reshape([rows, numbers / rows]).sum_dim(1);
+    let sum = if rows > 1 { sums.reshape([1, rows]).sum_dim(1) } else { sums };
+    sum.reshape([1])
 }
 
 /// Multiplies all gradients of `model` by `factor`.

@@ -1,6 +1,6 @@
 //! The training loop, as an iterator that yields after every step.
 
-use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointState, Description};
+use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointState, Description, Weights};
 use crate::config::TrainConfig;
 use crate::ema::Ema;
 use crate::health::{Measured, NonFinite, not_finite, scale};
@@ -283,13 +283,9 @@ where
         checkpoint.check_seed(self.config.seed)?;
         let weights = self.model.take().expect(BETWEEN_STEPS);
         let (blank, average) = (weights.valid(), self.ema.module().clone());
-        let moments = checkpoint.load_moments(&blank, model)?;
-        self.model = Some(checkpoint.load(weights, model, crate::checkpoint::Weights::Raw)?);
-        self.ema = Ema::new(
-            checkpoint.load(average, model, crate::checkpoint::Weights::Ema)?,
-            self.config.ema.clone(),
-        );
-        self.optimizer = moments.restore(self.optimizer);
+        self.model = Some(checkpoint.load(weights, model, Weights::Raw)?);
+        self.ema = Ema::new(checkpoint.load(average, model, Weights::Ema)?, self.config.ema.clone());
+        self.optimizer = checkpoint.load_moments(&blank)?.restore(self.optimizer);
         self.counts = checkpoint.state().counts();
         if self.gave_up() {
             // Whoever resumes such a run wants another try.

@@ -102,9 +102,11 @@ fn the_ideal_denoiser_meets_its_own_floor<B: TestBackend>(device: &B::Device) {
         assert!((low * bin.loss..=high * bin.loss).contains(x0), "{x0}, of ε {}", bin.loss);
         assert!((v - (bin.loss + x0)).abs() < 1e-3 * v, "{v}, of ε {} and of x₀ {x0}", bin.loss);
     }
-    // A worse denoiser is above the floor.
+    // A worse denoiser is above the floor: its error is the noise itself, which no two bins have in common.
     let worse = exam.of_denoiser(&EpsPrediction, device, |x: Tensor<B, 2>, _, ()| x);
     assert!(worse.mean() > floor.mean());
+    let noise = losses(&worse);
+    assert!(noise.windows(2).all(|pair| (pair[0] - pair[1]).abs() > 1e-3), "{noise:?}");
 }
 
 /// On the straight path at σ = 1 nothing is left of the data: the best answer is their mean, and its error their

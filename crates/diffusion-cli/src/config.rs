@@ -47,7 +47,7 @@ pub struct RunConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeldOutConfig {
-    /// Steps between two exams; there is one after the last step too.
+    /// Steps between two exams; there is one after the last step too, if there was one before.
     pub every: u64,
     /// Examples that are kept from training for the exam, of data that have no test set of their own: at most a tenth,
     /// and none of points, which are all there is of their distribution.

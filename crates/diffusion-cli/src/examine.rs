@@ -17,6 +17,7 @@ const IDEAL: usize = 1 << 24;
 
 /// The exams of a run.
 pub struct Exams<C> {
+    every: u64,
     training: Exam<C>,
     held_out: Option<Exam<C>>,
     floor: Option<LossCurve>,
@@ -61,7 +62,7 @@ impl<C: RunCondition> Exams<C> {
         parameterization: &P,
         device: &B::Device,
     ) -> Option<Self> {
-        let &HeldOutConfig { bins, per_bin, .. } = config.held_out.as_ref()?;
+        let &HeldOutConfig { every, bins, per_bin, .. } = config.held_out.as_ref()?;
         let exam = |data: &BoxedData<C::Label>| {
             let config_of = ExamConfig { bins, per_bin };
             Exam::new(config_of, config.training.seed, schedule, data.len(), |indices| data.gather(indices))
@@ -77,7 +78,13 @@ impl<C: RunCondition> Exams<C> {
                 ideal.denoised(x, sigma, condition.clone().labels())
             })
         });
-        Some(Self { training, held_out: examples.held_out.as_ref().map(exam), floor })
+        Some(Self { every, training, held_out: examples.held_out.as_ref().map(exam), floor })
+    }
+
+    /// Whether there is an exam after the step `step`: every so many, and after the last of a run that is long enough for
+    /// one.
+    pub fn is_due(&self, step: u64, is_last: bool) -> bool {
+        step.is_multiple_of(self.every) || is_last && step > self.every
     }
 
     /// Examines `model`.

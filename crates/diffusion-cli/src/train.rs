@@ -231,10 +231,7 @@ impl Train {
             let is_last = step.index == config.training.steps;
             results = exams
                 .as_ref()
-                .filter(|_| {
-                    is_last
-                        || config.held_out.as_ref().is_some_and(|exam| step.index.is_multiple_of(exam.every))
-                })
+                .filter(|exams| exams.is_due(step.index, is_last))
                 .map(|exams| exams.of(training.ema(), device));
             session.metrics.write(&Metrics {
                 step: step.index,
@@ -274,7 +271,8 @@ impl Train {
             }
         }
         if results.is_none() && training.step() == config.training.steps {
-            results = exams.as_ref().map(|exams| exams.of(training.ema(), device));
+            let due = exams.as_ref().filter(|exams| exams.is_due(training.step(), true));
+            results = due.map(|exams| exams.of(training.ema(), device));
         }
         session.finish()?;
 

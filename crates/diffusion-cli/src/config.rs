@@ -2,7 +2,8 @@
 
 use crate::error::CliError;
 use crate::interval::Interval;
-use diffusion::core::layer::CondEmbedderLabelConfig;
+use crate::size::{MAX_SIZE, NetworkSize, bounded, positive, shallow, together};
+use diffusion::core::layer::{CondEmbedderLabelConfig, SigmaEmbedding};
 use diffusion::core::network::dit::DitConfig;
 use diffusion::core::network::mlp::{ConditionalMlpConfig, TimeInputMlpConfig};
 use diffusion::core::network::unet::UnetConfig;
@@ -10,9 +11,10 @@ use diffusion::core::{AnyPrediction, Straight, VarianceExploding};
 use diffusion::prelude::{
     Cosine, Ddpm, Flow, Ldm, Levels, LogLinear, LogNormalFlow, LrDecay, Schedule, Sigmoid, TrainConfig,
 };
+use diffusion::train::AdamWConfig;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// A whole run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -137,6 +139,7 @@ impl NetworkConfig {
             Self::TimeInputMlp(TimeInputMlpConfig { dim, hidden_dims })
             | Self::ConditionalMlp(ConditionalMlpConfig { dim, hidden_dims, .. }) => {
                 positive("dim", *dim)?;
+                shallow("the number of the network's hidden layers", hidden_dims.len())?;
                 hidden_dims.iter().try_for_each(|&width| positive("hidden width", width))?;
             }
             Self::Dit(dit) | Self::ConditionalDit { dit, .. } => {
@@ -146,7 +149,7 @@ impl NetworkConfig {
                 positive("patch_size", patch_size)?;
                 positive("head_dim", head_dim)?;
                 positive("num_heads", num_heads)?;
-                bounded("the network's depth", dit.depth)?;
+                shallow("the network's depth", dit.depth)?;
                 bounded("the width of a token", head_dim.saturating_mul(num_heads))?;
                 bounded("the numbers of an image", in_dim.saturating_mul(in_dim).saturating_mul(channels))?;
                 if !in_dim.is_multiple_of(patch_size) {
@@ -178,14 +181,17 @@ impl NetworkConfig {
         if let Self::ConditionalMlp(mlp) = self {
             positive("cond_dim", mlp.cond_dim)?;
         }
+        if let Self::Dit(DitConfig { sigma_embedding, .. })
+        | Self::ConditionalDit { dit: DitConfig { sigma_embedding, .. }, .. }
+        | Self::Unet(UnetConfig { sigma_embedding, .. })
+        | Self::ConditionalUnet { unet: UnetConfig { sigma_embedding, .. }, .. } = self
+            && let SigmaEmbedding::SinCos(embedding) = sigma_embedding
+            && !(embedding.scaling_factor as f32).is_normal()
+        {
+            let what = format!("the noise level's scaling_factor is {}", embedding.scaling_factor);
+            return Err(CliError::invalid(what, "give a number other than 0, 0.5 say"));
+        }
         Ok(())
-    }
-}
-
-fn positive(what: &str, n: usize) -> Result<(), CliError> {
-    match n {
-        0 => Err(CliError::invalid(format!("the network's {what} is 0"), "give at least 1")),
-        _ => bounded(&format!("the network's {what}"), n),
     }
 }
 
@@ -196,6 +202,7 @@ fn check_unet(unet: &UnetConfig) -> Result<(), CliError> {
     positive("ch", *ch)?;
     positive("embed_ch_mult", *embed_ch_mult)?;
     positive("num_res_blocks", *num_res_blocks)?;
+    shallow("the network's num_res_blocks", *num_res_blocks)?;
     positive("number of levels", ch_mult.len())?;
     ch_mult.iter().try_for_each(|&mult| positive("multiple of channels", mult))?;
     let widest = ch_mult.iter().chain([embed_ch_mult]).max().map_or(0, |&mult| ch.saturating_mul(mult));
@@ -294,11 +301,13 @@ impl ScheduleConfig {
 
     fn check(&self) -> Result<(), CliError> {
         let sizes = 2..=MAX_SIZE;
+        // Networks see them in f32.
+        let is_f32 = |level: f64| (level as f32).is_normal();
         let good = match *self {
             Self::LogLinear { n, sigma_min, sigma_max } => {
                 // So that neighbours differ in f64.
                 let apart = sigma_min * (1.0 + 1e-9 * n as f64) < sigma_max;
-                sizes.contains(&n) && 0.0 < sigma_min && apart && sigma_max.is_finite()
+                sizes.contains(&n) && 0.0 < sigma_min && apart && is_f32(sigma_min) && is_f32(sigma_max)
             }
             Self::Ddpm { n, beta_start, beta_end }
             | Self::Ldm { n, beta_start, beta_end }
@@ -310,31 +319,22 @@ impl ScheduleConfig {
             Self::Cosine { n, max_beta } => sizes.contains(&n) && 0.0 < max_beta && max_beta < 1.0,
             Self::Levels { ref levels } => {
                 levels.len() >= 2
-                    && levels.iter().all(|level| level.is_finite() && *level > 0.0)
+                    && levels.iter().all(|level| is_f32(*level) && *level > 0.0)
                     && levels.windows(2).all(|pair| pair[0] < pair[1])
             }
             Self::Flow { n, t_min, t_max } | Self::LogNormalFlow { n, t_min, t_max } => {
-                sizes.contains(&n) && 0.0 < t_min && t_min * (1.0 + 1e-9 * n as f64) < t_max && t_max <= 1.0
+                let apart = t_min * (1.0 + 1e-9 * n as f64) < t_max;
+                sizes.contains(&n) && 0.0 < t_min && is_f32(t_min) && apart && t_max <= 1.0
             }
         };
         let hint = "give 2 to 10⁶ increasing noise levels: 0 < sigma_min < sigma_max, 0 < beta_start ≤ beta_end < 1, \
-                    or 0 < t_min < t_max ≤ 1";
+                    or 0 < t_min < t_max ≤ 1, all within f32's range";
         if good {
             Ok(())
         } else {
             Err(CliError::invalid(format!("the schedule {self:?} is impossible"), hint))
         }
     }
-}
-
-/// The largest size that a configuration may ask for; beyond it memory would end before any use.
-const MAX_SIZE: usize = 1_000_000;
-
-fn bounded(what: &str, n: usize) -> Result<(), CliError> {
-    if n <= MAX_SIZE {
-        return Ok(());
-    }
-    Err(CliError::invalid(format!("{what} is {n}, expected at most {MAX_SIZE}"), "give a smaller number"))
 }
 
 /// How samples are drawn.
@@ -418,10 +418,15 @@ impl RunConfig {
     /// Reads a config.toml.
     pub fn read(path: &Path) -> Result<Self, CliError> {
         let text = fs::read_to_string(path).map_err(CliError::io("read", path))?;
-        toml::from_str(&text).map_err(|error| {
-            let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
-            let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-            CliError::Config { path: path.to_path_buf(), reason: format!("{place}{}", error.message()) }
+        Self::parse(&text).map_err(|reason| CliError::Config { path: path.to_path_buf(), reason })
+    }
+
+    /// Reads the text of a config.toml; or says what is wrong with it, and where.
+    fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let line = before.map(|before| format!("line {}: ", 1 + before.matches('\n').count()));
+            line.unwrap_or_default() + error.message()
         })
     }
 
@@ -450,6 +455,7 @@ impl RunConfig {
                 "give --lr a positive number, 1e-3 say",
             ));
         }
+        self.check_optimizer()?;
         if !(0.0..1.0).contains(&self.training.ema.decay) {
             let what = format!("the average's decay is {}", self.training.ema.decay);
             return Err(CliError::invalid(what, "give a number from 0 to below 1"));
@@ -501,6 +507,7 @@ impl RunConfig {
             }
             bounded("the number of questions in the exam", bins.saturating_mul(*per_bin))?;
         }
+        self.check_name()?;
         if let DataConfig::Latents { scale, shift, .. } = self.data
             && !((scale as f32).is_normal() && (shift as f32).is_finite())
         {
@@ -516,6 +523,55 @@ impl RunConfig {
                 return Err(CliError::invalid(what, "let both be of diffusion, or both of flow matching"));
             }
         }
-        self.sampling.check(self.network.classes())
+        self.sampling.check(self.network.classes())?;
+        self.check_memory()
+    }
+
+    /// The preset's name is also that of the run's folder, where no other is given.
+    fn check_name(&self) -> Result<(), CliError> {
+        let mut parts = Path::new(&self.preset).components();
+        let is_plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+        if is_plain && !self.preset.contains(['/', '\\', '\0']) {
+            return Ok(());
+        }
+        let what = format!("the preset is called {:?}", self.preset);
+        Err(CliError::invalid(what, "give it a name that a folder can have, swissroll say"))
+    }
+
+    fn check_optimizer(&self) -> Result<(), CliError> {
+        let AdamWConfig { beta_1, beta_2, epsilon, weight_decay } = self.training.adamw;
+        for (what, beta) in [("beta_1", beta_1), ("beta_2", beta_2)] {
+            if !(0.0..1.0).contains(&beta) {
+                let what = format!("the optimizer's {what} is {beta}");
+                return Err(CliError::invalid(what, "give a number from 0 to below 1"));
+            }
+        }
+        if !((epsilon as f32).is_normal() && epsilon > 0.0) {
+            let what = format!("the optimizer's epsilon is {epsilon}");
+            return Err(CliError::invalid(what, "give a positive number, 1e-8 say"));
+        }
+        if !(weight_decay.is_finite() && weight_decay >= 0.0) {
+            let what = format!("the weights' decay is {weight_decay}");
+            return Err(CliError::invalid(what, "give at least 0, 1e-2 say"));
+        }
+        Ok(())
+    }
+
+    /// Finds sizes that are possible each, but not together.
+    fn check_memory(&self) -> Result<(), CliError> {
+        let size = NetworkSize::of(&self.network);
+        size.check(self.batch_size)?;
+        let example = self.network.input_shape().iter().map(|&n| n as u128).product();
+        together("the size of all samples", example, self.sampling.count)?;
+        match &self.held_out {
+            Some(exam) => {
+                together("the size of a layer's output for a range of the exam", size.layer, exam.per_bin)?;
+                together("the size of the exam", example, exam.bins.saturating_mul(exam.per_bin))
+            }
+            None => Ok(()),
+        }
     }
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests;

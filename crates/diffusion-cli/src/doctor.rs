@@ -15,6 +15,7 @@ use crate::config::{FlowName, NetworkConfig, Prediction, RunConfig, ScheduleConf
 use crate::error::CliError;
 use crate::presets::Preset;
 use crate::run::with_model;
+use crate::say::say;
 use burn::backend::Autodiff;
 use burn::module::{AutodiffModule, ModuleDisplay};
 use burn::tensor::backend::Backend;
@@ -35,9 +36,9 @@ const POINTS: usize = 512;
 pub fn main(args: DoctorArgs) -> Result<(), CliError> {
     let backend = args.backend;
     let reference = args.reference.unwrap_or(backend.reference());
-    println!("device: {}", device_of(backend)?);
+    say(format_args!("device: {}", device_of(backend)?))?;
     let described = if reference == backend { "the same".to_string() } else { device_of(reference)? };
-    println!("reference: {described}\n");
+    say(format_args!("reference: {described}\n"))?;
     let mut configs = args.preset.map_or_else(one_of_each_kind, |preset| vec![preset.config()]);
     configs.iter_mut().for_each(make_repeatable);
     let expected =
@@ -49,16 +50,13 @@ pub fn main(args: DoctorArgs) -> Result<(), CliError> {
     for (config, (recorded, expected)) in configs.iter().zip(&expected) {
         let (_, found) = find(backend, config, Some(recorded), &args.plant)?;
         let report = Report::new(&config.preset, &found, expected);
-        println!("{report}");
+        say(&report)?;
         reports.push(report);
     }
     match verdict(&reports) {
-        Ok(good) => {
-            println!("verdict: {good}");
-            Ok(())
-        }
+        Ok(good) => say(format_args!("verdict: {good}")),
         Err(bad) => {
-            println!("verdict: {bad}");
+            say(format_args!("verdict: {bad}"))?;
             Err(CliError::Disagreement { backend: backend.name(), reference: reference.name() })
         }
     }
@@ -138,7 +136,7 @@ impl Examination<'_> {
 }
 
 /// A small model of every kind, which together have every layer.
-fn one_of_each_kind() -> Vec<RunConfig> {
+pub(crate) fn one_of_each_kind() -> Vec<RunConfig> {
     let labels = CondEmbedderLabelConfig::new(10);
     let hidden_dims = vec![16, 128, 16];
     let named = |name: &str, network| RunConfig {

@@ -18,6 +18,8 @@ pub enum CliError {
     Picture(#[from] PictureError),
     #[error("cannot {action} {}: {source}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot write to standard output: {0}")]
+    Output(io::Error),
     #[error("{} is no configuration of a run: {reason}", path.display())]
     Config { path: PathBuf, reason: String },
     #[error("{what}")]
@@ -75,6 +77,9 @@ impl CliError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<&str> {
         Some(match self {
+            Self::Data(DataError::NotInFolder { name, .. }) if name.ends_with(".bin") => {
+                "unpack CIFAR-10's binary version, cifar-10-binary.tar.gz, and pass its folder as --data"
+            }
             Self::Data(DataError::NotInFolder { .. }) => {
                 "on Debian, `apt-get install dataset-fashion-mnist` puts Fashion-MNIST where it is looked for; \
                  elsewhere, pass the folder with its four IDX files as --data"

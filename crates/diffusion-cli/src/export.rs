@@ -6,6 +6,7 @@ use crate::config::RunConfig;
 use crate::error::CliError;
 use crate::reference;
 use crate::run::{RunFolder, describe, with_model};
+use crate::say::say;
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn_store::ModuleSnapshot;
@@ -51,19 +52,19 @@ impl Export {
         let description = describe(&self.config, &model.parameterization);
         let model = self.checkpoint.load(model, &description, self.weights)?;
         export_state_dict(&model.network, &self.out)?;
-        println!("exported step {} to {}", self.checkpoint.state().step, self.out.display());
+        say(format_args!("exported step {} to {}", self.checkpoint.state().step, self.out.display()))?;
         match reference::expression(&self.config) {
             Some(expression) => {
-                println!("in Python:");
-                println!("  from safetensors.torch import load_file");
-                println!("  from smalldiffusion import *");
-                println!("  model = {expression}");
-                println!(
+                say("in Python:")?;
+                say("  from safetensors.torch import load_file")?;
+                say("  from smalldiffusion import *")?;
+                say(format_args!("  model = {expression}"))?;
+                say(format_args!(
                     "  model.load_state_dict(load_file({:?}), strict=True)",
                     self.out.display().to_string()
-                );
+                ))?;
             }
-            None => println!("smalldiffusion has no counterpart of this run's prediction mode"),
+            None => say("smalldiffusion has no counterpart of this run's prediction mode")?,
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use crate::backend::{Job, run_on};
 use crate::config::RunConfig;
 use crate::error::CliError;
 use crate::run::{RunFolder, check_kept, describe, with_model};
+use crate::say::say;
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn_store::ModuleSnapshot;
@@ -57,9 +58,9 @@ impl Import {
         let model = Diffusion::new(network, parameterization);
         Checkpoint::save(&run.checkpoints(), state, &model, &model)?;
         let out = self.out.display();
-        println!("imported {parameters} parameters of {} into {out}", self.file.display());
-        println!("  cargo xtask sample {out}          draws from it");
-        println!("  cargo xtask train --from {out}    trains it further");
+        say(format_args!("imported {parameters} parameters of {} into {out}", self.file.display()))?;
+        say(format_args!("  cargo xtask sample {out}          draws from it"))?;
+        say(format_args!("  cargo xtask train --from {out}    trains it further"))?;
         Ok(())
     }
 }

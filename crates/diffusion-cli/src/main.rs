@@ -21,7 +21,9 @@ mod reference;
 mod run;
 mod sample;
 mod samples;
+mod say;
 mod session;
+mod size;
 mod train;
 
 use clap::Parser;

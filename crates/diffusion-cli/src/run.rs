@@ -45,6 +45,10 @@ impl RunFolder {
 
     /// What is in the folder and would be removed.
     fn check_replaced(&self, overwrite: bool) -> Result<Vec<PathBuf>, CliError> {
+        if self.path.is_file() {
+            let what = format!("{} is a file, and a run is a folder", self.path.display());
+            return Err(CliError::invalid(what, "pass --out RUN for another name"));
+        }
         let entries = match fs::read_dir(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(CliError::io("read", &self.path))?,
@@ -53,10 +57,10 @@ impl RunFolder {
             entries.flatten().map(|entry| entry.path()).filter(|path| !path.ends_with(LOCK)).collect();
         match entries.len() {
             0 => Ok(entries),
-            _ if !overwrite => Err(CliError::RunExists(self.path.clone())),
             _ if !self.config().is_file() || !self.checkpoints().is_dir() => {
                 Err(CliError::NotARun(self.path.clone()))
             }
+            _ if !overwrite => Err(CliError::RunExists(self.path.clone())),
             _ => Ok(entries),
         }
     }

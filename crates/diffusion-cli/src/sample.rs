@@ -7,6 +7,7 @@ use crate::config::{RunConfig, SamplerConfig};
 use crate::error::CliError;
 use crate::run::{RunFolder, describe, with_model};
 use crate::samples;
+use crate::say::say;
 use burn::tensor::backend::Backend;
 use burn_store::ModuleSnapshot;
 use diffusion::prelude::{Checkpoint, Dataset, Diffusion, Network, Parameterization, Schedule, Weights};
@@ -62,6 +63,12 @@ fn check_out(out: &Path) -> Result<(), CliError> {
         return Err(CliError::invalid(
             format!("{} is no name of a PNG picture or a safetensors file", out.display()),
             "let --out end in .png or .safetensors",
+        ));
+    }
+    if out.is_dir() {
+        return Err(CliError::invalid(
+            format!("{} is a folder", out.display()),
+            "pass --out FILE for another name",
         ));
     }
     samples::check_replaced(out)?;
@@ -144,13 +151,13 @@ impl Sample {
             device,
         )?;
         samples::write(&self.out, &drawn, behind, &self.config.data)?;
-        println!(
+        say(format_args!(
             "{} samples of step {} in {:.1} s: {}",
             self.config.sampling.count,
             self.checkpoint.state().step,
             begun.elapsed().as_secs_f64(),
             self.out.display()
-        );
+        ))?;
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use crate::metrics::MetricsFile;
 use crate::pictures;
 use crate::progress::Progress;
 use crate::run::RunFolder;
+use crate::say::say;
 use diffusion::prelude::{Checkpoint, CheckpointError, Description, NonFinite, Which};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -114,7 +115,7 @@ impl<'a> Session<'a> {
     }
 
     /// Says what was done, and where it is.
-    pub fn report(&self, steps: u64, skipped: u64, seconds: f64) {
+    pub fn report(&self, steps: u64, skipped: u64, seconds: f64) -> Result<(), CliError> {
         let losses = self.metrics.losses();
         let last = &losses[losses.len() - losses.len().div_ceil(10)..];
         let finite: Vec<f64> = last.iter().map(|(_, loss)| *loss).filter(|loss| loss.is_finite()).collect();
@@ -123,17 +124,18 @@ impl<'a> Session<'a> {
             0 => String::new(),
             n => format!(", {n} of them skipped"),
         };
-        println!(
+        say(format_args!(
             "trained {steps} steps{without} in {seconds:.1} s; mean loss of the last {}: {mean:.4}",
             last.len()
-        );
+        ))?;
         for name in
             ["samples.png", "samples.safetensors", "loss.png", "exam.png", "metrics.jsonl", "checkpoints"]
         {
             let path = self.run.file(name);
             if path.exists() {
-                println!("  {}", path.display());
+                say(format_args!("  {}", path.display()))?;
             }
         }
+        Ok(())
     }
 }

@@ -10,6 +10,7 @@ use crate::inspect::inspect;
 use crate::metrics::Metrics;
 use crate::run::{RunFolder, check_kept, describe, with_model};
 use crate::samples;
+use crate::say::say;
 use crate::session::Session;
 use burn::backend::Autodiff;
 use burn::module::{AutodiffModule, ModuleDisplay};
@@ -33,8 +34,7 @@ pub fn main(args: TrainArgs) -> Result<(), CliError> {
     }
     let config = configure(&args)?;
     if args.print_config {
-        print!("{}", config.to_toml()?);
-        return Ok(());
+        return say(config.to_toml()?.trim_end());
     }
     let out = args.out.unwrap_or_else(|| PathBuf::from("runs").join(&config.preset));
     let begin = match &config.from {
@@ -81,10 +81,8 @@ fn resume(path: &Path, args: &TrainArgs) -> Result<(), CliError> {
             "warning: the learning rate falls until the last step, so a run of another length is another run"
         );
     }
-    if config != before {
-        run.write_config(&config)?;
-    }
-    run_on(args.backend, Train { config, begin, place: Place::There(run), backend: args.backend.name() })
+    let place = Place::There { run, changed: config != before };
+    run_on(args.backend, Train { config, begin, place, backend: args.backend.name() })
 }
 
 /// The preset's, the file's or the other run's configuration with what the command line changes.
@@ -157,8 +155,15 @@ enum Begin {
 
 /// Where a run is kept.
 enum Place {
-    New { out: PathBuf, overwrite: bool },
-    There(RunFolder),
+    New {
+        out: PathBuf,
+        overwrite: bool,
+    },
+    There {
+        run: RunFolder,
+        /// Whether the command line changes the configuration.
+        changed: bool,
+    },
 }
 
 impl Job for Train {
@@ -192,7 +197,7 @@ impl Train {
         let data = examples::<N::Condition>(config)?;
         let run = match &self.place {
             Place::New { out, overwrite } => RunFolder::create(out, config, *overwrite)?,
-            Place::There(run) => run.clone(),
+            Place::There { run, .. } => run.clone(),
         };
         self.announce::<B>(burn::module::Module::num_params(&model), data.training.len(), device);
         if let Some(held_out) = &data.held_out {
@@ -210,6 +215,9 @@ impl Train {
         let mut training = train(batches, model, &*schedules.training, &config.training);
         if let Begin::Resume(checkpoint) = &self.begin {
             training = training.resume(checkpoint, &description)?;
+        }
+        if let Place::There { run, changed: true } = &self.place {
+            run.write_config(config)?;
         }
         let exams = Exams::<N::Condition>::new::<B, P, D>(
             config,
@@ -291,11 +299,10 @@ impl Train {
         if let Some(results) = &results {
             results
                 .draw(&session.run.file("exam.png"), &format!("{}: loss by noise level", config.preset))?;
-            println!("{}", results.table());
-            println!("{}", results.sentence());
+            say(results.table())?;
+            say(results.sentence())?;
         }
-        session.report(training.step(), training.skipped(), seconds);
-        Ok(())
+        session.report(training.step(), training.skipped(), seconds)
     }
 
     /// Says what is about to be trained.
@@ -315,7 +322,7 @@ impl Train {
             let state = checkpoint.state();
             eprintln!("resuming after step {}, from {}", state.step, checkpoint.path().display());
             let here = B::name(device);
-            if state.backend != here {
+            if !state.backend.is_empty() && state.backend != here {
                 eprintln!(
                     "warning: the run was on {} so far; on {here} it goes on, but not bit for bit as it would have there",
                     state.backend

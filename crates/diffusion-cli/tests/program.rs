@@ -278,7 +278,11 @@ fn a_checkpoint_of_another_model_is_refused() {
     let weights = path("run/checkpoints/step-00000002/ema.safetensors");
     let bytes = fs::read(&weights).unwrap();
     fs::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
-    fail(&["sample", &run], "ema.safetensors");
+    // The one from before the first step is whole.
+    let output = diffusion(&["sample", &run, "--count", "2"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && errors.contains("ema.safetensors is damaged: it has"), "{errors}");
+    fail(&["sample", &run, "--checkpoint", "2"], "ema.safetensors is damaged: it has");
     fs::remove_dir_all(path("run/checkpoints")).unwrap();
     fail(&["sample", &run], "holds no checkpoint");
 }

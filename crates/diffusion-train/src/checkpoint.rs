@@ -2,6 +2,8 @@
 
 mod error;
 mod file;
+#[cfg(test)]
+mod fuzz;
 mod state;
 
 pub(crate) use file::sync_folder;

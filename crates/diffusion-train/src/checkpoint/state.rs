@@ -12,7 +12,7 @@ use std::path::Path;
 /// The version of the folder's contents.
 const FORMAT: u32 = 2;
 /// What the last line begins with: the checksum of all lines before it.
-const SEAL: &str = "# crc32 of the above: ";
+pub(super) const SEAL: &str = "# crc32 of the above: ";
 
 /// What weights belong to: they mean nothing under another network, parameterization or schedule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,7 +133,7 @@ impl CheckpointState {
         Self::parse(&bytes).map_err(|reason| CheckpointError::State { path: path.to_path_buf(), reason })
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
         let Some((body, seal)) = text.rsplit_once(SEAL) else {
             return Err(

@@ -1,0 +1,403 @@
+//! The places in which the table's rows are typed.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+
+/// A folder to be prepared.
+pub struct Place {
+    /// As the table calls it.
+    pub name: &'static str,
+    /// Whether this build of the program can be in such a place.
+    pub is_here: bool,
+    /// Fills the folder; what it returns is held while the row is tried.
+    pub prepare: fn(&Path, &Base) -> Option<File>,
+}
+
+/// What many places have, made once: `run` and `tree`, two small runs, `out.safetensors`, the weights of the first,
+/// and `imported`, a run of these.
+pub struct Base(tempfile::TempDir);
+
+impl Base {
+    pub fn new() -> Self {
+        let base = Self(tempfile::tempdir().unwrap());
+        let small = [
+            ("steps = 15000", "steps = 4"),
+            ("batch_size = 2048", "batch_size = 16"),
+            ("checkpoint_every = 5000", "checkpoint_every = 2"),
+            ("hidden_dims = [16, 128, 128, 128, 128, 16]", "hidden_dims = [8]"),
+            ("count = 2000", "count = 4"),
+            ("steps = 20", "steps = 2"),
+            ("[held_out]\nevery = 5000\nexamples = 1024\nbins = 10\nper_bin = 32\n\n", ""),
+        ];
+        let labelled = [
+            ("steps = 10000", "steps = 1"),
+            ("hidden_dims = [16, 128, 256, 128, 16]", "hidden_dims = [8]"),
+            ("count = 2000", "count = 4"),
+        ];
+        let path = base.0.path();
+        config("swissroll", path, &small);
+        diffusion(&["train", "--config", "config.toml", "--out", "run"], path);
+        config("tree", path, &labelled);
+        diffusion(&["train", "--config", "config.toml", "--out", "tree"], path);
+        diffusion(&["export", "run", "--out", "out.safetensors"], path);
+        diffusion(&["import", "out.safetensors", "--config", "run/config.toml", "--out", "imported"], path);
+        base
+    }
+
+    fn copy(&self, name: &str, to: &Path) {
+        copy(&self.0.path().join(name), &to.join(name));
+    }
+
+    /// `run`, changed.
+    fn run(&self, to: &Path, changes: impl FnOnce(&Path)) -> Option<File> {
+        self.copy("run", to);
+        changes(&to.join("run"));
+        None
+    }
+}
+
+pub const PLACES: &[Place] = &[
+    place("an empty folder", |_, _| None),
+    place("a file `letter`", |path, _| write(path, "letter", b"dear reader")),
+    place("a folder `mine`", |path, _| write(path, "mine/letter", b"dear reader")),
+    place("a run and a folder `mine.png`", |path, base| {
+        write(path, "mine.png/letter", b"dear reader");
+        base.run(path, |_| ())
+    }),
+    // Built in or at hand.
+    Place { is_here: !cfg!(feature = "wgpu"), ..place("a program without wgpu", |_, _| None) },
+    Place { is_here: cfg!(feature = "wgpu"), ..place("a machine without a GPU", |_, _| None) },
+    // Configurations. Data are not at hand, so that what is let through fails at once rather than trains.
+    place("swissroll's `config.toml`", |path, _| config("swissroll", path, &[])),
+    place("tree's `config.toml`", |path, _| config("tree", path, &[])),
+    place("datasaurus's `config.toml`", |path, _| config("datasaurus", path, &[])),
+    place("fashion-dit-small's `config.toml`", |path, _| config("fashion-dit-small", path, &[HERE])),
+    place("fashion-dit-cond's `config.toml`", |path, _| config("fashion-dit-cond", path, &[HERE])),
+    place("fashion-unet-small's `config.toml`", |path, _| config("fashion-unet-small", path, &[HERE])),
+    place("fashion-dit-small's `config.toml` for 1000 × 1000 pixels", |path, _| {
+        config("fashion-dit-small", path, &[HERE, ("in_dim = 28", "in_dim = 1000")])
+    }),
+    place("imagenet-dit's `config.toml`", |path, _| config("imagenet-dit", path, &[])),
+    place("an empty `config.toml`", |path, _| write(path, "config.toml", b"")),
+    place("a `config.toml` that is a letter", |path, _| write(path, "config.toml", b"dear reader,\n")),
+    place("a `config.toml` that is a picture", |path, _| write(path, "config.toml", b"\x89PNG\r\n\x1a\n")),
+    place("a folder `config.toml`", |path, _| write(path, "config.toml/letter", b"dear reader")),
+    // Data.
+    place("small networks in `cifar-unet.toml` and `imagenet-dit.toml`", |path, _| small(path)),
+    place("images without labels", |path, _| {
+        idx(path, 28, &[0; 12], &[("train-labels-idx1-ubyte", |_| None)])
+    }),
+    place("images of 30 × 30 pixels", |path, _| idx(path, 30, &[0; 12], &[])),
+    place("images cut short", |path, _| {
+        idx(path, 28, &[0; 12], &[("train-images-idx3-ubyte", |bytes| Some(bytes[..5_000].to_vec()))])
+    }),
+    place("images that go on", |path, _| {
+        idx(path, 28, &[0; 12], &[("train-images-idx3-ubyte", |bytes| Some([bytes, b"more"].concat()))])
+    }),
+    place("images that are labels", |path, _| {
+        idx(path, 28, &[0; 12], &[("train-images-idx3-ubyte", |_| Some(vec![0, 0, 8, 1, 0, 0, 0, 0]))])
+    }),
+    place("a header of 4294967295 images", |path, _| {
+        idx(
+            path,
+            28,
+            &[0; 12],
+            &[("train-images-idx3-ubyte", |bytes| Some([&bytes[..4], &[255; 4], &bytes[8..]].concat()))],
+        )
+    }),
+    place("labels beyond the classes", |path, _| idx(path, 28, &[0, 1, 10], &[])),
+    place("two labels too many", |path, _| {
+        idx(
+            path,
+            28,
+            &[0; 12],
+            &[("train-labels-idx1-ubyte", |bytes| Some([&bytes[..7], &[14], &bytes[8..], &[0, 0]].concat()))],
+        )
+    }),
+    place("test images of 30 × 30 pixels", |path, _| {
+        let elsewhere = tempfile::tempdir().unwrap();
+        idx(elsewhere.path(), 30, &[0; 12], &[]);
+        idx(path, 28, &[0; 12], &[]);
+        for (from, to) in [("train", "t10k")].into_iter().flat_map(|(a, b)| {
+            ["images-idx3-ubyte", "labels-idx1-ubyte"]
+                .map(|name| (format!("{a}-{name}"), format!("{b}-{name}")))
+        }) {
+            fs::copy(elsewhere.path().join("data").join(from), path.join("data").join(to)).unwrap();
+        }
+        None
+    }),
+    place("whole images and labels", |path, _| {
+        config("fashion-dit-cond", path, &[HERE]);
+        idx(path, 28, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &[])
+    }),
+    place("CIFAR-10, a byte too long", |path, _| {
+        small(path);
+        cifar(path, 3073 * 2 + 1)
+    }),
+    place("CIFAR-10 with a label 11", |path, _| {
+        small(path);
+        cifar(path, 3073 * 2);
+        let mut bytes = vec![0; 3073 * 2];
+        bytes[3073] = 11;
+        write(path, "data/data_batch_2.bin", &bytes)
+    }),
+    place("CIFAR-10 and a grey network", |path, _| {
+        config("fashion-dit-small", path, &[HERE, ("kind = \"mnist\"", "kind = \"cifar\"")]);
+        cifar(path, 3073 * 2)
+    }),
+    place("a folder without images", |path, _| {
+        small(path);
+        write(path, "data/letter", b"dear reader")
+    }),
+    place("an image that is a letter", |path, _| {
+        images(path, &["a.png"]);
+        write(path, "data/b.png", b"dear reader")
+    }),
+    place("an image cut short", |path, _| {
+        images(path, &["a.png"]);
+        let bytes = fs::read(path.join("data/a.png")).unwrap();
+        write(path, "data/b.png", &bytes[..bytes.len() / 2])
+    }),
+    place("images beside folders", |path, _| images(path, &["a.png", "cats/a.png"])),
+    place("images of eleven classes", |path, _| {
+        small(path);
+        let names: Vec<String> = (0..11).map(|class| format!("class-{class}/a.png")).collect();
+        images(path, &names.iter().map(String::as_str).collect::<Vec<_>>())
+    }),
+    place("a table", |path, _| write(path, "table.tsv", b"dataset\tx\ty\naway\t1\t2\nstar\t3\t4\n")),
+    place("a table with other columns", |path, _| write(path, "table.tsv", b"name\tx\ty\ndino\t1\t2\n")),
+    place("a table with a short line", |path, _| write(path, "table.tsv", b"dataset\tx\ty\ndino\t1\n")),
+    place("a table with a word for a number", |path, _| {
+        write(path, "table.tsv", b"dataset\tx\ty\ndino\tone\t2\n")
+    }),
+    place("latents of half the size", |path, _| {
+        small(path);
+        latents(path, &[3, 4, 16, 16])
+    }),
+    place("latents cut short", |path, _| {
+        small(path);
+        latents(path, &[3, 4, 32, 32]);
+        let shard = path.join("data/0.safetensors");
+        let bytes = fs::read(&shard).unwrap();
+        write(path, "data/0.safetensors", &bytes[..bytes.len() / 2])
+    }),
+    place("a shard that is a letter", |path, _| {
+        small(path);
+        write(path, "data/0.safetensors", b"dear reader")
+    }),
+    // Runs and their checkpoints.
+    place("a run", |path, base| {
+        base.copy("out.safetensors", path);
+        base.run(path, |_| ())
+    }),
+    place("a run of trees, with labels", |path, base| {
+        base.copy("tree", path);
+        None
+    }),
+    place("an imported run", |path, base| {
+        base.copy("imported", path);
+        None
+    }),
+    place("a run in which another process works", |path, base| {
+        base.run(path, |_| ());
+        let lock = File::create(path.join("run/.lock")).unwrap();
+        lock.try_lock().unwrap();
+        Some(lock)
+    }),
+    place("a run without checkpoints", |path, base| {
+        base.run(path, |run| fs::remove_dir_all(run.join("checkpoints")).unwrap())
+    }),
+    place("a run from another without checkpoints", |path, base| {
+        base.run(path, |run| {
+            fs::remove_dir_all(run.join("checkpoints")).unwrap();
+            edit(run, "checkpoint_keep = 3", "checkpoint_keep = 3\nfrom = \"before\"");
+        })
+    }),
+    place("a run without `config.toml`", |path, base| {
+        base.run(path, |run| fs::remove_file(run.join("config.toml")).unwrap())
+    }),
+    place("a run with another run's `config.toml`", |path, base| {
+        base.copy("tree", path);
+        base.run(path, |run| {
+            fs::copy(path.join("tree/config.toml"), run.join("config.toml")).unwrap();
+        })
+    }),
+    place("a run whose `config.toml` has other widths", |path, base| {
+        base.run(path, |run| edit(run, "hidden_dims = [8]", "hidden_dims = [9]"))
+    }),
+    place("a run whose `config.toml` has another prediction", |path, base| {
+        base.run(path, |run| edit(run, "prediction = \"eps\"", "prediction = \"v\""))
+    }),
+    place("a run whose `config.toml` has another schedule", |path, base| {
+        base.run(path, |run| edit(run, "sigma_max = 10.0", "sigma_max = 20.0"))
+    }),
+    place("a run whose `config.toml` has another seed", |path, base| {
+        base.run(path, |run| edit(run, "seed = 0", "seed = 1"))
+    }),
+    place("a byte changed in the newest checkpoint", |path, base| {
+        base.run(path, |run| flip(&run.join("checkpoints/step-00000004/ema.safetensors")))
+    }),
+    place("a byte changed in the only checkpoint", |path, base| {
+        base.run(path, |run| {
+            only(run);
+            flip(&run.join("checkpoints/step-00000004/ema.safetensors"));
+        })
+    }),
+    place("the only checkpoint's weights cut short", |path, base| {
+        base.run(path, |run| {
+            only(run);
+            let weights = run.join("checkpoints/step-00000004/model.safetensors");
+            let bytes = fs::read(&weights).unwrap();
+            fs::write(weights, &bytes[..100]).unwrap();
+        })
+    }),
+    place("the only checkpoint's weights deleted", |path, base| {
+        base.run(path, |run| {
+            only(run);
+            fs::remove_file(run.join("checkpoints/step-00000004/model.safetensors")).unwrap();
+        })
+    }),
+    place("the only checkpoint's `state.toml` edited", |path, base| {
+        base.run(path, |run| {
+            only(run);
+            let state = run.join("checkpoints/step-00000004/state.toml");
+            let text = fs::read_to_string(&state).unwrap();
+            fs::write(state, text.replacen("step = 4", "step = 3", 1)).unwrap();
+        })
+    }),
+    place("the only checkpoint's `state.toml` cut short", |path, base| {
+        base.run(path, |run| {
+            only(run);
+            let state = run.join("checkpoints/step-00000004/state.toml");
+            let text = fs::read_to_string(&state).unwrap();
+            fs::write(state, &text[..text.len() / 2]).unwrap();
+        })
+    }),
+    place("weights whose file ends early", |path, base| {
+        base.copy("out.safetensors", path);
+        let bytes = fs::read(path.join("out.safetensors")).unwrap();
+        write(path, "out.safetensors", &bytes[..bytes.len() - 8])
+    }),
+];
+
+/// Presets of images read from `data`.
+const HERE: (&str, &str) = ("path = \"/usr/share/datasets/fashion-mnist\"", "path = \"data\"");
+
+const fn place(name: &'static str, prepare: fn(&Path, &Base) -> Option<File>) -> Place {
+    Place { name, is_here: true, prepare }
+}
+
+/// Runs the program, which must succeed.
+fn diffusion(arguments: &[&str], folder: &Path) -> String {
+    let program = Command::new(env!("CARGO_BIN_EXE_diffusion")).args(arguments).current_dir(folder).output();
+    let output = program.unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?} failed: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The preset's configuration as `config.toml`, with some of its text changed.
+fn config(preset: &str, path: &Path, changes: &[(&str, &str)]) -> Option<File> {
+    fs::write(path.join("config.toml"), diffusion(&["train", preset, "--print-config"], path)).unwrap();
+    changes.iter().for_each(|(from, to)| edit(path, from, to));
+    None
+}
+
+/// The two presets of large networks, with small ones.
+fn small(path: &Path) -> Option<File> {
+    config("cifar-unet", path, &[("ch = 128", "ch = 32"), ("ch_mult = [1, 2, 2, 2]", "ch_mult = [1]")]);
+    fs::rename(path.join("config.toml"), path.join("cifar-unet.toml")).unwrap();
+    config("imagenet-dit", path, &[("depth = 12", "depth = 1"), ("head_dim = 64", "head_dim = 4")]);
+    fs::rename(path.join("config.toml"), path.join("imagenet-dit.toml")).unwrap();
+    None
+}
+
+fn edit(folder: &Path, from: &str, to: &str) {
+    let file = folder.join("config.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains(from), "{from} is not in the configuration:\n{text}");
+    fs::write(file, text.replacen(from, to, 1)).unwrap();
+}
+
+fn write(path: &Path, name: &str, bytes: &[u8]) -> Option<File> {
+    let file = path.join(name);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, bytes).unwrap();
+    None
+}
+
+fn copy(from: &Path, to: &Path) {
+    if !from.is_dir() {
+        fs::copy(from, to).unwrap();
+        return;
+    }
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        copy(&entry.path(), &to.join(entry.file_name()));
+    }
+}
+
+/// Changes a byte in the middle.
+fn flip(file: &Path) {
+    let mut bytes = fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(file, bytes).unwrap();
+}
+
+/// Leaves the newest checkpoint alone.
+fn only(run: &Path) {
+    for old in ["step-00000000", "step-00000002"] {
+        fs::remove_dir_all(run.join("checkpoints").join(old)).unwrap();
+    }
+}
+
+/// The bytes that a file is to have instead of those given, if it is to be there.
+type Change = fn(&[u8]) -> Option<Vec<u8>>;
+
+/// `data` with square images of `side` pixels and their labels in IDX files, some of them changed.
+fn idx(path: &Path, side: u8, labels: &[u8], changes: &[(&str, Change)]) -> Option<File> {
+    let n = labels.len() as u8;
+    let pixels = vec![128; labels.len() * usize::from(side) * usize::from(side)];
+    let images = [&[0, 0, 8, 3, 0, 0, 0, n, 0, 0, 0, side, 0, 0, 0, side], &pixels[..]].concat();
+    let labels = [&[0, 0, 8, 1, 0, 0, 0, n], labels].concat();
+    for (name, bytes) in [("train-images-idx3-ubyte", images), ("train-labels-idx1-ubyte", labels)] {
+        let change = changes.iter().find(|(changed, _)| *changed == name);
+        if let Some(bytes) = change.map_or(Some(bytes.clone()), |(_, change)| change(&bytes)) {
+            write(path, &format!("data/{name}"), &bytes);
+        }
+    }
+    None
+}
+
+/// `data` with CIFAR-10's files for training, each of `length` bytes.
+fn cifar(path: &Path, length: usize) -> Option<File> {
+    for batch in 1..=5 {
+        write(path, &format!("data/data_batch_{batch}.bin"), &vec![0; length]);
+    }
+    None
+}
+
+/// `data` with pictures of these names.
+fn images(path: &Path, names: &[&str]) -> Option<File> {
+    for name in names {
+        let file = path.join("data").join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        image::RgbImage::from_fn(40, 50, |x, y| image::Rgb([(x * y) as u8, x as u8, y as u8]))
+            .save(file)
+            .unwrap();
+    }
+    None
+}
+
+/// `data` with a shard of three latents of this shape.
+fn latents(path: &Path, shape: &[usize]) -> Option<File> {
+    use safetensors::{Dtype, tensor::TensorView};
+    let values = vec![0; 4 * shape.iter().product::<usize>()];
+    let labels = vec![0; 8 * shape[0]];
+    let values = TensorView::new(Dtype::F32, shape.to_vec(), &values).unwrap();
+    let labels = TensorView::new(Dtype::I64, vec![shape[0]], &labels).unwrap();
+    let tensors = [("latent_mean", values.clone()), ("latent_mean_flip", values), ("label", labels)];
+    write(path, "data/0.safetensors", &safetensors::serialize(tensors, None).unwrap())
+}

@@ -1,0 +1,131 @@
+//! Checkpoints that a disk, a copy or a hand has changed: they are refused or read, and nothing panics.
+
+use super::*;
+use burn::backend::Flex;
+use burn::nn::{Linear, LinearConfig};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+/// Inputs of each kind.
+const INPUTS: u32 = 1_000;
+
+/// Tries inputs that are the same at every run.
+fn each<S: Strategy>(inputs: S, test: impl Fn(S::Value)) {
+    let config = Config { cases: INPUTS, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let outcome = runner.run(&inputs, |input| {
+        test(input);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// Bytes of a text of `length` that are to be others.
+fn changes(length: usize) -> impl Strategy<Value = Vec<(usize, u8)>> {
+    prop::collection::vec((0..length, any::<u8>()), 1..5)
+}
+
+fn changed(bytes: &[u8], changes: &[(usize, u8)]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for (at, byte) in changes {
+        bytes[*at] = *byte;
+    }
+    bytes
+}
+
+fn account() -> CheckpointState {
+    let model = Description {
+        network: "TimeInputMlp".to_string(),
+        parameterization: "EpsPrediction".to_string(),
+        schedule: "LogLinear".to_string(),
+    };
+    let fewer = BTreeMap::from([("network.net.0.weight".to_string(), 7)]);
+    CheckpointState {
+        held_out: Some(0.25),
+        optimizer: Some(OptimizerState { updates: 9, fewer }),
+        files: BTreeMap::from([("ema.safetensors".to_string(), Seal::of(b"weights"))]),
+        ..CheckpointState::new(model, 12, 1200, 5)
+    }
+}
+
+fn linear() -> Linear<Flex> {
+    LinearConfig::new(3, 2).init(&Default::default())
+}
+
+#[test]
+fn arbitrary_bytes_are_no_account() {
+    each(prop::collection::vec(any::<u8>(), 0..400), |bytes| {
+        assert!(CheckpointState::parse(&bytes).is_err());
+    });
+    each(any::<String>(), |text| assert!(CheckpointState::parse(text.as_bytes()).is_err()));
+}
+
+#[test]
+fn a_changed_account_is_refused() {
+    let text = account().to_text().unwrap().into_bytes();
+    assert_eq!(CheckpointState::parse(&text), Ok(account()));
+    each(changes(text.len()), |changes| {
+        let bytes = changed(&text, &changes);
+        assert_eq!(CheckpointState::parse(&bytes).is_ok(), bytes == text);
+    });
+}
+
+/// Changed and sealed again, as only someone who means to would.
+#[test]
+fn an_account_sealed_again_does_not_panic() {
+    let text = account().to_text().unwrap();
+    let body = text.rsplit_once(state::SEAL).unwrap().0.as_bytes();
+    let good = std::cell::Cell::new(0);
+    let values =
+        prop::sample::select(vec!["0", "-1", "nan", "18446744073709551615", "1e400", "\"../x\"", "[]"]);
+    let lines = body.split(|&byte| byte == b'\n').count();
+    each((changes(body.len()), 0..lines, values, any::<bool>()), |(changes, line, value, by_value)| {
+        let body = if by_value {
+            let replaced = |(i, text): (usize, &str)| match text.split_once(" = ") {
+                Some((key, _)) if i == line => format!("{key} = {value}"),
+                _ => text.to_string(),
+            };
+            let text = std::str::from_utf8(body).unwrap();
+            text.split('\n').enumerate().map(replaced).collect::<Vec<_>>().join("\n").into_bytes()
+        } else {
+            changed(body, &changes)
+        };
+        let seal = format!("{}{:08x}\n", state::SEAL, crc32fast::hash(&body));
+        let parsed = CheckpointState::parse(&[body, seal.into_bytes()].concat());
+        good.set(good.get() + usize::from(parsed.is_ok()));
+    });
+    // Numbers and names may be others.
+    assert!(good.get() > INPUTS as usize / 20, "only {} of {INPUTS} are read", good.get());
+}
+
+/// A file of weights whose seal was made anew: its header is what it is, and the network's tensors are compared.
+#[test]
+fn changed_weights_are_refused_or_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    write_weights(&linear(), &path).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let header = 8 + usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
+    let good = std::cell::Cell::new(0);
+    let load = |bytes: Vec<u8>| from_safetensors(&mut linear(), bytes, &path).is_ok();
+    assert!(load(bytes.clone()));
+    each(changes(header), |changes| {
+        good.set(good.get() + usize::from(load(changed(&bytes, &changes))));
+    });
+    assert!(good.get() < INPUTS as usize / 20, "{} of {INPUTS} changed headers are read", good.get());
+    each(changes(bytes.len()), |changes| {
+        let _ = load(changed(&bytes, &changes));
+    });
+    each(0..bytes.len(), |length| assert!(!load(bytes[..length].to_vec())));
+
+    // As a checkpoint every change is seen.
+    let checkpoint = Checkpoint::save(folder.path(), account(), &linear(), &linear()).unwrap();
+    let model = account().model;
+    let path = checkpoint.path().join("ema.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    each(changes(bytes.len()), |changes| {
+        let changed = changed(&bytes, &changes);
+        fs::write(&path, &changed).unwrap();
+        assert_eq!(checkpoint.load(linear(), &model, Weights::Ema).is_ok(), changed == bytes);
+    });
+}

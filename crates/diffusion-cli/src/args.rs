@@ -45,7 +45,7 @@ pub struct TrainArgs {
         long,
         value_name = "RUN",
         conflicts_with_all = ["preset", "config", "from", "data", "images", "batch_size", "accumulate", "lr",
-            "lr_decay", "warmup", "clip_norm", "seed", "out", "overwrite", "print_config"],
+            "lr_decay", "warmup", "clip_norm", "exam_every", "seed", "out", "overwrite", "print_config"],
     )]
     pub resume: Option<PathBuf>,
     /// Where to compute.
@@ -84,6 +84,9 @@ pub struct TrainArgs {
     /// How many checkpoints to keep, besides the best by its held-out loss.
     #[arg(long, value_name = "N")]
     pub checkpoint_keep: Option<usize>,
+    /// Steps between exams, the loss per noise level on training and on held-out examples.
+    #[arg(long, value_name = "N")]
+    pub exam_every: Option<u64>,
     /// The seed of every random number of the run.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,

@@ -111,6 +111,16 @@ fn configure(args: &TrainArgs) -> Result<RunConfig, CliError> {
     config.batch_size = args.batch_size.unwrap_or(config.batch_size);
     config.checkpoint_every = args.checkpoint_every.unwrap_or(config.checkpoint_every);
     config.checkpoint_keep = args.checkpoint_keep.unwrap_or(config.checkpoint_keep);
+    if let Some(every) = args.exam_every {
+        let Some(exam) = &mut config.held_out else {
+            let what = "--exam-every was given, but this run has no exams";
+            return Err(CliError::invalid(
+                what,
+                "add [held_out] to its configuration, or leave the flag away",
+            ));
+        };
+        exam.every = every;
+    }
     if let Some(data) = &args.data {
         match &mut config.data {
             DataConfig::Datasaurus { path, .. }

@@ -218,7 +218,7 @@ fn accumulated_batches_are_one_large_batch<B: TestBackend>(device: &B::Device) {
         let adamw = AdamWConfig { beta_1: 0.0, beta_2: 0.0, epsilon: 1.0, weight_decay: 0.0 };
         let config = TrainConfig { accumulate, adamw, ..TrainConfig::new(3) };
         let model = Diffusion::new(mlp::<Autodiff<B>>(device), EpsPrediction);
-        let mut run = train(Batches::new(data.clone(), batch_size, 0), model, &schedule, &config);
+        let mut run = train(Batches::new(data, batch_size, 0), model, &schedule, &config);
         let steps: Vec<_> = run.by_ref().collect();
         let losses: Vec<f32> = steps.iter().map(|step| step.loss() as f32).collect();
         let norms: Vec<f32> = steps.iter().map(|step| step.gradient_norm.unwrap() as f32).collect();

@@ -1,5 +1,7 @@
 //! Runs that are killed, cut short, crowded out or moved to another length, and go on as if nothing had happened.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{Folder, assert_same_run, command, fail, files, metrics, succeed, write_idx};

@@ -1,5 +1,7 @@
 //! What the program does about numbers that are not finite, about what it learns by heart, and about seeds.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{Folder, assert_same_run, command, fail, metrics, run, succeed};

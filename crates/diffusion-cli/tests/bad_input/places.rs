@@ -79,6 +79,10 @@ pub const PLACES: &[Place] = &[
         config("fashion-dit-small", path, &[HERE, ("in_dim = 28", "in_dim = 1000")])
     }),
     place("imagenet-dit's `config.toml`", |path, _| config("imagenet-dit", path, &[])),
+    place("a `config.toml` without `[held_out]`", |path, _| {
+        let exam = "[held_out]\nevery = 5000\nexamples = 1024\nbins = 10\nper_bin = 32\n";
+        config("swissroll", path, &[(exam, "")])
+    }),
     place("an empty `config.toml`", |path, _| write(path, "config.toml", b"")),
     place("a `config.toml` that is a letter", |path, _| write(path, "config.toml", b"dear reader,\n")),
     place("a `config.toml` that is a picture", |path, _| write(path, "config.toml", b"\x89PNG\r\n\x1a\n")),

@@ -4,6 +4,7 @@ pub mod activation;
 pub mod attention;
 pub mod init;
 pub mod label;
+pub mod linear;
 pub mod modulation;
 pub mod norm;
 pub mod patch;
@@ -12,14 +13,15 @@ pub mod resnet;
 pub mod sequential;
 pub mod sigma;
 
-pub use activation::gelu_tanh;
+pub use activation::{gelu, gelu_tanh, silu};
 pub use attention::{Attention, AttentionConfig};
 pub use init::{Init, Window};
 pub use label::{CondEmbedderLabel, CondEmbedderLabelConfig, ConditionEmbedder, NoCondition};
+pub use linear::linear;
 pub use modulation::{
-    ModulatedLayerNorm, ModulatedLayerNormConfig, Modulation, ModulationConfig, layer_norm,
+    ModulatedLayerNorm, ModulatedLayerNormConfig, Modulation, ModulationConfig, gated, layer_norm,
 };
-pub use norm::{group_norm, group_norm_layer};
+pub use norm::{group_norm, group_norm_layer, group_norm_silu};
 pub use patch::{PatchEmbed, PatchEmbedConfig, position_embedding};
 pub use resample::{Downsample, Upsample};
 pub use resnet::{AttnBlock, AttnBlockConfig, ResnetBlock, ResnetBlockConfig};

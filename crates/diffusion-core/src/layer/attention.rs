@@ -1,6 +1,6 @@
 //! Multi-head self-attention.
 
-use super::Init;
+use super::{Init, linear};
 use crate::random::Stream;
 use burn::module::Module;
 use burn::nn::Linear;
@@ -51,15 +51,16 @@ impl<B: Backend> Attention<B> {
     /// - `x`, returns: `[batch, tokens, head_dim · num_heads]`
     pub fn forward(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
         let [batch, tokens, dim] = x.dims();
-        let qkv = self
-            .qkv
-            .forward(x)
-            .reshape([batch, tokens, 3, self.num_heads, dim / self.num_heads])
-            .permute([2, 0, 3, 1, 4]); // [3, batch, heads, tokens, head_dim]
-        let [q, k, v] = [0, 1, 2].map(|i| qkv.clone().narrow(0, i, 1).squeeze_dim::<4>(0));
-        let x = attention(q, k, v, None, None, AttentionModuleOptions::default())
-            .swap_dims(1, 2) // [batch, tokens, heads, head_dim]
-            .reshape([batch, tokens, dim]);
-        self.proj.forward(x)
+        let qkv = linear(&self.qkv, x);
+        let x = diffusion_kernels::attention(&qkv, self.num_heads).unwrap_or_else(|| {
+            let qkv = qkv
+                .reshape([batch, tokens, 3, self.num_heads, dim / self.num_heads])
+                .permute([2, 0, 3, 1, 4]); // [3, batch, heads, tokens, head_dim]
+            let [q, k, v] = [0, 1, 2].map(|i| qkv.clone().narrow(0, i, 1).squeeze_dim::<4>(0));
+            attention(q, k, v, None, None, AttentionModuleOptions::default())
+                .swap_dims(1, 2) // [batch, tokens, heads, head_dim]
+                .reshape([batch, tokens, dim])
+        });
+        linear(&self.proj, x)
     }
 }

@@ -1,11 +1,10 @@
 //! How a network is told the condition, if it has one.
 
-use super::Init;
+use super::{Init, linear, silu};
 use crate::network::{Condition, Labels};
 use crate::random::Stream;
 use burn::module::Module;
 use burn::nn::{Embedding, Linear};
-use burn::tensor::activation::silu;
 use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
@@ -139,7 +138,7 @@ impl<B: Backend> CondEmbedderLabel<B> {
     pub fn forward(&self, labels: &Labels) -> Tensor<B, 2> {
         let rows = labels.tensor(self.null_label() + 1, &self.embeddings.weight.device());
         let embedded = self.embeddings.forward(rows.unsqueeze_dim::<2>(1)).squeeze_dim::<2>(1); // [batch, size]
-        self.output.forward(silu(embedded))
+        linear(&self.output, silu(embedded))
     }
 }
 

@@ -1,11 +1,10 @@
 //! Scale and shift that depend on the condition: adaptive layer norm.
 
-use super::Init;
+use super::{Init, linear, silu};
 use crate::random::Stream;
 use crate::trace::{Tracer, Untraced};
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::activation::silu;
 use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
@@ -35,38 +34,50 @@ pub struct Modulation<B: Backend> {
 }
 
 impl<B: Backend> Modulation<B> {
-    /// The vectors, each repeated for every token: a broadcast along the middle axis would save the copy, but the CPU
-    /// backends walk it element by element, forward and backward.
+    /// The vectors.
     ///
     /// # Shapes
     /// - `y`: `[batch, dim]`
-    /// - returns `N` tensors `[batch, tokens, dim]`
+    /// - returns `N` tensors `[batch, dim]`
     ///
     /// # Panics
     /// If the layer was made for another number than `N`.
-    pub fn forward<const N: usize>(&self, y: Tensor<B, 2>, tokens: usize) -> [Tensor<B, 3>; N] {
-        self.trace(y, tokens, &mut Untraced)
+    pub fn forward<const N: usize>(&self, y: Tensor<B, 2>) -> [Tensor<B, 2>; N] {
+        self.trace(y, &mut Untraced)
     }
 
-    /// The same vectors, while `tracer` sees them before they are repeated.
+    /// The same vectors, while `tracer` sees them.
     ///
     /// # Shapes
     /// - as [`forward`](Self::forward)
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
-    pub fn trace<T: Tracer<B>, const N: usize>(
-        &self,
-        y: Tensor<B, 2>,
-        tokens: usize,
-        tracer: &mut T,
-    ) -> [Tensor<B, 3>; N] {
+    pub fn trace<T: Tracer<B>, const N: usize>(&self, y: Tensor<B, 2>, tracer: &mut T) -> [Tensor<B, 2>; N] {
         let [batch, dim] = y.dims();
-        let all = self.proj.forward(silu(y));
+        let all = linear(&self.proj, silu(y));
         assert_eq!(all.dims()[1], N * dim, "modulation vectors asked for and made differ in size");
         let all = tracer.layer(&"proj", all.reshape([batch, N, dim]));
-        std::array::from_fn(|i| all.clone().narrow(1, i, 1).repeat_dim(1, tokens))
+        std::array::from_fn(|i| all.clone().narrow(1, i, 1).squeeze_dim::<2>(1))
     }
+}
+
+/// A vector for every token: a broadcast along the middle axis would save the copy, but the CPU backends walk it
+/// element by element, forward and backward.
+fn repeat<B: Backend>(vector: Tensor<B, 2>, tokens: usize) -> Tensor<B, 3> {
+    vector.unsqueeze_dim::<3>(1).repeat_dim(1, tokens)
+}
+
+/// A gated residual, `x + h·gate` (Peebles & Xie 2023, arXiv:2212.09748, §3.2, "adaLN-Zero block").
+///
+/// # Shapes
+/// - `x`, `h`, returns: `[batch, tokens, dim]`
+/// - `gate`: `[batch, dim]`
+pub fn gated<B: Backend>(x: Tensor<B, 3>, h: Tensor<B, 3>, gate: Tensor<B, 2>) -> Tensor<B, 3> {
+    diffusion_kernels::gated(&x, &h, &gate).unwrap_or_else(|| {
+        let tokens = x.dims()[1];
+        x + h * repeat(gate, tokens)
+    })
 }
 
 /// The size of a [`ModulatedLayerNorm`].
@@ -113,8 +124,11 @@ impl<B: Backend> ModulatedLayerNorm<B> {
     /// - `x`, returns: `[batch, tokens, dim]`
     /// - `y`: `[batch, dim]`
     pub fn forward(&self, x: Tensor<B, 3>, y: Tensor<B, 2>) -> Tensor<B, 3> {
-        let [scale, shift] = self.modulation.forward(y, x.dims()[1]);
-        layer_norm(x, self.epsilon) * (scale + 1.0) + shift
+        let [scale, shift] = self.modulation.forward(y);
+        diffusion_kernels::modulated_layer_norm(&x, &scale, &shift, self.epsilon).unwrap_or_else(|| {
+            let tokens = x.dims()[1];
+            layer_norm(x, self.epsilon) * (repeat(scale, tokens) + 1.0) + repeat(shift, tokens)
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Group normalisation.
 
+use super::silu;
 use burn::module::Param;
 use burn::nn::GroupNorm;
 use burn::tensor::{Tensor, backend::Backend};
@@ -36,6 +37,23 @@ pub fn group_norm_layer<B: Backend>(channels: usize, device: &B::Device) -> Grou
 /// # Shapes
 /// - `x`, returns: `[batch, channels, height, width]`
 pub fn group_norm<B: Backend>(norm: &GroupNorm<B>, x: Tensor<B, 4>) -> Tensor<B, 4> {
+    fused(norm, &x, false).unwrap_or_else(|| plain(norm, x))
+}
+
+/// [`group_norm`] with SiLU behind it.
+///
+/// # Shapes
+/// - `x`, returns: `[batch, channels, height, width]`
+pub fn group_norm_silu<B: Backend>(norm: &GroupNorm<B>, x: Tensor<B, 4>) -> Tensor<B, 4> {
+    fused(norm, &x, true).unwrap_or_else(|| silu(plain(norm, x)))
+}
+
+fn fused<B: Backend>(norm: &GroupNorm<B>, x: &Tensor<B, 4>, silu: bool) -> Option<Tensor<B, 4>> {
+    let (gamma, beta) = (norm.gamma.as_ref()?.val(), norm.beta.as_ref()?.val());
+    diffusion_kernels::group_norm(x, &gamma, &beta, norm.num_groups, norm.epsilon, silu)
+}
+
+fn plain<B: Backend>(norm: &GroupNorm<B>, x: Tensor<B, 4>) -> Tensor<B, 4> {
     let [batch, channels, height, width] = x.dims();
     let (groups, pixels) = (norm.num_groups, height * width);
     let x = x.reshape([batch, groups, channels / groups * pixels]);

@@ -1,13 +1,12 @@
 //! The blocks of the U-Net: residual convolutions and attention between pixels.
 
-use super::norm::{group_norm, group_norm_layer};
-use super::{Attention, AttentionConfig, CondModule, Init, Window};
+use super::norm::{group_norm, group_norm_layer, group_norm_silu};
+use super::{Attention, AttentionConfig, CondModule, Init, Window, linear, silu};
 use crate::random::Stream;
 use crate::trace::{Tracer, Untraced};
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{Dropout, GroupNorm, Linear};
-use burn::tensor::activation::silu;
 use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
@@ -83,12 +82,12 @@ impl<B: Backend> CondModule<B, 4> for ResnetBlock<B> {
     }
 
     fn trace<T: Tracer<B>>(&self, x: Tensor<B, 4>, y: Tensor<B, 2>, tracer: &mut T) -> Tensor<B, 4> {
-        let h = tracer.layer(&"norm1", group_norm(&self.norm1, x.clone()));
-        let h = tracer.layer(&"conv1", self.conv1.forward(silu(h)));
-        let y = tracer.layer(&"temb_proj", self.temb_proj.forward(silu(y))); // [batch, out_ch]
+        let h = tracer.layer(&"norm1", group_norm_silu(&self.norm1, x.clone()));
+        let h = tracer.layer(&"conv1", self.conv1.forward(h));
+        let y = tracer.layer(&"temb_proj", linear(&self.temb_proj, silu(y))); // [batch, out_ch]
         let h = h + y.unsqueeze_dims::<4>(&[2, 3]);
-        let h = tracer.layer(&"norm2", group_norm(&self.norm2, h));
-        let h = tracer.layer(&"conv2", self.conv2.forward(self.dropout.forward(silu(h))));
+        let h = tracer.layer(&"norm2", group_norm_silu(&self.norm2, h));
+        let h = tracer.layer(&"conv2", self.conv2.forward(self.dropout.forward(h)));
         match &self.shortcut {
             Some(shortcut) => tracer.layer(&"shortcut", shortcut.forward(x)) + h,
             None => x + h,

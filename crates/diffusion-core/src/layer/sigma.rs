@@ -1,10 +1,9 @@
 //! How a network is told the noise level.
 
-use super::{Init, gelu_tanh};
+use super::{Init, gelu_tanh, linear, silu};
 use crate::random::Stream;
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::activation::silu;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use serde::{Deserialize, Serialize};
 
@@ -95,7 +94,7 @@ impl<B: Backend> SigmaEmbedderSinCos<B> {
     /// - returns `[batch, size]`
     pub fn forward(&self, sigma: Tensor<B, 1>) -> Tensor<B, 2> {
         let s = sigma_embedding(sigma, self.scaling_factor, self.log_scale);
-        self.output.forward(silu(self.input.forward(s)))
+        linear(&self.output, silu(linear(&self.input, s)))
     }
 }
 
@@ -153,8 +152,8 @@ impl<B: Backend> TimestepEmbedder<B> {
     /// - returns `[batch, size]`
     pub fn forward(&self, sigma: Tensor<B, 1>) -> Tensor<B, 2> {
         let t = timestep_embedding(sigma * 1000.0, self.input.weight.dims()[0]);
-        let t = gelu_tanh(self.input.forward(t));
-        self.output.forward(gelu_tanh(self.hidden.forward(t)))
+        let t = gelu_tanh(linear(&self.input, t));
+        linear(&self.output, gelu_tanh(linear(&self.hidden, t)))
     }
 }
 

@@ -4,7 +4,8 @@ use super::{Labels, Network, NullCondition};
 use crate::layer::{
     Attention, AttentionConfig, CondEmbedderLabel, CondEmbedderLabelConfig, CondModule, CondSequential,
     ConditionEmbedder, Init, ModulatedLayerNorm, ModulatedLayerNormConfig, Modulation, ModulationConfig,
-    NoCondition, PatchEmbed, PatchEmbedConfig, SigmaEmbedder, SigmaEmbedding, gelu_tanh, position_embedding,
+    NoCondition, PatchEmbed, PatchEmbedConfig, SigmaEmbedder, SigmaEmbedding, gated, gelu_tanh, linear,
+    position_embedding,
 };
 use crate::random::{Purpose, Stream};
 use crate::trace::{Tracer, Untraced};
@@ -212,7 +213,7 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 4> for Dit<B, C> {
         };
         let x = self.blocks.trace(x, y.clone(), &mut tracer.within(&"blocks"));
         let x = tracer.layer(&"final_norm", self.final_norm.forward(x, y));
-        self.unpatchify(tracer.layer(&"final_linear", self.final_linear.forward(x)))
+        self.unpatchify(tracer.layer(&"final_linear", linear(&self.final_linear, x)))
     }
 
     fn drop_condition(&self, condition: C::Condition, uniform: &mut dyn FnMut(usize) -> f64) -> C::Condition {
@@ -256,15 +257,14 @@ impl<B: Backend> CondModule<B, 3> for DitBlock<B> {
     }
 
     fn trace<T: Tracer<B>>(&self, x: Tensor<B, 3>, y: Tensor<B, 2>, tracer: &mut T) -> Tensor<B, 3> {
-        let tokens = x.dims()[1];
         let gates = &mut tracer.within(&"scale_modulation");
-        let [gate_attention, gate_mlp] = self.scale_modulation.trace(y.clone(), tokens, gates);
+        let [gate_attention, gate_mlp] = self.scale_modulation.trace(y.clone(), gates);
         let h = tracer.layer(&"norm1", self.norm1.forward(x.clone(), y.clone()));
         let h = tracer.layer(&"attn", self.attn.forward(h));
-        let x = tracer.layer(&"middle", x + h * gate_attention);
+        let x = tracer.layer(&"middle", gated(x, h, gate_attention));
         let h = tracer.layer(&"norm2", self.norm2.forward(x.clone(), y));
-        let h = tracer.layer(&"mlp_in", self.mlp_in.forward(h));
-        let h = tracer.layer(&"mlp_out", self.mlp_out.forward(gelu_tanh(h)));
-        x + h * gate_mlp
+        let h = tracer.layer(&"mlp_in", linear(&self.mlp_in, h));
+        let h = tracer.layer(&"mlp_out", linear(&self.mlp_out, gelu_tanh(h)));
+        gated(x, h, gate_mlp)
     }
 }

@@ -1,14 +1,15 @@
 //! Multi-layer perceptrons for points, with and without labels.
 
 use super::{Labels, Network, NullCondition};
-use crate::layer::{CondEmbedderLabel, CondEmbedderLabelConfig, ConditionEmbedder, Init, sigma_embedding};
+use crate::layer::{
+    CondEmbedderLabel, CondEmbedderLabelConfig, ConditionEmbedder, Init, gelu, linear, sigma_embedding,
+};
 use crate::random::{Purpose, Stream};
 use crate::trace::{Tracer, Untraced};
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
-use std::f64::consts::FRAC_1_SQRT_2;
 
 /// How many numbers tell these networks the noise level.
 const SIGMA_DIM: usize = 2;
@@ -166,15 +167,6 @@ fn perceptron<B: Backend>(
 fn run<B: Backend, T: Tracer<B>>(layers: &[Linear<B>], x: Tensor<B, 2>, tracer: &mut T) -> Tensor<B, 2> {
     layers.iter().enumerate().fold(x, |x, (i, layer)| {
         let x = if i == 0 { x } else { gelu(x) };
-        tracer.layer(&format_args!("net.{i}"), layer.forward(x))
+        tracer.layer(&format_args!("net.{i}"), linear(layer, x))
     })
-}
-
-/// GELU (Hendrycks & Gimpel 2016, arXiv:1606.08415, §2): x·Φ(x) = ½x·(1 + erf(x/√2)).
-///
-/// Burn's own gives the same value, but on every backend except flex and libtorch its gradient is that of the tanh
-/// form, which is off by up to 8e-4.
-fn gelu<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
-    let half = (x.clone() * FRAC_1_SQRT_2).erf() * 0.5 + 0.5;
-    x * half
 }

@@ -4,14 +4,13 @@ use super::{Labels, Network, NullCondition};
 use crate::layer::{
     AttnBlock, AttnBlockConfig, CondEmbedderLabel, CondEmbedderLabelConfig, CondModule, ConditionEmbedder,
     Downsample, Init, NoCondition, ResnetBlock, ResnetBlockConfig, SigmaEmbedder, SigmaEmbedding, Upsample,
-    Window, group_norm, group_norm_layer,
+    Window, group_norm_layer, group_norm_silu,
 };
 use crate::random::{Purpose, Stream};
 use crate::trace::{Tracer, Untraced};
 use burn::module::Module;
 use burn::nn::GroupNorm;
 use burn::nn::conv::Conv2d;
-use burn::tensor::activation::silu;
 use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
@@ -346,8 +345,8 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 4> for Unet<B, C> {
                 h = tracer.layer(&format_args!("ups.{i}.upsample"), upsample.forward(h));
             }
         }
-        h = tracer.layer(&"out_norm", group_norm(&self.out_norm, h));
-        tracer.layer(&"out_conv", self.out_conv.forward(silu(h)))
+        h = tracer.layer(&"out_norm", group_norm_silu(&self.out_norm, h));
+        tracer.layer(&"out_conv", self.out_conv.forward(h))
     }
 
     fn drop_condition(&self, condition: C::Condition, uniform: &mut dyn FnMut(usize) -> f64) -> C::Condition {

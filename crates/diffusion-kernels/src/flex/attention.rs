@@ -1,0 +1,146 @@
+//! Attention.
+
+use super::gemm::{Matrix, Threads, product};
+use super::kernel::{Array, Kernel};
+use super::math::{exp, sum, wide};
+use rayon::prelude::*;
+
+/// Attention between all tokens of an example, head by head.
+#[derive(Clone, Debug)]
+pub struct Attention {
+    pub heads: usize,
+}
+
+/// The sizes of a call.
+#[derive(Clone, Copy)]
+struct Sizes {
+    tokens: usize,
+    heads: usize,
+    size: usize,
+    scale: f32,
+}
+
+impl Sizes {
+    fn new(qkv: &Array, heads: usize) -> Self {
+        let shape = qkv.shape();
+        let size = shape[2] / 3 / heads;
+        Self { tokens: shape[1], heads, size, scale: 1.0 / (size as f32).sqrt() }
+    }
+
+    /// Numbers per token behind attention.
+    fn dim(self) -> usize {
+        self.heads * self.size
+    }
+
+    /// Queries, keys or values (0, 1, 2) of a head, from an example's numbers.
+    fn part(self, example: &[f32], which: usize, head: usize) -> Matrix<'_> {
+        let start = which * self.dim() + head * self.size;
+        Matrix::new(&example[start..], self.tokens, self.size, 3 * self.dim())
+    }
+
+    /// A head of an example behind attention.
+    fn output(self, example: &[f32], head: usize) -> Matrix<'_> {
+        Matrix::new(&example[head * self.size..], self.tokens, self.size, self.dim())
+    }
+
+    /// A matrix of all pairs of tokens.
+    fn pairs(self, values: &[f32]) -> Matrix<'_> {
+        Matrix::new(values, self.tokens, self.tokens, self.tokens)
+    }
+
+    /// QKᵀ/√size.
+    fn scores(self, out: &mut [f32], example: &[f32], head: usize) {
+        let (q, k) = (self.part(example, 0, head), self.part(example, 1, head));
+        product(out, self.tokens, false, self.scale, q, k.transposed(), Threads::One);
+    }
+}
+
+impl Kernel<1> for Attention {
+    /// ln Σ exp of every row of scores, `[batch, heads, tokens]`.
+    type Kept = Array;
+
+    fn forward(&self, [qkv]: &[Array; 1]) -> (Array, Array) {
+        let sizes = Sizes::new(qkv, self.heads);
+        let Sizes { tokens, heads, .. } = sizes;
+        let (batch, dim) = (qkv.shape()[0], sizes.dim());
+        let mut out = vec![0.0; batch * tokens * dim];
+        let mut sums = vec![0.0; batch * heads * tokens];
+        let examples = out.par_chunks_mut(tokens * dim).zip(sums.par_chunks_mut(heads * tokens));
+        examples.zip(qkv.values().par_chunks(tokens * 3 * dim)).for_each_init(
+            || vec![0.0; tokens * tokens],
+            |scores, ((out, sums), qkv)| {
+                for head in 0..heads {
+                    sizes.scores(scores, qkv, head);
+                    let sums = &mut sums[head * tokens..][..tokens];
+                    wide(
+                        #[inline(always)]
+                        || {
+                            for (row, kept) in scores.chunks_exact_mut(tokens).zip(sums) {
+                                let top = row
+                                    .iter()
+                                    .fold(f32::NEG_INFINITY, |top, &x| if x > top { x } else { top });
+                                row.iter_mut().for_each(|x| *x = exp(*x - top));
+                                let total = sum(tokens, |i| row[i]);
+                                row.iter_mut().for_each(|x| *x /= total);
+                                *kept = top + total.ln();
+                            }
+                        },
+                    );
+                    let values = sizes.part(qkv, 2, head);
+                    let out = &mut out[head * sizes.size..];
+                    product(out, dim, false, 1.0, sizes.pairs(scores), values, Threads::One);
+                }
+            },
+        );
+        (Array::new(out, &[batch, tokens, dim]), Array::new(sums, &[batch, heads, tokens]))
+    }
+
+    fn backward(
+        &self,
+        [qkv]: &[Array; 1],
+        sums: &Array,
+        gradient: &Array,
+        _: [bool; 1],
+    ) -> [Option<Array>; 1] {
+        let sizes = Sizes::new(qkv, self.heads);
+        let Sizes { tokens, heads, size, scale } = sizes;
+        let dim = sizes.dim();
+        let mut out = vec![0.0; qkv.values().len()];
+        let examples = out.par_chunks_mut(tokens * 3 * dim).zip(qkv.values().par_chunks(tokens * 3 * dim));
+        let given = gradient.values().par_chunks(tokens * dim).zip(sums.values().par_chunks(heads * tokens));
+        examples.zip(given).for_each_init(
+            || (vec![0.0; tokens * tokens], vec![0.0; tokens * tokens]),
+            |(weights, slopes), ((out, qkv), (gradient, sums))| {
+                for head in 0..heads {
+                    let [q, k, v] = [0, 1, 2].map(|which| sizes.part(qkv, which, head));
+                    let gradient = sizes.output(gradient, head);
+                    sizes.scores(weights, qkv, head);
+                    product(slopes, tokens, false, 1.0, gradient, v.transposed(), Threads::One);
+                    let sums = &sums[head * tokens..][..tokens];
+                    wide(
+                        #[inline(always)]
+                        || {
+                            let rows = weights.chunks_exact_mut(tokens).zip(slopes.chunks_exact_mut(tokens));
+                            for ((weights, slopes), kept) in rows.zip(sums) {
+                                weights.iter_mut().for_each(|x| *x = exp(*x - kept));
+                                let mean = sum(tokens, |i| weights[i] * slopes[i]);
+                                slopes.iter_mut().zip(weights).for_each(|(s, w)| *s = (*s - mean) * *w);
+                            }
+                        },
+                    );
+                    let (weights, slopes) = (sizes.pairs(weights), sizes.pairs(slopes));
+                    let parts = [
+                        (slopes, k, scale),
+                        (slopes.transposed(), q, scale),
+                        (weights.transposed(), gradient, 1.0),
+                    ];
+                    for (which, (a, b, factor)) in parts.into_iter().enumerate() {
+                        let out = &mut out[which * dim + head * size..];
+                        product(out, 3 * dim, false, factor, a, b, Threads::One);
+                    }
+                }
+            },
+        );
+        [Some(Array::new(out, &qkv.shape()))]
+    }
+}

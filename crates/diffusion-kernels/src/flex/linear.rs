@@ -1,0 +1,125 @@
+//! Linear layers.
+
+use super::gemm::{Matrix, Threads, product};
+use super::kernel::{Array, Kernel};
+use super::math::wide;
+use rayon::prelude::*;
+
+/// `x·weight`, and `+ bias` where there is one.
+#[derive(Clone, Debug)]
+pub struct Linear;
+
+/// How many rows a thread takes at once: enough that handing them out costs nothing.
+fn rows_at_once(inputs: usize, outputs: usize) -> usize {
+    ((1 << 22) / (inputs * outputs).max(1)).max(256)
+}
+
+/// The product of the rows of `x` with a matrix, each row begun with `bias`.
+fn rows_times(x: &Array, matrix: Matrix<'_>, outputs: usize, bias: Option<&[f32]>) -> Array {
+    let (rows, inputs) = x.rows();
+    let at_once = rows_at_once(inputs, outputs);
+    let mut out = vec![0.0; rows * outputs];
+    let part = |(out, x): (&mut [f32], &[f32])| {
+        if let Some(bias) = bias {
+            out.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
+        }
+        let x = Matrix::new(x, out.len() / outputs, inputs, inputs);
+        product(out, outputs, bias.is_some(), 1.0, x, matrix, Threads::One);
+    };
+    if rows <= at_once {
+        part((&mut out, x.values()));
+    } else {
+        let parts = out.par_chunks_mut(at_once * outputs).zip(x.values().par_chunks(at_once * inputs));
+        parts.for_each(part);
+    }
+    let mut shape = x.shape();
+    *shape.last_mut().expect("rows have an axis") = outputs;
+    Array::new(out, &shape)
+}
+
+/// The sum of all rows.
+pub fn sum_of_rows(values: &[f32], columns: usize) -> Vec<f32> {
+    const ROWS: usize = 256;
+    let total = |values: &[f32]| {
+        let mut total = vec![0.0; columns];
+        wide(
+            #[inline(always)]
+            || {
+                for row in values.chunks_exact(columns) {
+                    total.iter_mut().zip(row).for_each(|(total, x)| *total += x);
+                }
+            },
+        );
+        total
+    };
+    if values.len() <= ROWS * columns {
+        return total(values);
+    }
+    let parts: Vec<Vec<f32>> = values.par_chunks(ROWS * columns).map(total).collect();
+    total(&parts.concat())
+}
+
+impl Linear {
+    fn forward(x: &Array, weight: &Array, bias: Option<&Array>) -> Array {
+        let (inputs, outputs) = weight.rows();
+        let matrix = Matrix::new(weight.values(), inputs, outputs, outputs);
+        rows_times(x, matrix, outputs, bias.map(Array::values))
+    }
+
+    fn backward(x: &Array, weight: &Array, gradient: &Array, wanted: [bool; 3]) -> [Option<Array>; 3] {
+        let (inputs, outputs) = weight.rows();
+        let (rows, _) = x.rows();
+        let [for_x, for_weight, for_bias] = wanted;
+        let for_x = for_x.then(|| {
+            let matrix = Matrix::new(weight.values(), inputs, outputs, outputs).transposed();
+            rows_times(gradient, matrix, inputs, None)
+        });
+        let for_weight = for_weight.then(|| {
+            let mut out = vec![0.0; inputs * outputs];
+            let x = Matrix::new(x.values(), rows, inputs, inputs).transposed();
+            let g = Matrix::new(gradient.values(), rows, outputs, outputs);
+            let threads = if rows * inputs * outputs < 1 << 22 { Threads::One } else { Threads::All };
+            product(&mut out, outputs, false, 1.0, x, g, threads);
+            Array::new(out, &[inputs, outputs])
+        });
+        let for_bias = for_bias.then(|| Array::new(sum_of_rows(gradient.values(), outputs), &[outputs]));
+        [for_x, for_weight, for_bias]
+    }
+}
+
+impl Kernel<3> for Linear {
+    type Kept = ();
+
+    fn forward(&self, [x, weight, bias]: &[Array; 3]) -> (Array, ()) {
+        (Self::forward(x, weight, Some(bias)), ())
+    }
+
+    fn backward(
+        &self,
+        [x, weight, _]: &[Array; 3],
+        (): &(),
+        gradient: &Array,
+        wanted: [bool; 3],
+    ) -> [Option<Array>; 3] {
+        Self::backward(x, weight, gradient, wanted)
+    }
+}
+
+impl Kernel<2> for Linear {
+    type Kept = ();
+
+    fn forward(&self, [x, weight]: &[Array; 2]) -> (Array, ()) {
+        (Self::forward(x, weight, None), ())
+    }
+
+    fn backward(
+        &self,
+        [x, weight]: &[Array; 2],
+        (): &(),
+        gradient: &Array,
+        [for_x, for_weight]: [bool; 2],
+    ) -> [Option<Array>; 2] {
+        let [for_x, for_weight, _] = Self::backward(x, weight, gradient, [for_x, for_weight, false]);
+        [for_x, for_weight]
+    }
+}

@@ -1,0 +1,147 @@
+//! Fused operations of diffusion networks, with their gradients, for the backends that gain by them.
+//!
+//! Burn composes a layer of primitive operations, and on the CPU each of them is a pass over memory, most by one
+//! thread. The functions here do a whole layer at once where the backend is [`Flex`](burn::backend::Flex) or
+//! `Autodiff<Flex>` and the feature `flex` is on; on every other backend they return nothing, and the caller goes on
+//! with Burn's own operations. So networks stay generic over the backend, without a bound of their own.
+//!
+//! The numbers are those of the plain operations up to rounding, whatever the number of threads: work is cut where the
+//! shapes say, and sums are taken in one order.
+
+#[cfg(feature = "flex")]
+mod flex;
+
+use burn::tensor::{Tensor, backend::Backend};
+
+/// An activation, applied to each number by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x·Φ(x)` (Hendrycks & Gimpel 2016, arXiv:1606.08415, §2).
+    Gelu,
+    /// The same with Φ approximated by a tanh (ibid.).
+    GeluTanh,
+    /// `x·sigmoid(x)`, also called swish.
+    Silu,
+}
+
+/// The activation of every number.
+///
+/// # Shapes
+/// - `x`, returns: any, the same
+pub fn activation<B: Backend, const D: usize>(
+    activation: Activation,
+    x: &Tensor<B, D>,
+) -> Option<Tensor<B, D>> {
+    call::activation(activation, x)
+}
+
+/// A linear layer, `x·weight + bias`.
+///
+/// # Shapes
+/// - `x`: `[.., inputs]`
+/// - `weight`: `[inputs, outputs]`, `bias`: `[outputs]`
+/// - returns `[.., outputs]`
+pub fn linear<B: Backend, const D: usize>(
+    x: &Tensor<B, D>,
+    weight: &Tensor<B, 2>,
+    bias: Option<&Tensor<B, 1>>,
+) -> Option<Tensor<B, D>> {
+    call::linear(x, weight, bias)
+}
+
+/// Layer norm over the last axis, scaled and shifted for each example: `norm(x)·(1 + scale) + shift`.
+///
+/// # Shapes
+/// - `x`, returns: `[batch, tokens, dim]`
+/// - `scale`, `shift`: `[batch, dim]`
+pub fn modulated_layer_norm<B: Backend>(
+    x: &Tensor<B, 3>,
+    scale: &Tensor<B, 2>,
+    shift: &Tensor<B, 2>,
+    epsilon: f64,
+) -> Option<Tensor<B, 3>> {
+    call::modulated_layer_norm(x, scale, shift, epsilon)
+}
+
+/// A gated residual, `x + h·gate`.
+///
+/// # Shapes
+/// - `x`, `h`, returns: `[batch, tokens, dim]`
+/// - `gate`: `[batch, dim]`
+pub fn gated<B: Backend>(x: &Tensor<B, 3>, h: &Tensor<B, 3>, gate: &Tensor<B, 2>) -> Option<Tensor<B, 3>> {
+    call::gated(x, h, gate)
+}
+
+/// Attention of every token to every other, softmax(QKᵀ/√head_dim)·V per head, without keeping its matrix.
+///
+/// # Shapes
+/// - `qkv`: `[batch, tokens, 3 · heads · head_dim]`, queries first, then keys, then values
+/// - returns `[batch, tokens, heads · head_dim]`
+pub fn attention<B: Backend>(qkv: &Tensor<B, 3>, heads: usize) -> Option<Tensor<B, 3>> {
+    call::attention(qkv, heads)
+}
+
+/// Group norm with a scale and a shift per channel, and SiLU behind it if `silu` says so.
+///
+/// # Shapes
+/// - `x`, returns: `[batch, channels, height, width]`
+/// - `gamma`, `beta`: `[channels]`
+pub fn group_norm<B: Backend>(
+    x: &Tensor<B, 4>,
+    gamma: &Tensor<B, 1>,
+    beta: &Tensor<B, 1>,
+    groups: usize,
+    epsilon: f64,
+    silu: bool,
+) -> Option<Tensor<B, 4>> {
+    call::group_norm(x, gamma, beta, groups, epsilon, silu)
+}
+
+#[cfg(feature = "flex")]
+use flex as call;
+
+/// Without a feature there is nothing to call.
+#[cfg(not(feature = "flex"))]
+mod call {
+    use super::{Activation, Backend, Tensor};
+
+    pub fn activation<B: Backend, const D: usize>(_: Activation, _: &Tensor<B, D>) -> Option<Tensor<B, D>> {
+        None
+    }
+
+    pub fn linear<B: Backend, const D: usize>(
+        _: &Tensor<B, D>,
+        _: &Tensor<B, 2>,
+        _: Option<&Tensor<B, 1>>,
+    ) -> Option<Tensor<B, D>> {
+        None
+    }
+
+    pub fn modulated_layer_norm<B: Backend>(
+        _: &Tensor<B, 3>,
+        _: &Tensor<B, 2>,
+        _: &Tensor<B, 2>,
+        _: f64,
+    ) -> Option<Tensor<B, 3>> {
+        None
+    }
+
+    pub fn gated<B: Backend>(_: &Tensor<B, 3>, _: &Tensor<B, 3>, _: &Tensor<B, 2>) -> Option<Tensor<B, 3>> {
+        None
+    }
+
+    pub fn attention<B: Backend>(_: &Tensor<B, 3>, _: usize) -> Option<Tensor<B, 3>> {
+        None
+    }
+
+    pub fn group_norm<B: Backend>(
+        _: &Tensor<B, 4>,
+        _: &Tensor<B, 1>,
+        _: &Tensor<B, 1>,
+        _: usize,
+        _: f64,
+        _: bool,
+    ) -> Option<Tensor<B, 4>> {
+        None
+    }
+}

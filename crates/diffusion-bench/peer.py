@@ -26,8 +26,9 @@ class Refused(Exception):
 
 def main():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # Nothing but answers may be written there, whatever a library prints.
-    answers, sys.stdout = sys.stdout, sys.stderr
+    # Only answers are written: what a library prints, its progress bar say, goes nowhere.
+    answers = sys.stdout
+    sys.stdout = sys.stderr = open(os.devnull, "w")
 
     def answer(reply):
         print(json.dumps(reply, separators=(",", ":")), file=answers, flush=True)
@@ -38,8 +39,6 @@ def main():
             request = json.loads(line)
             if "prepare" in request:
                 parameters, versions, steps = prepare(**request["prepare"])
-                # The library's progress bar goes nowhere, and what else it has to say too.
-                sys.stderr = open(os.devnull, "w")
                 answer({"ready": {"parameters": parameters, "versions": versions}})
             else:
                 answer({"took": steps(request["steps"])})

@@ -18,6 +18,8 @@ pub struct Facts {
     pub system: String,
     /// The compiler, where it can be asked.
     pub compiler: Option<String>,
+    /// How many processes wanted to compute in the minute before, on average, where the system tells.
+    pub load: Option<f64>,
 }
 
 impl Facts {
@@ -29,6 +31,7 @@ impl Facts {
             processors: processors(),
             system: format!("{OS} on {ARCH}"),
             compiler: compiler(),
+            load: fs::read_to_string("/proc/loadavg").ok().and_then(|text| first_load(&text)),
         }
     }
 }
@@ -42,6 +45,11 @@ pub fn processors() -> u32 {
 fn model_name(cpuinfo: &str) -> Option<String> {
     let mut fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));
     fields.find(|(name, _)| name.trim() == "model name").map(|(_, value)| value.trim().to_string())
+}
+
+/// The average over one minute in the text of `/proc/loadavg`.
+fn first_load(loadavg: &str) -> Option<f64> {
+    loadavg.split_whitespace().next()?.parse().ok()
 }
 
 /// The compiler that `cargo` finds, which is the one that built this program, unless it was moved.
@@ -62,5 +70,11 @@ mod tests {
             "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: A Good One @ 2 GHz\nflags\t: fpu\n";
         assert_eq!(model_name(text).as_deref(), Some("A Good One @ 2 GHz"));
         assert_eq!(model_name("processor\t: 0\n"), None);
+    }
+
+    #[test]
+    fn the_load_is_that_of_the_last_minute() {
+        assert_eq!(first_load("0.25 1.00 2.00 1/100 4321\n"), Some(0.25));
+        assert_eq!(first_load(""), None);
     }
 }

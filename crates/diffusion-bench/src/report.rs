@@ -58,8 +58,14 @@ pub fn main(args: &BenchArgs) -> Result<(), BenchError> {
         let (python, gpu) = (args.python.clone(), args.backend.on_gpu());
         contestants.push(Contestant::Peer { python, threads, gpu });
     }
+    let facts = Facts::here();
+    if let Some(load) = facts.load.filter(|&load| load > 0.5) {
+        eprintln!(
+            "warning: this machine is busy (load {load}); threads that wait for each other suffer most from that"
+        );
+    }
     let mut report = Report {
-        facts: Facts::here(),
+        facts,
         backend: args.backend.name(),
         threads,
         repeats: args.repeats,
@@ -188,7 +194,8 @@ impl Report {
     }
 
     fn head(&self) -> String {
-        let Facts { processor, processors, system, compiler } = &self.facts;
+        let Facts { processor, processors, system, compiler, load } = &self.facts;
+        let load = load.map(|load| format!(", load before {load:.2}")).unwrap_or_default();
         let mut versions: BTreeSet<&str> = BTreeSet::new();
         let pairs = self.table.iter().chain(self.curves.iter().flat_map(|curve| &curve.pairs));
         for pair in pairs {
@@ -196,7 +203,7 @@ impl Report {
         }
         versions.extend(self.scaling.iter().flat_map(|s| &s.measured).map(|m| m.versions.as_str()));
         let mut lines = vec![
-            format!("- machine: {processor}, {processors} processors, {system}"),
+            format!("- machine: {processor}, {processors} processors, {system}{load}"),
             format!("- threads: {}, backend: {}, repeats: {}", self.threads, self.backend, self.repeats),
         ];
         lines.extend(versions.into_iter().chain(compiler.as_deref()).map(|what| format!("- {what}")));

@@ -271,7 +271,8 @@ fn table(pairs: &[Pair], entries: &[Entry]) -> String {
 
 fn scaling_table(scaling: &[Scaling]) -> String {
     let threads = scaling.first().map(|first| first.measured.iter().map(|m| m.threads));
-    let columns = threads.into_iter().flatten().map(|n| format!("{n} threads, ms"));
+    let columns =
+        threads.into_iter().flatten().map(|n| format!("{n} thread{}, ms", if n == 1 { "" } else { "s" }));
     let mut table = Table::new(["work".to_string(), "by".to_string()].into_iter().chain(columns));
     for Scaling { name, contestant, measured } in scaling {
         let one = measured.first();

@@ -16,6 +16,7 @@ The workspace's commands.
   cargo xtask import FILE --as PRESET    make a run of a state dict that smalldiffusion saved
   cargo xtask export RUN                 write a run's weights as smalldiffusion loads them
   cargo xtask doctor --backend NAME      find out whether a device computes what a CPU does, layer by layer
+  cargo xtask bench [OPTIONS]            what training and sampling cost; with --peer, beside smalldiffusion
   cargo xtask test [--backend NAME]      all tests; on every backend, or on one
   cargo xtask lint                       formatting, clippy and documentation, warnings denied
   cargo xtask outside                    the README's example in a crate of its own, outside this workspace
@@ -25,8 +26,8 @@ The workspace's commands.
 Backends: flex (the default), ndarray, wgpu.
 ";
 
-/// A backend: its feature in `diffusion-cli` for programs, and in `diffusion-tests` for tests. To add one, add its
-/// line here and the feature there.
+/// A backend: its feature in `diffusion-cli` and `diffusion-bench` for programs, and in `diffusion-tests` for tests. To
+/// add one, add its line here and the feature there.
 struct Backend {
     name: &'static str,
     program_features: &'static str,
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
     let result = match task.to_str() {
         Some(task @ ("train" | "sample" | "import" | "export" | "doctor")) => run_program(task, &arguments),
+        Some("bench") => bench(&arguments),
         Some("test") => test(&arguments),
         Some("lint") => lint(),
         Some("outside") => outside(),
@@ -98,14 +100,28 @@ impl From<String> for Failure {
 
 /// Builds the program with the backend that the arguments name, and runs it with all of them.
 fn run_program(task: &str, arguments: &[OsString]) -> Result<(), Failure> {
-    let mut features = backend(arguments)?.unwrap_or(&BACKENDS[0]).program_features.to_string();
+    let mut features = program_features(arguments)?.to_string();
     if task == "doctor" {
         // What it holds the backend against.
         features += ",flex,ndarray";
     }
-    let mut command =
-        cargo(&["run", "--quiet", "--release", "--package", "diffusion-cli", "--no-default-features"]);
-    become_program(command.args(["--features", &features, "--", task]).args(arguments))
+    become_program(program("diffusion-cli", &features).arg(task).args(arguments))
+}
+
+fn bench(arguments: &[OsString]) -> Result<(), Failure> {
+    become_program(program("diffusion-bench", program_features(arguments)?).args(arguments))
+}
+
+/// The features of a program that computes on the backend that the arguments name.
+fn program_features(arguments: &[OsString]) -> Result<&'static str, Failure> {
+    Ok(backend(arguments)?.unwrap_or(&BACKENDS[0]).program_features)
+}
+
+/// Runs the program of a crate, but for its arguments.
+fn program(package: &str, features: &str) -> Command {
+    let mut command = cargo(&["run", "--quiet", "--release", "--no-default-features"]);
+    command.args(["--package", package, "--features", features, "--"]);
+    command
 }
 
 /// Hands this process over to the program, so that Ctrl-C reaches it alone and its status is ours.
@@ -128,15 +144,17 @@ fn test(arguments: &[OsString]) -> Result<(), Failure> {
         Some(backend) => backend.test_features.to_string(),
         None => BACKENDS.map(|backend| backend.test_features).join(","),
     };
-    // The program's own tests run it, so it needs a backend in any case.
+    // The programs' own tests run them, so they need a backend in any case.
     spawn(
         cargo(&["test", "--workspace", "--no-default-features", "--features"])
-            .arg(features + ",diffusion-cli/flex"),
+            .arg(features + ",diffusion-cli/flex,diffusion-bench/flex"),
     )
 }
 
 fn lint() -> Result<(), Failure> {
-    let features = BACKENDS.map(|backend| backend.test_features).join(",") + ",diffusion-cli/autotune";
+    let tests = BACKENDS.map(|backend| backend.test_features).join(",");
+    let benches = BACKENDS.map(|backend| format!("diffusion-bench/{}", backend.name)).join(",");
+    let features = format!("{tests},{benches},diffusion-cli/autotune,diffusion-bench/autotune");
     spawn(&mut cargo(&["fmt", "--all", "--check"]))?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--no-default-features", "--features", &features];
     spawn(cargo(&clippy).args(["--", "--deny", "warnings"]))?;

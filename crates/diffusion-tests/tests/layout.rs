@@ -1,7 +1,7 @@
 //! Which crate may know which: a crate here exists only to forbid a dependency, so the forbidding is tested.
 //!
 //! ```text
-//!  xtask ··spawns cargo··▶ diffusion-cli     examples      diffusion-tests (not published)
+//!  xtask ··spawns cargo··▶ diffusion-cli     examples      diffusion-bench, diffusion-tests (not published)
 //!                               └───────────────┬───────────────┘
 //!                                           diffusion              facade: re-exports and prelude
 //!                                ┌──────────────┼───────────────┐
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 /// The drawing: each crate with those of ours that it may depend on, and why no others.
-const DRAWING: [(&str, &[&str], &str); 10] = [
+const DRAWING: [(&str, &[&str], &str); 11] = [
     ("diffusion-core", &[], "the mathematics and the networks know no files, data sets or training"),
     ("diffusion-data", &["diffusion-core"], "data sets know nothing of models or training"),
     ("diffusion-train", &["diffusion-core"], "training takes batches as they come and knows no data set"),
@@ -28,6 +28,7 @@ const DRAWING: [(&str, &[&str], &str); 10] = [
         "the facade joins the libraries and nothing that uses them",
     ),
     ("diffusion-cli", &["diffusion"], "a program uses what every user has, the facade"),
+    ("diffusion-bench", &["diffusion"], "what is measured is what every user has, the facade"),
     ("diffusion-examples", &["diffusion"], "an example shows what every user has, the facade"),
     (
         "diffusion-test-kernels",
@@ -43,8 +44,8 @@ const DRAWING: [(&str, &[&str], &str); 10] = [
 ];
 
 /// The crates that choose backends; the others leave it to whoever uses them.
-const CHOOSE_BACKENDS: [&str; 4] =
-    ["diffusion-cli", "diffusion-tests", "diffusion-test-kernels", "diffusion-examples"];
+const CHOOSE_BACKENDS: [&str; 5] =
+    ["diffusion-cli", "diffusion-bench", "diffusion-tests", "diffusion-test-kernels", "diffusion-examples"];
 
 /// Burn's features that bring a backend or belong to one.
 const BACKEND_FEATURES: [&str; 17] = [

@@ -1,0 +1,86 @@
+//! What can be said on the command line.
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Measure what training and sampling cost here, and with --peer what they cost in smalldiffusion on PyTorch.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub bench: BenchArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Do work as the lines on standard input ask for it.
+    #[command(hide = true)]
+    Worker {
+        /// Where to compute.
+        #[arg(long, value_enum, default_value_t)]
+        backend: BackendName,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct BenchArgs {
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    pub backend: BackendName,
+    /// Measure smalldiffusion too, each in turn.
+    #[arg(long)]
+    pub peer: bool,
+    /// The Python that has smalldiffusion.
+    #[arg(long, value_name = "PATH", default_value = "python3", requires = "peer")]
+    pub python: PathBuf,
+    /// Measure these only: works of the tables or curves, by their names.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// How often each is measured.
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeats: u32,
+    /// Threads on the CPU; without it, as many as there are processors.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub threads: Option<u32>,
+    /// The table of all works; the default where neither --scaling nor --curves is asked for.
+    #[arg(long)]
+    pub table: bool,
+    /// Training and sampling with 1, 2, 4, … threads.
+    #[arg(long)]
+    pub scaling: bool,
+    /// What a training step costs as batch, tokens or width grow.
+    #[arg(long)]
+    pub curves: bool,
+    /// Write every single measurement to this file as well.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// A backend by its name on the command line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum BackendName {
+    /// The CPU, fastest.
+    #[default]
+    Flex,
+    /// The CPU, through ndarray.
+    Ndarray,
+    /// Any GPU, through Vulkan, Metal, DirectX 12 or WebGPU.
+    Wgpu,
+}
+
+impl BackendName {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Flex => "flex",
+            Self::Ndarray => "ndarray",
+            Self::Wgpu => "wgpu",
+        }
+    }
+
+    /// Whether it computes on a GPU; the peer is put on one too then.
+    pub fn on_gpu(self) -> bool {
+        self == Self::Wgpu
+    }
+}

@@ -1,0 +1,194 @@
+//! The work itself, on any backend.
+
+use crate::error::BenchError;
+use crate::work::{DitSizes, Work, mlp};
+use burn::module::{AutodiffModule, Module, ModuleDisplay};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{Tensor, TensorData};
+use diffusion::core::path::VarianceExploding;
+use diffusion::prelude::*;
+use std::f64::consts::PI;
+use std::time::Instant;
+
+/// Images in a training set: more than a batch, and little memory.
+const IMAGES: usize = 1024;
+
+/// Does so many steps and tells the seconds that they took, all together.
+pub type Steps<'a> = dyn FnMut(u64) -> Result<f64, BenchError> + 'a;
+
+/// Is given the number of weights that are trained and the means to do steps, and returns when no more are wanted.
+pub type Serve<'a> = dyn FnMut(usize, &mut Steps<'_>) -> Result<(), BenchError> + 'a;
+
+/// Prepares `work` and hands its steps to `serve`.
+pub fn run<B: AutodiffBackend>(
+    work: &Work,
+    device: &B::Device,
+    serve: &mut Serve<'_>,
+) -> Result<(), BenchError> {
+    match work {
+        Work::TrainMlp { hidden_dims, batch } => {
+            let network = mlp(hidden_dims).init::<B>(0, device);
+            let points = Swissroll::new(PI / 2.0, 5.0 * PI, *batch);
+            let schedule = LogLinear::new(200, 0.005, 10.0);
+            training::<B, _, _, _, _, 2>(network, EpsPrediction, &schedule, points, *batch, device, serve)
+        }
+        Work::TrainDit { dit, batch } => {
+            let network = dit.config().init::<B>(0, device);
+            let images = images::<B::InnerBackend>(dit.in_dim, device);
+            let schedule = Ddpm::default();
+            if dit.scaled {
+                let prediction = Scaled(EpsPrediction);
+                training::<B, _, _, _, _, 4>(network, prediction, &schedule, images, *batch, device, serve)
+            } else {
+                training::<B, _, _, _, _, 4>(network, EpsPrediction, &schedule, images, *batch, device, serve)
+            }
+        }
+        Work::TrainUnet { unet, batch } => {
+            let network = unet.config().init::<B>(0, device);
+            let images = images::<B::InnerBackend>(unet.in_dim, device);
+            let schedule = LogLinear::new(800, 0.01, 20.0);
+            let prediction = Scaled(EpsPrediction);
+            training::<B, _, _, _, _, 4>(network, prediction, &schedule, images, *batch, device, serve)
+        }
+        Work::SampleDit { dit, batch, steps } => {
+            sampling::<B::InnerBackend>(dit, *batch, *steps, device, serve)
+        }
+        Work::Ideal { examples, numbers, queries } => {
+            ideal::<B::InnerBackend>([*examples, *numbers], *queries, device, serve)
+        }
+        Work::CheckpointSave { dit } => checkpoint::<B>(dit, false, device, serve),
+        Work::CheckpointLoad { dit } => checkpoint::<B>(dit, true, device, serve),
+    }
+}
+
+/// Unit normal noise for images.
+fn images<B: Backend>(in_dim: usize, device: &B::Device) -> Points {
+    let noise = Noise::new(1).initial::<B, 4>([IMAGES, 1, in_dim, in_dim], device).into_data();
+    Points::new(noise.into_vec::<f32>().expect("noise is f32"), &[1, in_dim, in_dim])
+}
+
+/// Waits until everything that was asked for is computed.
+fn finish<B: Backend>(device: &B::Device) -> Result<(), BenchError> {
+    B::sync(device).map_err(|error| BenchError::Device(format!("{error:?}")))
+}
+
+/// Whole training steps of the library's own loop: batch, noise, forward, loss, backward, the look at the gradients,
+/// AdamW and the average of the weights.
+fn training<B, N, P, S, T, const D: usize>(
+    network: N,
+    prediction: P,
+    schedule: &S,
+    data: T,
+    batch: usize,
+    device: &B::Device,
+    serve: &mut Serve<'_>,
+) -> Result<(), BenchError>
+where
+    B: AutodiffBackend,
+    N: Network<B, D, Condition = ()> + AutodiffModule<B> + ModuleDisplay,
+    N::InnerModule: ModuleDisplay,
+    P: Parameterization<Path = VarianceExploding>,
+    S: Schedule<Path = VarianceExploding>,
+    T: Dataset<Label = ()>,
+{
+    let model = Diffusion::<B, _, _>::new(network, prediction);
+    let parameters = model.num_params();
+    let mut run = train(Batches::new(data, batch, 0), model, schedule, &TrainConfig::new(u64::MAX));
+    serve(parameters, &mut |count| {
+        let begun = Instant::now();
+        for _ in 0..count {
+            let step = run.next().filter(|step| step.skipped.is_none()).ok_or(BenchError::Skipped)?;
+            std::hint::black_box(step.loss());
+        }
+        finish::<B>(device)?;
+        Ok(begun.elapsed().as_secs_f64())
+    })
+}
+
+/// Whole trajectories from noise to data, by DDIM.
+fn sampling<B: Backend>(
+    dit: &DitSizes,
+    batch: usize,
+    steps: usize,
+    device: &B::Device,
+    serve: &mut Serve<'_>,
+) -> Result<(), BenchError> {
+    let model = Diffusion::<B, _, _>::new(dit.config().init::<B>(0, device), EpsPrediction);
+    let sigmas = Ddpm::default().sigmas(steps);
+    let mut seed = 0;
+    serve(model.num_params(), &mut |count| {
+        let begun = Instant::now();
+        for _ in 0..count {
+            seed += 1;
+            let noise = Noise::new(seed);
+            let x = model.rand_input::<4>(batch, noise, device) * sigmas[0];
+            std::hint::black_box(sample(&model, General::DDIM, &sigmas, x, noise).last());
+            finish::<B>(device)?;
+        }
+        Ok(begun.elapsed().as_secs_f64())
+    })
+}
+
+/// Answers of the ideal denoiser of noise, asked at σ = 1.
+fn ideal<B: Backend>(
+    [examples, numbers]: [usize; 2],
+    queries: usize,
+    device: &B::Device,
+    serve: &mut Serve<'_>,
+) -> Result<(), BenchError> {
+    let noise = |seed, rows| Noise::new(seed).initial::<B, 2>([rows, numbers], device);
+    let denoiser = IdealDenoiser::<B, 2>::new(&noise(1, examples).into_data(), device);
+    let x = noise(2, queries);
+    let sigma = Tensor::<B, 1>::from_data(TensorData::new(vec![1.0f32; queries], [queries]), device);
+    serve(0, &mut |count| {
+        let begun = Instant::now();
+        for _ in 0..count {
+            std::hint::black_box(Network::forward(&denoiser, x.clone(), sigma.clone(), ()));
+            finish::<B>(device)?;
+        }
+        Ok(begun.elapsed().as_secs_f64())
+    })
+}
+
+/// Checkpoints of a run after its first step: written, or read into a new run.
+fn checkpoint<B: AutodiffBackend>(
+    dit: &DitSizes,
+    load: bool,
+    device: &B::Device,
+    serve: &mut Serve<'_>,
+) -> Result<(), BenchError> {
+    let folder = tempfile::tempdir().map_err(BenchError::Temporary)?;
+    let description =
+        Description { network: format!("{dit:?}"), parameterization: "eps".into(), schedule: "ddpm".into() };
+    let model = Diffusion::<B, _, _>::new(dit.config().init::<B>(0, device), EpsPrediction);
+    let parameters = model.num_params();
+    let (schedule, config) = (Ddpm::default(), TrainConfig::new(u64::MAX));
+    let images = images::<B::InnerBackend>(dit.in_dim, device);
+    let begin = |model| train::<B, _, _, _, _, 4>(Batches::new(&images, 1, 0), model, &schedule, &config);
+    let mut run = begin(model);
+    run.next().filter(|step| step.skipped.is_none()).ok_or(BenchError::Skipped)?;
+    if !load {
+        return serve(parameters, &mut |count| {
+            let begun = Instant::now();
+            for _ in 0..count {
+                run.save(folder.path(), &description, None)?;
+            }
+            Ok(begun.elapsed().as_secs_f64())
+        });
+    }
+    run.save(folder.path(), &description, None)?;
+    let mut spare = Some(run.into_model());
+    serve(parameters, &mut |count| {
+        let mut seconds = 0.0;
+        for _ in 0..count {
+            let run = begin(spare.take().expect("each load gives a model back"));
+            let begun = Instant::now();
+            let checkpoint = Checkpoint::latest(folder.path())?;
+            let run = run.resume(&checkpoint, &description)?;
+            finish::<B>(device)?;
+            seconds += begun.elapsed().as_secs_f64();
+            spare = Some(run.into_model());
+        }
+        Ok(seconds)
+    })
+}

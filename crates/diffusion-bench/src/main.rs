@@ -1,0 +1,40 @@
+//! The `diffusion-bench` program: what training and sampling cost here, and what they cost in smalldiffusion on PyTorch.
+//!
+//! Its driver starts workers, processes that each prepare one piece of work and do steps of it when asked: this
+//! program itself, and with `--peer` Python. They take turns, so that a machine's moods meet both alike, and each piece
+//! of work has new ones, so that the largest memory of a process is that of the work.
+
+mod args;
+mod compute;
+mod driver;
+mod error;
+mod facts;
+mod measure;
+mod protocol;
+mod report;
+mod statistics;
+mod suite;
+mod table;
+mod work;
+mod worker;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let result = match args.command {
+        Some(args::Command::Worker { backend }) => worker::main(backend),
+        None => report::main(&args.bench),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            if let Some(hint) = error.hint() {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 pub mod activation;
 pub mod attention;
+pub mod conv;
 pub mod init;
 pub mod label;
 pub mod linear;
@@ -15,6 +16,7 @@ pub mod sigma;
 
 pub use activation::{gelu, gelu_tanh, silu};
 pub use attention::{Attention, AttentionConfig};
+pub use conv::conv2d;
 pub use init::{Init, Window};
 pub use label::{CondEmbedderLabel, CondEmbedderLabelConfig, ConditionEmbedder, NoCondition};
 pub use linear::linear;

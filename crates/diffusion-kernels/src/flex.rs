@@ -2,6 +2,7 @@
 
 mod activation;
 mod attention;
+mod conv;
 mod gemm;
 mod kernel;
 mod linear;
@@ -60,4 +61,15 @@ pub fn group_norm<B: Backend>(
 ) -> Option<Tensor<B, 4>> {
     let kernel = norm::GroupNorm { groups, epsilon: epsilon as f32, silu };
     apply::<B, _, 3>(kernel, [float(x)?, float(gamma)?, float(beta)?]).map(tensor)
+}
+
+pub fn conv2d<B: Backend>(
+    x: &Tensor<B, 4>,
+    weight: &Tensor<B, 4>,
+    bias: &Tensor<B, 1>,
+    stride: [usize; 2],
+    padding: [usize; 4],
+) -> Option<Tensor<B, 4>> {
+    let inputs = [float(x)?, float(weight)?, float(bias)?];
+    apply::<B, _, 3>(conv::Conv2d { stride, padding }, inputs).map(tensor)
 }

@@ -97,6 +97,23 @@ pub fn group_norm<B: Backend>(
     call::group_norm(x, gamma, beta, groups, epsilon, silu)
 }
 
+/// A convolution of all channels, `stride` pixels from place to place, between `padding` zeros above, left, below and
+/// right.
+///
+/// # Shapes
+/// - `x`: `[batch, inputs, height, width]`
+/// - `weight`: `[outputs, inputs, kernel height, kernel width]`, `bias`: `[outputs]`
+/// - returns `[batch, outputs, height, width]` of the result
+pub fn conv2d<B: Backend>(
+    x: &Tensor<B, 4>,
+    weight: &Tensor<B, 4>,
+    bias: &Tensor<B, 1>,
+    stride: [usize; 2],
+    padding: [usize; 4],
+) -> Option<Tensor<B, 4>> {
+    call::conv2d(x, weight, bias, stride, padding)
+}
+
 #[cfg(feature = "flex")]
 use flex as call;
 
@@ -141,6 +158,16 @@ mod call {
         _: usize,
         _: f64,
         _: bool,
+    ) -> Option<Tensor<B, 4>> {
+        None
+    }
+
+    pub fn conv2d<B: Backend>(
+        _: &Tensor<B, 4>,
+        _: &Tensor<B, 4>,
+        _: &Tensor<B, 1>,
+        _: [usize; 2],
+        _: [usize; 4],
     ) -> Option<Tensor<B, 4>> {
         None
     }

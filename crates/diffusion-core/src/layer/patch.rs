@@ -1,6 +1,6 @@
 //! From images to tokens.
 
-use super::Init;
+use super::{Init, conv2d};
 use crate::random::Stream;
 use burn::module::Module;
 use burn::nn::PaddingConfig2d;
@@ -52,7 +52,7 @@ impl<B: Backend> PatchEmbed<B> {
     /// - `x`: `[batch, channels, height, width]`
     /// - returns `[batch, tokens, dim]`
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 3> {
-        self.proj.forward(x).flatten::<3>(2, 3).swap_dims(1, 2)
+        conv2d(&self.proj, x).flatten::<3>(2, 3).swap_dims(1, 2)
     }
 }
 

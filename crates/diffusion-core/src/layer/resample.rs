@@ -1,6 +1,6 @@
 //! Doubling and halving the size of images.
 
-use super::{Init, Window};
+use super::{Init, Window, conv2d};
 use crate::random::Stream;
 use burn::module::Module;
 use burn::nn::PaddingConfig2d;
@@ -26,7 +26,7 @@ impl<B: Backend> Upsample<B> {
     /// - `x`: `[batch, channels, height, width]`
     /// - returns `[batch, channels, 2·height, 2·width]`
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        self.conv.forward(nearest(x))
+        conv2d(&self.conv, nearest(x))
     }
 }
 
@@ -66,6 +66,6 @@ impl<B: Backend> Downsample<B> {
     /// - `x`: `[batch, channels, height, width]`, height and width even
     /// - returns `[batch, channels, height/2, width/2]`
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        self.conv.forward(x)
+        conv2d(&self.conv, x)
     }
 }

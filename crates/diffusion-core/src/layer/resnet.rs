@@ -1,7 +1,7 @@
 //! The blocks of the U-Net: residual convolutions and attention between pixels.
 
 use super::norm::{group_norm, group_norm_layer, group_norm_silu};
-use super::{Attention, AttentionConfig, CondModule, Init, Window, linear, silu};
+use super::{Attention, AttentionConfig, CondModule, Init, Window, conv2d, linear, silu};
 use crate::random::Stream;
 use crate::trace::{Tracer, Untraced};
 use burn::module::Module;
@@ -83,13 +83,13 @@ impl<B: Backend> CondModule<B, 4> for ResnetBlock<B> {
 
     fn trace<T: Tracer<B>>(&self, x: Tensor<B, 4>, y: Tensor<B, 2>, tracer: &mut T) -> Tensor<B, 4> {
         let h = tracer.layer(&"norm1", group_norm_silu(&self.norm1, x.clone()));
-        let h = tracer.layer(&"conv1", self.conv1.forward(h));
+        let h = tracer.layer(&"conv1", conv2d(&self.conv1, h));
         let y = tracer.layer(&"temb_proj", linear(&self.temb_proj, silu(y))); // [batch, out_ch]
         let h = h + y.unsqueeze_dims::<4>(&[2, 3]);
         let h = tracer.layer(&"norm2", group_norm_silu(&self.norm2, h));
-        let h = tracer.layer(&"conv2", self.conv2.forward(self.dropout.forward(h)));
+        let h = tracer.layer(&"conv2", conv2d(&self.conv2, self.dropout.forward(h)));
         match &self.shortcut {
-            Some(shortcut) => tracer.layer(&"shortcut", shortcut.forward(x)) + h,
+            Some(shortcut) => tracer.layer(&"shortcut", conv2d(shortcut, x)) + h,
             None => x + h,
         }
     }
@@ -155,6 +155,6 @@ impl<B: Backend> AttnBlock<B> {
         let tokens = tokens.flatten::<3>(2, 3).swap_dims(1, 2); // [batch, tokens, ch]
         let pixels = tracer.layer(&"attn", self.attn.forward(tokens));
         let pixels = pixels.swap_dims(1, 2).reshape([batch, channels, height, width]);
-        x + tracer.layer(&"proj_out", self.proj_out.forward(pixels))
+        x + tracer.layer(&"proj_out", conv2d(&self.proj_out, pixels))
     }
 }

@@ -4,7 +4,7 @@ use super::{Labels, Network, NullCondition};
 use crate::layer::{
     AttnBlock, AttnBlockConfig, CondEmbedderLabel, CondEmbedderLabelConfig, CondModule, ConditionEmbedder,
     Downsample, Init, NoCondition, ResnetBlock, ResnetBlockConfig, SigmaEmbedder, SigmaEmbedding, Upsample,
-    Window, group_norm_layer, group_norm_silu,
+    Window, conv2d, group_norm_layer, group_norm_silu,
 };
 use crate::random::{Purpose, Stream};
 use crate::trace::{Tracer, Untraced};
@@ -320,7 +320,7 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 4> for Unet<B, C> {
             }
             None => y,
         };
-        let mut h = tracer.layer(&"conv_in", self.conv_in.forward(x));
+        let mut h = tracer.layer(&"conv_in", conv2d(&self.conv_in, x));
         let mut skips = vec![h.clone()];
         for (i, down) in self.downs.iter().enumerate() {
             for (j, block) in down.blocks.iter().enumerate() {
@@ -346,7 +346,7 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 4> for Unet<B, C> {
             }
         }
         h = tracer.layer(&"out_norm", group_norm_silu(&self.out_norm, h));
-        tracer.layer(&"out_conv", self.out_conv.forward(h))
+        tracer.layer(&"out_conv", conv2d(&self.out_conv, h))
     }
 
     fn drop_condition(&self, condition: C::Condition, uniform: &mut dyn FnMut(usize) -> f64) -> C::Condition {

@@ -1,0 +1,343 @@
+//! Convolutions.
+
+use super::gemm::{Matrix, Threads, product};
+use super::kernel::{Array, Kernel};
+use super::math::{sum, wide};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// A convolution of images with all channels of them.
+#[derive(Clone, Debug)]
+pub struct Conv2d {
+    /// Pixels from one place of the kernel to the next, downwards and to the right.
+    pub stride: [usize; 2],
+    /// Zeros above, left, below and right of the image.
+    pub padding: [usize; 4],
+}
+
+/// Numbers of an unfolded part of an image: as many as a core's own cache holds beside its surroundings.
+const PART: usize = 1 << 17;
+/// The gradient of the weights is the sum of at most so many parts, whatever the number of threads.
+const SUMS: usize = 16;
+
+/// The sizes of a call.
+///
+/// The kernel moves over a padded copy of each image. Where it moves by one pixel, the results of a row are followed by
+/// `kernel width - 1` places without meaning, so that everything that one weight meets lies together in memory.
+#[derive(Clone, Copy)]
+struct Sizes {
+    batch: usize,
+    inputs: usize,
+    outputs: usize,
+    /// Height and width of image, kernel, padded image and result.
+    image: [usize; 2],
+    kernel: [usize; 2],
+    padded: [usize; 2],
+    result: [usize; 2],
+    stride: [usize; 2],
+    before: [usize; 2],
+    /// Places from one row of results to the next.
+    width: usize,
+}
+
+impl Sizes {
+    fn new(conv: &Conv2d, x: &Array, weight: &Array) -> Self {
+        let (x, weight) = (x.shape(), weight.shape());
+        let [top, left, bottom, right] = conv.padding;
+        let padded = [x[2] + top + bottom, x[3] + left + right];
+        let kernel = [weight[2], weight[3]];
+        let result = [0, 1].map(|i| (padded[i] - kernel[i]) / conv.stride[i] + 1);
+        Self {
+            batch: x[0],
+            inputs: x[1],
+            outputs: weight[0],
+            image: [x[2], x[3]],
+            kernel,
+            padded,
+            result,
+            stride: conv.stride,
+            before: [top, left],
+            width: if conv.stride == [1, 1] { padded[1] } else { result[1] },
+        }
+    }
+
+    /// Weights that meet one place.
+    fn depth(self) -> usize {
+        self.inputs * self.kernel[0] * self.kernel[1]
+    }
+
+    /// Numbers of an image, and of its result.
+    fn of_image(self) -> usize {
+        self.inputs * self.image[0] * self.image[1]
+    }
+
+    fn of_result(self) -> usize {
+        self.outputs * self.result[0] * self.result[1]
+    }
+
+    /// Numbers of a padded image, with the few that a kernel's last row may meet behind it.
+    fn of_padded(self) -> usize {
+        self.inputs * self.padded[0] * self.padded[1] + self.kernel[1]
+    }
+
+    /// Whether the padded image itself is what the weights meet.
+    fn is_pointwise(self) -> bool {
+        self.kernel == [1, 1] && self.stride == [1, 1]
+    }
+
+    /// Rows of results that are made at once.
+    fn rows(self) -> usize {
+        (PART / (self.depth() * self.width).max(1)).clamp(1, self.result[0])
+    }
+
+    fn parts(self) -> impl Iterator<Item = Range<usize>> {
+        let (rows, all) = (self.rows(), self.result[0]);
+        (0..all).step_by(rows).map(move |first| first..(first + rows).min(all))
+    }
+
+    /// The image between zeros.
+    fn pad(self, image: &[f32], out: &mut [f32]) {
+        let [height, width] = self.image;
+        for (plane, image) in image.chunks_exact(height * width).enumerate() {
+            for (y, row) in image.chunks_exact(width).enumerate() {
+                let start = (plane * self.padded[0] + y + self.before[0]) * self.padded[1] + self.before[1];
+                out[start..start + width].copy_from_slice(row);
+            }
+        }
+    }
+
+    /// The image without what lies around it.
+    fn cut(self, padded: &[f32], out: &mut [f32]) {
+        let [height, width] = self.image;
+        for (plane, image) in out.chunks_exact_mut(height * width).enumerate() {
+            for (y, row) in image.chunks_exact_mut(width).enumerate() {
+                let start = (plane * self.padded[0] + y + self.before[0]) * self.padded[1] + self.before[1];
+                row.copy_from_slice(&padded[start..start + width]);
+            }
+        }
+    }
+
+    /// For every weight, where in the padded image its first number of these rows of results lies.
+    fn taps(self, first_row: usize) -> impl Iterator<Item = usize> {
+        let [height, width] = self.kernel;
+        let [rows, columns] = self.padded;
+        (0..self.depth()).map(move |tap| {
+            let (plane, y, x) = (tap / (height * width), tap / width % height, tap % width);
+            (plane * rows + first_row * self.stride[0] + y) * columns + x
+        })
+    }
+
+    /// What each weight meets, `[depth, rows · width]`.
+    fn unfold(self, padded: &[f32], rows: &Range<usize>, out: &mut [f32]) {
+        let places = rows.len() * self.width;
+        for (start, out) in self.taps(rows.start).zip(out.chunks_exact_mut(places)) {
+            if self.stride == [1, 1] {
+                out.copy_from_slice(&padded[start..start + places]);
+                continue;
+            }
+            for (y, out) in out.chunks_exact_mut(self.width).enumerate() {
+                let row = &padded[start + y * self.stride[0] * self.padded[1]..];
+                out.iter_mut().enumerate().for_each(|(x, out)| *out = row[x * self.stride[1]]);
+            }
+        }
+    }
+
+    /// Adds to every number of the padded image what the weights that met it say.
+    fn fold(self, columns: &[f32], rows: &Range<usize>, padded: &mut [f32]) {
+        let places = rows.len() * self.width;
+        for (start, columns) in self.taps(rows.start).zip(columns.chunks_exact(places)) {
+            if self.stride == [1, 1] {
+                padded[start..start + places].iter_mut().zip(columns).for_each(|(x, g)| *x += g);
+                continue;
+            }
+            for (y, columns) in columns.chunks_exact(self.width).enumerate() {
+                let row = &mut padded[start + y * self.stride[0] * self.padded[1]..];
+                columns.iter().enumerate().for_each(|(x, g)| row[x * self.stride[1]] += g);
+            }
+        }
+    }
+
+    /// Rows of results as they are computed, with zeros in the places without meaning, `[outputs, rows · width]`.
+    fn spread(self, result: &[f32], rows: &Range<usize>, out: &mut [f32]) {
+        let [height, width] = self.result;
+        for (plane, out) in out.chunks_exact_mut(rows.len() * self.width).enumerate() {
+            for (y, out) in rows.clone().zip(out.chunks_exact_mut(self.width)) {
+                let start = (plane * height + y) * width;
+                out[..width].copy_from_slice(&result[start..start + width]);
+                out[width..].fill(0.0);
+            }
+        }
+    }
+
+    /// Puts computed rows in their place, each channel with its bias.
+    fn gather(self, computed: &[f32], rows: &Range<usize>, bias: &[f32], result: &mut [f32]) {
+        let [height, width] = self.result;
+        for ((plane, computed), bias) in computed.chunks_exact(rows.len() * self.width).enumerate().zip(bias)
+        {
+            for (y, computed) in rows.clone().zip(computed.chunks_exact(self.width)) {
+                let out = &mut result[(plane * height + y) * width..][..width];
+                out.iter_mut().zip(computed).for_each(|(out, x)| *out = x + bias);
+            }
+        }
+    }
+
+    fn scratch(self) -> Scratch {
+        let places = self.rows() * self.width;
+        Scratch {
+            padded: vec![0.0; self.of_padded()],
+            columns: if self.is_pointwise() { Vec::new() } else { vec![0.0; self.depth() * places] },
+            rows: vec![0.0; self.outputs * places],
+        }
+    }
+
+    /// The weights, a row for each output.
+    fn weights(self, weight: &Array) -> Matrix<'_> {
+        Matrix::new(weight.values(), self.outputs, self.depth(), self.depth())
+    }
+
+    /// What the weights meet in these rows: unfolded, or, where a weight meets one number of each channel, as it lies.
+    fn met<'a>(self, padded: &'a [f32], columns: &'a mut [f32], rows: &Range<usize>) -> Matrix<'a> {
+        let places = rows.len() * self.width;
+        if self.is_pointwise() {
+            let plane = self.padded[0] * self.padded[1];
+            return Matrix::new(&padded[rows.start * self.width..], self.inputs, places, plane);
+        }
+        let columns = &mut columns[..self.depth() * places];
+        self.unfold(padded, rows, columns);
+        Matrix::new(columns, self.depth(), places, places)
+    }
+}
+
+/// A thread's memory.
+struct Scratch {
+    padded: Vec<f32>,
+    columns: Vec<f32>,
+    rows: Vec<f32>,
+}
+
+impl Kernel<3> for Conv2d {
+    type Kept = ();
+
+    fn forward(&self, [x, weight, bias]: &[Array; 3]) -> (Array, ()) {
+        let sizes = Sizes::new(self, x, weight);
+        let mut out = vec![0.0; sizes.batch * sizes.of_result()];
+        out.par_chunks_mut(sizes.of_result()).zip(x.values().par_chunks(sizes.of_image())).for_each_init(
+            || sizes.scratch(),
+            |scratch, (out, x)| {
+                sizes.pad(x, &mut scratch.padded);
+                for rows in sizes.parts() {
+                    let places = rows.len() * sizes.width;
+                    let met = sizes.met(&scratch.padded, &mut scratch.columns, &rows);
+                    let computed = &mut scratch.rows[..sizes.outputs * places];
+                    product(computed, places, false, 1.0, sizes.weights(weight), met, Threads::One);
+                    sizes.gather(computed, &rows, bias.values(), out);
+                }
+            },
+        );
+        let [height, width] = sizes.result;
+        (Array::new(out, &[sizes.batch, sizes.outputs, height, width]), ())
+    }
+
+    fn backward(
+        &self,
+        [x, weight, _]: &[Array; 3],
+        (): &(),
+        gradient: &Array,
+        [for_x, for_weight, for_bias]: [bool; 3],
+    ) -> [Option<Array>; 3] {
+        let sizes = Sizes::new(self, x, weight);
+        let slope_of_x = || match self.stride {
+            [1, 1] => self.turned(sizes, weight, gradient),
+            _ => Array::new(slope_of_image(sizes, weight, gradient), &x.shape()),
+        };
+        [
+            for_x.then(slope_of_x),
+            for_weight.then(|| Array::new(slope_of_weight(sizes, x, gradient), &weight.shape())),
+            for_bias.then(|| Array::new(slope_of_bias(sizes, gradient), &[sizes.outputs])),
+        ]
+    }
+}
+
+impl Conv2d {
+    /// The gradient of the image: a convolution of the result's with the kernel turned by half a circle.
+    fn turned(&self, sizes: Sizes, weight: &Array, gradient: &Array) -> Array {
+        let Sizes { inputs, outputs, kernel: [height, width], .. } = sizes;
+        let area = height * width;
+        let mut turned = vec![0.0; weight.values().len()];
+        for (output, of_output) in weight.values().chunks_exact(inputs * area).enumerate() {
+            for (input, kernel) in of_output.chunks_exact(area).enumerate() {
+                let place = &mut turned[(input * outputs + output) * area..][..area];
+                place.iter_mut().zip(kernel.iter().rev()).for_each(|(place, weight)| *place = *weight);
+            }
+        }
+        let turned = Array::new(turned, &[inputs, outputs, height, width]);
+        let [top, left, bottom, right] = self.padding;
+        let padding = [height - 1 - top, width - 1 - left, height - 1 - bottom, width - 1 - right];
+        let bias = Array::new(vec![0.0; inputs], &[inputs]);
+        Self { padding, ..self.clone() }.forward(&[gradient.clone(), turned, bias]).0
+    }
+}
+
+/// The gradient of the image where the kernel moves by more than one pixel.
+fn slope_of_image(sizes: Sizes, weight: &Array, gradient: &Array) -> Vec<f32> {
+    let mut out = vec![0.0; sizes.batch * sizes.of_image()];
+    out.par_chunks_mut(sizes.of_image()).zip(gradient.values().par_chunks(sizes.of_result())).for_each_init(
+        || Scratch { columns: vec![0.0; sizes.depth() * sizes.rows() * sizes.width], ..sizes.scratch() },
+        |scratch, (out, gradient)| {
+            scratch.padded.fill(0.0);
+            for rows in sizes.parts() {
+                let places = rows.len() * sizes.width;
+                let given = &mut scratch.rows[..sizes.outputs * places];
+                sizes.spread(gradient, &rows, given);
+                let given = Matrix::new(given, sizes.outputs, places, places);
+                let columns = &mut scratch.columns[..sizes.depth() * places];
+                let weights = sizes.weights(weight).transposed();
+                product(columns, places, false, 1.0, weights, given, Threads::One);
+                wide(
+                    #[inline(always)]
+                    || sizes.fold(columns, &rows, &mut scratch.padded),
+                );
+            }
+            sizes.cut(&scratch.padded, out);
+        },
+    );
+    out
+}
+
+fn slope_of_weight(sizes: Sizes, x: &Array, gradient: &Array) -> Vec<f32> {
+    let at_once = sizes.batch.div_ceil(SUMS).max(1);
+    let x = x.values().par_chunks(at_once * sizes.of_image());
+    let parts = x.zip(gradient.values().par_chunks(at_once * sizes.of_result())).map(|(x, gradient)| {
+        let mut scratch = sizes.scratch();
+        let mut total = vec![0.0; sizes.outputs * sizes.depth()];
+        for (x, gradient) in x.chunks_exact(sizes.of_image()).zip(gradient.chunks_exact(sizes.of_result())) {
+            sizes.pad(x, &mut scratch.padded);
+            for rows in sizes.parts() {
+                let places = rows.len() * sizes.width;
+                let given = &mut scratch.rows[..sizes.outputs * places];
+                sizes.spread(gradient, &rows, given);
+                let given = Matrix::new(given, sizes.outputs, places, places);
+                let met = sizes.met(&scratch.padded, &mut scratch.columns, &rows);
+                product(&mut total, sizes.depth(), true, 1.0, given, met.transposed(), Threads::One);
+            }
+        }
+        total
+    });
+    let mut parts = parts.collect::<Vec<_>>().into_iter();
+    let mut total = parts.next().unwrap_or_else(|| vec![0.0; sizes.outputs * sizes.depth()]);
+    for part in parts {
+        total.iter_mut().zip(part).for_each(|(total, x)| *total += x);
+    }
+    total
+}
+
+fn slope_of_bias(sizes: Sizes, gradient: &Array) -> Vec<f32> {
+    let pixels = sizes.result[0] * sizes.result[1];
+    let planes: Vec<f32> =
+        gradient.values().par_chunks(pixels).map(|plane| wide(|| sum(pixels, |i| plane[i]))).collect();
+    let mut total = vec![0.0; sizes.outputs];
+    for image in planes.chunks_exact(sizes.outputs) {
+        total.iter_mut().zip(image).for_each(|(total, x)| *total += x);
+    }
+    total
+}

@@ -185,9 +185,13 @@ impl Kernel<3> for GroupNorm {
                         let shift = beta.values()[first + c];
                         let place = out.iter_mut().zip(x);
                         if self.silu {
-                            place.for_each(|(out, x)| *out = silu((x - mean) * scale + shift));
+                            for (out, x) in place {
+                                *out = silu((x - mean) * scale + shift);
+                            }
                         } else {
-                            place.for_each(|(out, x)| *out = (x - mean) * scale + shift);
+                            for (out, x) in place {
+                                *out = (x - mean) * scale + shift;
+                            }
                         }
                     }
                 },

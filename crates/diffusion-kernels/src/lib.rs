@@ -10,6 +10,9 @@
 
 #[cfg(feature = "flex")]
 mod flex;
+mod memory;
+
+pub use memory::keep_memory;
 
 use burn::tensor::{Tensor, backend::Backend};
 

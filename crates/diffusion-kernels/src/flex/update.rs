@@ -9,6 +9,9 @@ use rayon::prelude::*;
 /// How many numbers a thread takes at once.
 const CHUNK: usize = 1 << 15;
 
+/// Weights, both of their moments, and their gradients.
+type Part<'a> = (((&'a mut [f32], &'a mut [f32]), &'a mut [f32]), &'a [f32]);
+
 /// One step of AdamW.
 ///
 /// # Panics
@@ -33,7 +36,7 @@ pub fn adamw(
     let kept = (1.0 - step.lr * step.weight_decay) as f32;
     let [beta_1, beta_2] = [step.beta_1 as f32, step.beta_2 as f32];
     let [new_1, new_2] = [(1.0 - step.beta_1) as f32, (1.0 - step.beta_2) as f32];
-    let part = |(((weight, first), second), gradient): (((&mut [f32], &mut [f32]), &mut [f32]), &[f32])| {
+    let part = |(((weight, first), second), gradient): Part<'_>| {
         wide(
             #[inline(always)]
             || {

@@ -8,6 +8,8 @@
 //!                          diffusion-train  diffusion-data  diffusion-eval
 //!                                └──────┬───────────────────────┘
 //!                                 diffusion-core
+//!                                       │
+//!                               diffusion-kernels
 //! ```
 
 #![allow(clippy::unwrap_used)]
@@ -17,14 +19,23 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 /// The drawing: each crate with those of ours that it may depend on, and why no others.
-const DRAWING: [(&str, &[&str], &str); 11] = [
-    ("diffusion-core", &[], "the mathematics and the networks know no files, data sets or training"),
+const DRAWING: [(&str, &[&str], &str); 12] = [
+    ("diffusion-kernels", &[], "a fused operation knows numbers and shapes, and no diffusion"),
+    (
+        "diffusion-core",
+        &["diffusion-kernels"],
+        "the mathematics and the networks know no files, data sets or training",
+    ),
     ("diffusion-data", &["diffusion-core"], "data sets know nothing of models or training"),
-    ("diffusion-train", &["diffusion-core"], "training takes batches as they come and knows no data set"),
+    (
+        "diffusion-train",
+        &["diffusion-core", "diffusion-kernels"],
+        "training takes batches as they come and knows no data set",
+    ),
     ("diffusion-eval", &["diffusion-core"], "judging a model needs neither its data set nor its training"),
     (
         "diffusion",
-        &["diffusion-core", "diffusion-data", "diffusion-train", "diffusion-eval"],
+        &["diffusion-core", "diffusion-data", "diffusion-train", "diffusion-eval", "diffusion-kernels"],
         "the facade joins the libraries and nothing that uses them",
     ),
     ("diffusion-cli", &["diffusion"], "a program uses what every user has, the facade"),
@@ -43,9 +54,16 @@ const DRAWING: [(&str, &[&str], &str); 11] = [
     ("xtask", &[], "it must build in seconds, so it spawns cargo instead of linking our crates"),
 ];
 
-/// The crates that choose backends; the others leave it to whoever uses them.
-const CHOOSE_BACKENDS: [&str; 5] =
-    ["diffusion-cli", "diffusion-bench", "diffusion-tests", "diffusion-test-kernels", "diffusion-examples"];
+/// The crates that choose backends, or, like the kernels, are for one, behind a feature; the others leave it to whoever
+/// uses them.
+const CHOOSE_BACKENDS: [&str; 6] = [
+    "diffusion-kernels",
+    "diffusion-cli",
+    "diffusion-bench",
+    "diffusion-tests",
+    "diffusion-test-kernels",
+    "diffusion-examples",
+];
 
 /// Burn's features that bring a backend or belong to one.
 const BACKEND_FEATURES: [&str; 17] = [

@@ -41,7 +41,7 @@ fn a_layer_with_other_weights_is_found_and_no_other() {
     let recorded = recorded();
     let expected = findings(mlp(), &recorded);
     let mut network = mlp();
-    let weight = network.net[1].weight.val().inner() * 1.001;
+    let weight = network.net[1].weight.val().inner() * 1.002;
     network.net[1].weight = Param::from_tensor(Tensor::from_inner(weight).require_grad());
     let report = Report::new("mlp", &findings(network, &recorded), &expected);
     assert_eq!(wrong(&report), ["net.1"], "{report}");

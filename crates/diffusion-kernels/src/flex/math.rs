@@ -125,3 +125,69 @@ pub fn erf(x: f32) -> f32 {
     q = q * s - 1.426_474e-2;
     x * p / q
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::f64::consts::FRAC_2_SQRT_PI;
+
+    /// `count` numbers from `first` to `last`.
+    fn grid(first: f32, last: f32, count: u32) -> impl Iterator<Item = f32> {
+        (0..=count).map(move |i| first + (last - first) * (i as f32 / count as f32))
+    }
+
+    /// How far `found` is from `expected`, in units of the last place of an f32 of that size.
+    fn units(found: f32, expected: f64) -> f64 {
+        let unit = 2.0_f64.powi(expected.abs().log2().floor().max(-126.0) as i32 - 23);
+        (f64::from(found) - expected).abs() / unit
+    }
+
+    /// The error function by its series of positive terms, `2/√π·e^(-x²)·Σ (2x²)ⁿ·x/(2n+1)!!`.
+    fn exact_erf(x: f64) -> f64 {
+        let (mut term, mut total) = (x, x);
+        for n in 1..200 {
+            term *= 2.0 * x * x / f64::from(2 * n + 1);
+            total += term;
+        }
+        FRAC_2_SQRT_PI * (-x * x).exp() * total
+    }
+
+    #[test]
+    fn exp_is_exact_to_its_last_places() {
+        let worst = grid(-87.0, 88.0, 300_000).map(|x| units(exp(x), f64::from(x).exp())).fold(0.0, f64::max);
+        println!("exp {worst}");
+        assert!(worst < 2.0, "{worst}");
+        assert_eq!([exp(0.0), exp(-0.0)], [1.0; 2]);
+        assert_eq!([exp(-1000.0), exp(f32::NEG_INFINITY)], [exp(-87.0); 2]);
+        assert_eq!([exp(1000.0), exp(f32::INFINITY)], [exp(88.0); 2]);
+        assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn sigmoid_is_exact_to_its_last_places() {
+        let exact = |x: f32| 1.0 / (1.0 + (-f64::from(x)).exp());
+        let worst = grid(-87.0, 87.0, 300_000).map(|x| units(sigmoid(x), exact(x))).fold(0.0, f64::max);
+        println!("sig {worst}");
+        assert!(worst < 3.0, "{worst}");
+        assert_eq!([sigmoid(0.0), sigmoid(100.0), sigmoid(f32::INFINITY)], [0.5, 1.0, 1.0]);
+        assert!(sigmoid(f32::NEG_INFINITY) < 1e-38 && sigmoid(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn erf_is_near_the_exact_one() {
+        let off = |x: f32| (f64::from(erf(x)) - exact_erf(f64::from(x))).abs();
+        let worst = grid(-5.0, 5.0, 100_000).map(off).fold(0.0, f64::max);
+println!("erf {worst:e}");
+        assert!(worst < 2e-7, "{worst:e}");
+        assert_eq!([erf(0.0), erf(100.0), erf(f32::NEG_INFINITY)], [0.0, 1.0, -1.0]);
+        assert!(erf(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn sums_take_every_term_once() {
+        for len in [0, 1, 15, 16, 17, 100] {
+            assert_eq!(sum(len, |i| i as f32), (0..len).sum::<usize>() as f32);
+        }
+    }
+}

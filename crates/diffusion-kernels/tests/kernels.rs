@@ -1,0 +1,533 @@
+//! Every fused operation against the same thing made of Burn's own operations: results, and gradients of every input.
+
+#![allow(clippy::unwrap_used)]
+
+use burn::backend::autodiff::checkpoint::strategy::BalancedCheckpointing;
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::activation::{gelu, gelu_approximate, silu, softmax};
+use burn::tensor::backend::Backend;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::{ConvOptions, PadMode};
+use burn::tensor::{DType, Tensor, TensorData};
+use diffusion_kernels::Activation::{Gelu, GeluTanh, Silu};
+use diffusion_kernels::{self as kernels, Activation};
+use rayon::ThreadPoolBuilder;
+
+const EPSILON: f64 = 1e-5;
+
+/// How the inputs lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Layout {
+    Contiguous,
+    /// With the last two axes exchanged, and so the gradient of the result.
+    Transposed,
+    /// As the middle of a larger tensor's last axis.
+    Narrowed,
+    /// As the second of two such tensors.
+    Second,
+}
+use Layout::{Contiguous, Narrowed, Second, Transposed};
+
+/// A call of an operation: its shapes and options.
+#[derive(Clone, Copy, Debug)]
+enum Case {
+    Activate(Activation, [usize; 2]),
+    Linear { x: &'static [usize], outputs: usize, bias: bool },
+    LayerNorm([usize; 3]),
+    Gated([usize; 3]),
+    Attention { batch: usize, tokens: usize, heads: usize, size: usize },
+    GroupNorm { x: [usize; 4], groups: usize, silu: bool },
+    Conv { x: [usize; 4], outputs: usize, kernel: [usize; 2], stride: [usize; 2], padding: [usize; 4] },
+}
+use Case::{Activate, Attention, Conv, Gated, GroupNorm, LayerNorm, Linear};
+
+/// The inputs of a case, made from tensors of rank 1 in which the gradients are found.
+struct Inputs<B: Backend> {
+    leaves: Vec<Tensor<B, 1>>,
+    shapes: Vec<Vec<usize>>,
+    layout: Layout,
+}
+
+impl<B: Backend> Inputs<B> {
+    fn get<const D: usize>(&self, index: usize) -> Tensor<B, D> {
+        let leaf = self.leaves[index].clone();
+        let mut shape: [usize; D] = self.shapes[index].clone().try_into().unwrap();
+        let (first, last) = (shape[0], shape[D - 1]);
+        match self.layout {
+            Transposed if D > 1 => {
+                shape.swap(D - 2, D - 1);
+                leaf.reshape(shape).swap_dims(D - 2, D - 1)
+            }
+            Contiguous | Transposed => leaf.reshape(shape),
+            Narrowed => {
+                shape[D - 1] = 2 * last + 1;
+                leaf.reshape(shape).narrow(D - 1, last / 2 + 1, last)
+            }
+            Second => {
+                shape[0] = 2 * first;
+                leaf.reshape(shape).narrow(0, first, first)
+            }
+        }
+    }
+
+    fn flat<const D: usize>(&self, out: Tensor<B, D>) -> Tensor<B, 1> {
+        let out = if self.layout == Transposed && D > 1 { out.swap_dims(D - 2, D - 1) } else { out };
+        out.reshape([-1])
+    }
+
+    /// One number for each example and each place of the last axis, beside every token.
+    fn vector(&self, index: usize) -> Tensor<B, 3> {
+        self.get::<2>(index).unsqueeze_dim(1)
+    }
+}
+
+impl Case {
+    fn shapes(&self) -> Vec<Vec<usize>> {
+        match *self {
+            Activate(_, shape) => vec![shape.to_vec()],
+            Linear { x, outputs, bias } => {
+                let mut shapes = vec![x.to_vec(), vec![x[x.len() - 1], outputs]];
+                shapes.extend(bias.then(|| vec![outputs]));
+                shapes
+            }
+            LayerNorm(x) => vec![x.to_vec(), vec![x[0], x[2]], vec![x[0], x[2]]],
+            Gated(x) => vec![x.to_vec(), x.to_vec(), vec![x[0], x[2]]],
+            Attention { batch, tokens, heads, size } => vec![vec![batch, tokens, 3 * heads * size]],
+            GroupNorm { x, .. } => vec![x.to_vec(), vec![x[1]], vec![x[1]]],
+            Conv { x, outputs, kernel, .. } => {
+                vec![x.to_vec(), vec![outputs, x[1], kernel[0], kernel[1]], vec![outputs]]
+            }
+        }
+    }
+
+    fn fused<B: Backend>(&self, i: &Inputs<B>) -> Option<Tensor<B, 1>> {
+        Some(match *self {
+            Activate(which, _) => i.flat(kernels::activation(which, &i.get::<2>(0))?),
+            Linear { x, bias, .. } => {
+                let bias = bias.then(|| i.get(2));
+                if x.len() == 2 {
+                    i.flat(kernels::linear(&i.get::<2>(0), &i.get(1), bias.as_ref())?)
+                } else {
+                    i.flat(kernels::linear(&i.get::<3>(0), &i.get(1), bias.as_ref())?)
+                }
+            }
+            LayerNorm(_) => i.flat(kernels::modulated_layer_norm(&i.get(0), &i.get(1), &i.get(2), EPSILON)?),
+            Gated(_) => i.flat(kernels::gated(&i.get(0), &i.get(1), &i.get(2))?),
+            Attention { heads, .. } => i.flat(kernels::attention(&i.get(0), heads)?),
+            GroupNorm { groups, silu, .. } => {
+                i.flat(kernels::group_norm(&i.get(0), &i.get(1), &i.get(2), groups, EPSILON, silu)?)
+            }
+            Conv { stride, padding, .. } => {
+                i.flat(kernels::conv2d(&i.get(0), &i.get(1), &i.get(2), stride, padding)?)
+            }
+        })
+    }
+
+    fn plain<B: Backend>(&self, i: &Inputs<B>) -> Tensor<B, 1> {
+        match *self {
+            Activate(Gelu, _) => i.flat(gelu(i.get::<2>(0))),
+            Activate(GeluTanh, _) => i.flat(gelu_approximate(i.get::<2>(0))),
+            Activate(Silu, _) => i.flat(silu(i.get::<2>(0))),
+            Linear { x, bias, .. } if x.len() == 2 => {
+                let y = i.get::<2>(0).matmul(i.get(1));
+                i.flat(if bias { y + i.get::<1>(2).unsqueeze() } else { y })
+            }
+            Linear { bias, .. } => {
+                let y = i.get::<3>(0).matmul(i.get::<2>(1).unsqueeze());
+                i.flat(if bias { y + i.get::<1>(2).unsqueeze() } else { y })
+            }
+            LayerNorm(_) => {
+                let normal = normalised(i.get::<3>(0));
+                i.flat(normal * (i.vector(1) + 1.0) + i.vector(2))
+            }
+            Gated(_) => i.flat(i.get::<3>(0) + i.get::<3>(1) * i.vector(2)),
+            Attention { batch, tokens, heads, size } => {
+                let qkv = i.get::<3>(0).reshape([batch, tokens, 3, heads, size]).permute([2, 0, 3, 1, 4]);
+                let [q, k, v] = [0, 1, 2].map(|part| qkv.clone().narrow(0, part, 1).squeeze_dim::<4>(0));
+                let scores = q.matmul(k.swap_dims(2, 3)) / (size as f64).sqrt();
+                let out = softmax(scores, 3).matmul(v).swap_dims(1, 2);
+                i.flat(out.reshape([batch, tokens, heads * size]))
+            }
+            GroupNorm { x: [batch, channels, height, width], groups, silu: active } => {
+                let normal = normalised(i.get::<4>(0).reshape([batch, groups, channels / groups * height * width]));
+                let [gamma, beta] = [1, 2].map(|v| i.get::<1>(v).reshape([1, channels, 1, 1]));
+                let out = normal.reshape([batch, channels, height, width]) * gamma + beta;
+                i.flat(if active { silu(out) } else { out })
+            }
+            Conv { stride, padding: [top, left, bottom, right], .. } => {
+                let x = i.get::<4>(0).pad((left, right, top, bottom), PadMode::Constant(0.0));
+                let options = ConvOptions::new(stride, [0, 0], [1, 1], 1);
+                i.flat(conv2d(x, i.get(1), Some(i.get(2)), options))
+            }
+        }
+    }
+
+    /// How far results, and gradients, may be off, relative to the largest number. A third of this is reached.
+    fn tolerance(&self) -> [f64; 2] {
+        match self {
+            _ => [2e-6, 1e-5],
+        }
+    }
+
+    /// Numbers for every input.
+    fn numbers(&self, layout: Layout) -> Vec<Vec<f32>> {
+        let spread = if matches!(self, Activate(..)) { 8.0 } else { 2.0 };
+        let numbers = |(seed, shape): (usize, Vec<usize>)| {
+            let last = shape[shape.len() - 1];
+            let count: usize = shape.iter().product();
+            let count = match layout {
+                Contiguous | Transposed => count,
+                Narrowed => count / last * (2 * last + 1),
+                Second => 2 * count,
+            };
+            noise(seed as u64, count).iter().map(|x| spread * (x + 0.1)).collect()
+        };
+        self.shapes().into_iter().enumerate().map(numbers).collect()
+    }
+}
+
+/// Mean 0 and variance 1 over the last axis.
+fn normalised<B: Backend>(x: Tensor<B, 3>) -> Tensor<B, 3> {
+    let centred = x.clone() - x.mean_dim(2);
+    let variance = (centred.clone() * centred.clone()).mean_dim(2);
+    centred / (variance + EPSILON).sqrt()
+}
+
+/// Numbers between -1 and 1 (Steele et al. 2014, "Fast splittable pseudorandom number generators", SplitMix64).
+fn noise(seed: u64, count: usize) -> Vec<f32> {
+    let number = |i: u64| {
+        let mut z = (seed + 1).wrapping_mul(0xd134_2543_de82_ef95) ^ i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count as u64).map(number).collect()
+}
+
+fn leaf<B: Backend>(numbers: &[f32]) -> Tensor<B, 1> {
+    Tensor::from_data(TensorData::from(numbers), &B::Device::default())
+}
+
+fn host<B: Backend>(tensor: Tensor<B, 1>) -> Vec<f32> {
+    tensor.into_data().to_vec().unwrap()
+}
+
+fn same_bits(a: &[f32], b: &[f32]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
+}
+
+/// The operation without a gradient.
+fn result(case: Case, numbers: &[Vec<f32>], layout: Layout, fused: bool) -> Vec<f32> {
+    let leaves = numbers.iter().map(|x| leaf(x)).collect();
+    let inputs = Inputs::<Flex> { leaves, shapes: case.shapes(), layout };
+    host(if fused { case.fused(&inputs).unwrap() } else { case.plain(&inputs) })
+}
+
+/// The operation's result, and the gradient of every input that is `tracked`, of the result's sum with the `weights`.
+struct Slopes {
+    result: Vec<f32>,
+    gradients: Vec<Option<Vec<f32>>>,
+}
+
+fn slopes(
+    case: Case,
+    numbers: &[Vec<f32>],
+    layout: Layout,
+    fused: bool,
+    tracked: impl Fn(usize) -> bool,
+    weights: &[f32],
+) -> Slopes {
+    let track = |(i, x): (usize, &Vec<f32>)| leaf(x).set_require_grad(tracked(i));
+    let leaves: Vec<Tensor<Autodiff<Flex>, 1>> = numbers.iter().enumerate().map(track).collect();
+    let inputs = Inputs { leaves: leaves.clone(), shapes: case.shapes(), layout };
+    let out = if fused { case.fused(&inputs).unwrap() } else { case.plain(&inputs) };
+    let gradients = (out.clone() * leaf(weights)).sum().backward();
+    let gradients = leaves.iter().map(|leaf| leaf.grad(&gradients).map(host)).collect();
+    Slopes { result: host(out), gradients }
+}
+
+/// The greatest difference, relative to the largest number.
+fn off(found: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let largest = expected.iter().fold(0.0, |top, x| f64::max(top, f64::from(x.abs())));
+    let differences = found.iter().zip(expected).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs());
+    // A difference that is no number counts.
+    differences.fold(0.0, |top, x| if x <= top { top } else { x }) / largest
+}
+
+fn check(case: Case, layout: Layout) {
+    let numbers = case.numbers(layout);
+    let expected = result(case, &numbers, layout, false);
+    let weights = noise(99, expected.len());
+    let expected_slopes = slopes(case, &numbers, layout, false, |_| true, &weights);
+    let found = slopes(case, &numbers, layout, true, |_| true, &weights);
+    let [tolerance, tolerance_of_gradients] = case.tolerance();
+
+    let distance = off(&found.result, &expected);
+    let pairs = found.gradients.iter().zip(&expected_slopes.gradients);
+    let distances: Vec<f64> =
+        pairs.map(|(a, b)| off(a.as_ref().unwrap(), b.as_ref().unwrap())).collect();
+    println!("OFF {case:?} {layout:?} {distance:.1e} {:?}", distances.iter().map(|x| format!("{x:.1e}")).collect::<Vec<_>>());
+    assert!(distance <= tolerance, "{case:?}, {layout:?}: the result is off by {distance:e}");
+    for &distance in &distances {
+        assert!(distance <= tolerance_of_gradients, "{case:?}, {layout:?}: gradients are off by {distances:?}");
+    }
+    let alone = result(case, &numbers, layout, true);
+    assert!(same_bits(&alone, &found.result), "{case:?}: without a gradient, the result is the same");
+}
+
+fn check_everywhere(cases: &[Case]) {
+    for &case in cases {
+        for layout in [Contiguous, Transposed, Narrowed, Second] {
+            check(case, layout);
+        }
+    }
+}
+
+fn activations() -> Vec<Case> {
+    // Few, the most that one thread does, one more than those, and several chunks of which none is short.
+    let shapes = [[3, 7], [256, 128], [32_769, 1], [3, 1 << 14]];
+    let of = |which| shapes.map(|shape| Activate(which, shape));
+    [Gelu, GeluTanh, Silu].map(of).concat()
+}
+
+const LINEAR: &[Case] = &[
+    Linear { x: &[5, 3], outputs: 4, bias: true },
+    Linear { x: &[1, 1], outputs: 1, bias: true },
+    Linear { x: &[2, 3, 17], outputs: 9, bias: true },
+    Linear { x: &[2, 3, 17], outputs: 9, bias: false },
+    // As many rows as one thread sums, and more.
+    Linear { x: &[256, 3], outputs: 19, bias: true },
+    Linear { x: &[257, 3], outputs: 19, bias: true },
+    Linear { x: &[3, 250, 2], outputs: 5, bias: true },
+    // More rows than one thread multiplies: 256, and 419.
+    Linear { x: &[600, 130], outputs: 131, bias: true },
+    Linear { x: &[2, 300, 130], outputs: 131, bias: false },
+    Linear { x: &[1000, 100], outputs: 100, bias: true },
+];
+
+const LAYER_NORM: &[Case] = &[
+    LayerNorm([2, 5, 24]),
+    LayerNorm([3, 1, 37]),
+    LayerNorm([1, 9, 130]),
+    LayerNorm([2, 3, 16]),
+    LayerNorm([4, 2, 3]),
+];
+
+const GATED: &[Case] = &[Gated([2, 5, 24]), Gated([3, 1, 37]), Gated([1, 7, 1]), Gated([4, 3, 16])];
+
+const ATTENTION: &[Case] = &[
+    Attention { batch: 2, tokens: 7, heads: 1, size: 5 },
+    Attention { batch: 2, tokens: 1, heads: 3, size: 4 },
+    Attention { batch: 3, tokens: 16, heads: 2, size: 8 },
+    Attention { batch: 1, tokens: 65, heads: 3, size: 16 },
+];
+
+const GROUP_NORM: &[Case] = &[
+    GroupNorm { x: [2, 6, 3, 5], groups: 2, silu: false },
+    GroupNorm { x: [2, 6, 3, 5], groups: 2, silu: true },
+    GroupNorm { x: [3, 6, 4, 4], groups: 6, silu: true },
+    GroupNorm { x: [1, 6, 7, 5], groups: 1, silu: false },
+    GroupNorm { x: [2, 10, 1, 1], groups: 2, silu: true },
+    GroupNorm { x: [1, 64, 9, 8], groups: 32, silu: true },
+];
+
+const fn conv(
+    x: [usize; 4],
+    outputs: usize,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 4],
+) -> Case {
+    Conv { x, outputs, kernel, stride, padding }
+}
+
+const CONV: &[Case] = &[
+    conv([2, 5, 4, 7], 3, [1, 1], [1, 1], [0; 4]),
+    conv([2, 3, 6, 5], 4, [3, 3], [1, 1], [1; 4]),
+    conv([1, 1, 3, 3], 1, [3, 3], [1, 1], [0; 4]),
+    // Patches, and the U-Net's way down.
+    conv([3, 4, 6, 8], 5, [2, 2], [2, 2], [0; 4]),
+    conv([2, 3, 6, 8], 4, [3, 3], [2, 2], [0, 0, 1, 1]),
+    // Rectangles.
+    conv([2, 3, 5, 9], 4, [1, 3], [1, 1], [0, 2, 0, 1]),
+    conv([2, 3, 9, 5], 4, [3, 2], [1, 1], [2, 1, 0, 0]),
+    conv([2, 3, 8, 9], 4, [3, 2], [2, 1], [1, 0, 0, 1]),
+    conv([2, 2, 7, 11], 3, [2, 3], [1, 3], [0, 1, 1, 2]),
+    // Pixels that no kernel meets.
+    conv([2, 3, 7, 6], 4, [1, 1], [2, 3], [0; 4]),
+    conv([2, 3, 8, 7], 4, [2, 2], [3, 3], [0; 4]),
+    // Borders as wide as the kernel.
+    conv([2, 3, 4, 5], 4, [1, 1], [1, 1], [1, 0, 2, 1]),
+    conv([2, 3, 4, 5], 4, [2, 3], [1, 1], [2, 1, 0, 3]),
+    // Sums over pairs of images, of which the last is one, and over threes.
+    conv([17, 2, 5, 4], 3, [3, 3], [1, 1], [1; 4]),
+    conv([17, 2, 6, 4], 3, [2, 2], [2, 2], [0; 4]),
+    conv([35, 2, 3, 4], 3, [1, 1], [1, 1], [0; 4]),
+    // Images in several parts: 40 rows and 20, 17, 17 and 16, 17 and 8.
+    conv([1, 40, 60, 80], 3, [1, 1], [1, 1], [0; 4]),
+    conv([2, 16, 50, 50], 17, [3, 3], [1, 1], [1; 4]),
+    conv([2, 32, 50, 52], 3, [3, 3], [2, 2], [0, 0, 1, 1]),
+];
+
+fn cases() -> Vec<Case> {
+    [&activations(), LINEAR, LAYER_NORM, GATED, ATTENTION, GROUP_NORM, CONV].concat()
+}
+
+#[test]
+fn activations_are_burns() {
+    check_everywhere(&activations());
+}
+
+#[test]
+fn linear_layers_are_burns() {
+    check_everywhere(LINEAR);
+}
+
+#[test]
+fn layer_norms_are_burns() {
+    check_everywhere(LAYER_NORM);
+}
+
+#[test]
+fn gates_are_burns() {
+    check_everywhere(GATED);
+}
+
+#[test]
+fn attention_is_burns() {
+    check_everywhere(ATTENTION);
+}
+
+#[test]
+fn group_norms_are_burns() {
+    check_everywhere(GROUP_NORM);
+}
+
+#[test]
+fn convolutions_are_burns() {
+    check_everywhere(CONV);
+}
+
+/// One case of every operation that no threshold is near, and the others whose gradients have ways of their own.
+fn small() -> Vec<Case> {
+    let mut cases = [Gelu, GeluTanh, Silu].map(|which| Activate(which, [3, 7])).to_vec();
+    cases.extend([LINEAR[2], LINEAR[3], LAYER_NORM[0], GATED[0], ATTENTION[0], ATTENTION[2]]);
+    cases.extend([GROUP_NORM[0], GROUP_NORM[1], CONV[0], CONV[1], CONV[4], CONV[12]]);
+    cases
+}
+
+#[test]
+fn an_input_may_be_all_that_has_a_gradient() {
+    for case in cases() {
+        let numbers = case.numbers(Contiguous);
+        let weights = noise(99, result(case, &numbers, Contiguous, true).len());
+        let all = slopes(case, &numbers, Contiguous, true, |_| true, &weights).gradients;
+        for input in 0..numbers.len() {
+            let found = slopes(case, &numbers, Contiguous, true, |i| i == input, &weights).gradients;
+            for (i, (found, all)) in found.iter().zip(&all).enumerate() {
+                match found {
+                    Some(found) => assert!(i == input && same_bits(found, all.as_ref().unwrap()), "{case:?}"),
+                    None => assert!(i != input, "{case:?}: input {input} has no gradient"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_input_may_come_twice() {
+    let [x, gate] = [noise(1, 30), noise(2, 10)].map(|x| leaf::<Autodiff<Flex>>(&x).require_grad());
+    let whole = x.clone().reshape([2, 3, 5]);
+    let out = kernels::gated(&whole, &whole, &gate.clone().reshape([2, 5])).unwrap();
+    let weights = leaf(&noise(3, 30)).reshape([2, 3, 5]);
+    let gradients = (out * weights.clone()).sum().backward();
+    let expected = weights * (gate.reshape([2, 1, 5]) + 1.0);
+    assert!(off(&host(x.grad(&gradients).unwrap()), &host(expected.reshape([-1]).inner())) < 2e-7);
+}
+
+#[test]
+fn threads_change_nothing() {
+    let pools = [1, 3].map(|threads| ThreadPoolBuilder::new().num_threads(threads).build().unwrap());
+    for case in cases() {
+        let numbers = case.numbers(Contiguous);
+        let weights = noise(99, result(case, &numbers, Contiguous, true).len());
+        let run = || slopes(case, &numbers, Contiguous, true, |_| true, &weights);
+        let [one, three] = pools.each_ref().map(|pool| pool.install(run));
+        assert!(same_bits(&one.result, &three.result), "{case:?}");
+        for (one, three) in one.gradients.iter().zip(&three.gradients) {
+            assert!(same_bits(one.as_ref().unwrap(), three.as_ref().unwrap()), "{case:?}");
+        }
+    }
+}
+
+/// Whatever becomes of `bad` in Burn's result and gradients, a number must not be in its place here.
+fn stays_visible(case: Case, bad: f32, numbers: &[Vec<f32>], weights: &[f32]) {
+    let plain = slopes(case, numbers, Contiguous, false, |_| true, weights);
+    let fused = slopes(case, numbers, Contiguous, true, |_| true, weights);
+    let gone = |plain: &[f32], fused: &[f32]| {
+        let lost = |(plain, fused): (&f32, &f32)| !plain.is_finite() && fused.is_finite();
+        plain.iter().zip(fused).any(lost)
+    };
+    assert!(!gone(&plain.result, &fused.result), "{case:?}: {bad} became a number");
+    for (plain, fused) in plain.gradients.iter().zip(&fused.gradients) {
+        assert!(!gone(plain.as_ref().unwrap(), fused.as_ref().unwrap()), "{case:?}: {bad} became a gradient");
+    }
+    if bad.is_nan() {
+        let same = plain.result.iter().zip(&fused.result).all(|(a, b)| a.is_nan() == b.is_nan());
+        assert!(same, "{case:?}: NaN is where Burn has it");
+    }
+}
+
+#[test]
+fn what_is_not_finite_stays_visible() {
+    for case in small() {
+        let numbers = case.numbers(Contiguous);
+        let weights = noise(99, result(case, &numbers, Contiguous, true).len());
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for input in 0..numbers.len() {
+                for place in [0, numbers[input].len() / 2, numbers[input].len() - 1] {
+                    let mut numbers = numbers.clone();
+                    numbers[input][place] = bad;
+                    stays_visible(case, bad, &numbers, &weights);
+                }
+            }
+            let mut weights = weights.clone();
+            weights[1] = bad;
+            stays_visible(case, bad, &numbers, &weights);
+        }
+    }
+}
+
+#[test]
+fn attention_stands_large_scores() {
+    // Scores of ±2e4 that are exact, and so near each other that many tokens have a weight.
+    let case = Attention { batch: 2, tokens: 9, heads: 2, size: 4 };
+    let mut numbers = case.numbers(Contiguous);
+    for (i, token) in numbers[0].chunks_exact_mut(24).enumerate() {
+        let (queries, keys) = token[..16].split_at_mut(8);
+        queries.fill(if i % 2 == 0 { 100.0 } else { -100.0 });
+        keys.fill(100.0);
+        keys[i % 4] += i as f32 / 64.0;
+    }
+    let weights = noise(99, 2 * 9 * 8);
+    let [plain, fused] =
+        [false, true].map(|fused| slopes(case, &numbers, Contiguous, fused, |_| true, &weights));
+    let distance = off(&fused.result, &plain.result);
+    let [plain, fused] = [plain, fused].map(|mut slopes| slopes.gradients.remove(0).unwrap());
+    let distance_of_gradients = off(&fused, &plain);
+    println!("OFF large {distance:e} {distance_of_gradients:e}");
+    assert!(distance < 1e-6 && distance_of_gradients < 1e-3, "{distance:e}, {distance_of_gradients:e}");
+}
+
+#[test]
+fn other_backends_and_types_are_left_to_burn() {
+    fn is_left<B: Backend>(dtype: DType) -> bool {
+        let x = Tensor::<B, 1>::zeros([4], (&B::Device::default(), dtype));
+        let result = kernels::activation(Silu, &x);
+        result.is_none()
+    }
+    assert!(!is_left::<Flex>(DType::F32) && !is_left::<Autodiff<Flex>>(DType::F32));
+    assert!(is_left::<Flex>(DType::F64) && is_left::<Autodiff<Flex>>(DType::F64));
+    assert!(is_left::<Autodiff<Autodiff<Flex>>>(DType::F32));
+}

@@ -81,7 +81,7 @@ pub fn sum(len: usize, term: impl Fn(usize) -> f32) -> f32 {
     lanes[0]
 }
 
-/// eˣ, to 2 units in the last place; x is held between -87 and 88.
+/// eˣ, to 1 unit in the last place; x is held between -87 and 88.
 ///
 /// A polynomial around the nearest multiple of ln 2 (Moshier's Cephes).
 #[inline(always)]
@@ -100,13 +100,14 @@ pub fn exp(x: f32) -> f32 {
     (p * r * r + r + 1.0) * f32::from_bits((magic.to_bits() << 23).wrapping_add(1.0_f32.to_bits()))
 }
 
-/// 1/(1 + e⁻ˣ).
+/// 1/(1 + e⁻ˣ), to 3 units in the last place.
 #[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// The error function, to 1e-7: a quotient of polynomials between -4 and 4 (the one of Eigen and XLA).
+/// The error function, to 4e-7: a quotient of polynomials between -4 and 4 (the one of Eigen and XLA), and ±1 beyond,
+/// where the quotient would not be.
 #[inline(always)]
 pub fn erf(x: f32) -> f32 {
     let x = x.clamp(-4.0, 4.0);
@@ -123,11 +124,10 @@ pub fn erf(x: f32) -> f32 {
     q = q * s - 1.682_827e-3;
     q = q * s - 7.373_33e-3;
     q = q * s - 1.426_474e-2;
-    x * p / q
+    if x.abs() == 4.0 { 0.25 * x } else { (x * p / q).clamp(-1.0, 1.0) }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use std::f64::consts::FRAC_2_SQRT_PI;
@@ -156,8 +156,7 @@ mod tests {
     #[test]
     fn exp_is_exact_to_its_last_places() {
         let worst = grid(-87.0, 88.0, 300_000).map(|x| units(exp(x), f64::from(x).exp())).fold(0.0, f64::max);
-        println!("exp {worst}");
-        assert!(worst < 2.0, "{worst}");
+        assert!(worst < 1.0, "{worst}");
         assert_eq!([exp(0.0), exp(-0.0)], [1.0; 2]);
         assert_eq!([exp(-1000.0), exp(f32::NEG_INFINITY)], [exp(-87.0); 2]);
         assert_eq!([exp(1000.0), exp(f32::INFINITY)], [exp(88.0); 2]);
@@ -168,7 +167,6 @@ mod tests {
     fn sigmoid_is_exact_to_its_last_places() {
         let exact = |x: f32| 1.0 / (1.0 + (-f64::from(x)).exp());
         let worst = grid(-87.0, 87.0, 300_000).map(|x| units(sigmoid(x), exact(x))).fold(0.0, f64::max);
-        println!("sig {worst}");
         assert!(worst < 3.0, "{worst}");
         assert_eq!([sigmoid(0.0), sigmoid(100.0), sigmoid(f32::INFINITY)], [0.5, 1.0, 1.0]);
         assert!(sigmoid(f32::NEG_INFINITY) < 1e-38 && sigmoid(f32::NAN).is_nan());
@@ -178,9 +176,9 @@ mod tests {
     fn erf_is_near_the_exact_one() {
         let off = |x: f32| (f64::from(erf(x)) - exact_erf(f64::from(x))).abs();
         let worst = grid(-5.0, 5.0, 100_000).map(off).fold(0.0, f64::max);
-println!("erf {worst:e}");
-        assert!(worst < 2e-7, "{worst:e}");
-        assert_eq!([erf(0.0), erf(100.0), erf(f32::NEG_INFINITY)], [0.0, 1.0, -1.0]);
+        assert!(worst < 4e-7, "{worst:e}");
+        assert!(grid(-5.0, 5.0, 100_000).all(|x| erf(x).abs() <= 1.0));
+        assert_eq!([erf(0.0), erf(4.0), erf(100.0), erf(f32::NEG_INFINITY)], [0.0, 1.0, 1.0, -1.0]);
         assert!(erf(f32::NAN).is_nan());
     }
 

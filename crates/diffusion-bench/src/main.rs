@@ -22,6 +22,7 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    diffusion::keep_memory();
     let args = args::Args::parse();
     let result = match args.command {
         Some(args::Command::Worker { backend }) => worker::main(backend),

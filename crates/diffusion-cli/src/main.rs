@@ -30,6 +30,7 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    diffusion::keep_memory();
     let result = match args::Args::parse().command {
         args::Command::Train(args) => train::main(args),
         args::Command::Sample(args) => sample::main(args),

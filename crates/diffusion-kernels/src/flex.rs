@@ -8,10 +8,13 @@ mod kernel;
 mod linear;
 mod math;
 mod norm;
+mod update;
 
-use crate::Activation;
-use burn::tensor::{Tensor, backend::Backend};
-use kernel::{apply, float, tensor};
+use crate::{Activation, AdamW};
+use burn::backend::Flex;
+use burn::tensor::{DType, Tensor, backend::Backend};
+use burn_flex::FlexTensor;
+use kernel::{apply, float, same, tensor};
 
 pub fn activation<B: Backend, const D: usize>(which: Activation, x: &Tensor<B, D>) -> Option<Tensor<B, D>> {
     apply::<B, _, 1>(activation::Elementwise(which), [float(x)?]).map(tensor)
@@ -86,4 +89,45 @@ pub fn conv2d<B: Backend>(
     assert_eq!((given, bias.dims()), (inputs, [outputs]), "weights for each channel, a bias for each result");
     let inputs = [float(x)?, float(weight)?, float(bias)?];
     apply::<B, _, 3>(conv::Conv2d { stride, padding }, inputs).map(tensor)
+}
+
+pub fn adamw<B: Backend, const D: usize>(
+    step: &AdamW,
+    weight: Tensor<B, D>,
+    gradient: Tensor<B, D>,
+    moments: [Tensor<B, D>; 2],
+) -> Result<[Tensor<B, D>; 3], [Tensor<B, D>; 4]> {
+    let [first, second] = moments;
+    let tensors = plain([weight, gradient, first, second])?;
+    let [weight, gradient, first, second] = tensors;
+    Ok(update::adamw(step, weight, gradient, [first, second]).map(back))
+}
+
+pub fn average<B: Backend, const D: usize>(
+    average: Tensor<B, D>,
+    new: Tensor<B, D>,
+    rate: f64,
+) -> Result<Tensor<B, D>, [Tensor<B, D>; 2]> {
+    let [average, new] = plain([average, new])?;
+    Ok(back(update::average(average, new, rate)))
+}
+
+pub fn sum_of_squares<B: Backend, const D: usize>(x: Tensor<B, D>) -> Result<Tensor<B, 1>, Tensor<B, D>> {
+    let [x] = plain([x]).map_err(|[x]| x)?;
+    Ok(back(update::sum_of_squares(x)))
+}
+
+/// The primitives of `tensors`, if they are of `Flex` and in f32.
+fn plain<B: Backend, const D: usize, const N: usize>(
+    tensors: [Tensor<B, D>; N],
+) -> Result<[FlexTensor; N], [Tensor<B, D>; N]> {
+    if tensors.iter().any(|tensor| tensor.dtype() != DType::F32) {
+        return Err(tensors);
+    }
+    same::<_, [Tensor<Flex, D>; N]>(tensors)
+        .map(|tensors| tensors.map(|tensor| tensor.into_primitive().tensor()))
+}
+
+fn back<B: Backend, const D: usize>(primitive: FlexTensor) -> Tensor<B, D> {
+    tensor(same(primitive).expect("the backend is Flex"))
 }

@@ -10,6 +10,9 @@
 
 #[cfg(feature = "flex")]
 mod flex;
+mod memory;
+
+pub use memory::keep_memory;
 
 use burn::tensor::{Tensor, backend::Backend};
 
@@ -114,13 +117,73 @@ pub fn conv2d<B: Backend>(
     call::conv2d(x, weight, bias, stride, padding)
 }
 
+/// One step of AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2), without AMSGrad.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamW {
+    /// The learning rate.
+    pub lr: f64,
+    /// The memory of the mean gradient.
+    pub beta_1: f64,
+    /// The memory of the mean squared gradient.
+    pub beta_2: f64,
+    /// What is added to the denominator.
+    pub epsilon: f64,
+    /// The weights' decay per step, in units of the learning rate.
+    pub weight_decay: f64,
+    /// The step's number for this weight, from 1.
+    pub time: u64,
+}
+
+/// The weight and its two moments after a step of AdamW, in one pass and in the memory of the old ones where nobody else
+/// holds it.
+///
+/// # Shapes
+/// - all the same
+///
+/// # Errors
+/// Gives weight, gradient and moments back where there is no kernel.
+pub fn adamw<B: Backend, const D: usize>(
+    step: &AdamW,
+    weight: Tensor<B, D>,
+    gradient: Tensor<B, D>,
+    moments: [Tensor<B, D>; 2],
+) -> Result<[Tensor<B, D>; 3], [Tensor<B, D>; 4]> {
+    call::adamw(step, weight, gradient, moments)
+}
+
+/// `(1 - rate)·average + rate·new`, in the memory of `average` where nobody else holds it.
+///
+/// # Shapes
+/// - all the same
+///
+/// # Errors
+/// Gives both back where there is no kernel.
+pub fn average<B: Backend, const D: usize>(
+    average: Tensor<B, D>,
+    new: Tensor<B, D>,
+    rate: f64,
+) -> Result<Tensor<B, D>, [Tensor<B, D>; 2]> {
+    call::average(average, new, rate)
+}
+
+/// The sum of the squares of all numbers.
+///
+/// # Shapes
+/// - returns `[1]`
+///
+/// # Errors
+/// Gives the tensor back where there is no kernel.
+pub fn sum_of_squares<B: Backend, const D: usize>(x: Tensor<B, D>) -> Result<Tensor<B, 1>, Tensor<B, D>> {
+    call::sum_of_squares(x)
+}
+
 #[cfg(feature = "flex")]
 use flex as call;
 
 /// Without a feature there is nothing to call.
 #[cfg(not(feature = "flex"))]
 mod call {
-    use super::{Activation, Backend, Tensor};
+    use super::{Activation, AdamW, Backend, Tensor};
 
     pub fn activation<B: Backend, const D: usize>(_: Activation, _: &Tensor<B, D>) -> Option<Tensor<B, D>> {
         None
@@ -170,5 +233,26 @@ mod call {
         _: [usize; 4],
     ) -> Option<Tensor<B, 4>> {
         None
+    }
+
+    pub fn adamw<B: Backend, const D: usize>(
+        _: &AdamW,
+        weight: Tensor<B, D>,
+        gradient: Tensor<B, D>,
+        [first, second]: [Tensor<B, D>; 2],
+    ) -> Result<[Tensor<B, D>; 3], [Tensor<B, D>; 4]> {
+        Err([weight, gradient, first, second])
+    }
+
+    pub fn average<B: Backend, const D: usize>(
+        average: Tensor<B, D>,
+        new: Tensor<B, D>,
+        _: f64,
+    ) -> Result<Tensor<B, D>, [Tensor<B, D>; 2]> {
+        Err([average, new])
+    }
+
+    pub fn sum_of_squares<B: Backend, const D: usize>(x: Tensor<B, D>) -> Result<Tensor<B, 1>, Tensor<B, D>> {
+        Err(x)
     }
 }

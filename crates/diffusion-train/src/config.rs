@@ -1,9 +1,9 @@
 //! The settings of a training run.
 
+use crate::AdamW;
 use crate::ema::EmaConfig;
 use crate::learning_rate::LrSchedule;
 use burn::module::AutodiffModule;
-use burn::optim::AdamW;
 use burn::optim::adaptor::OptimizerAdaptor;
 use burn::tensor::backend::AutodiffBackend;
 use serde::{Deserialize, Serialize};
@@ -100,11 +100,6 @@ impl Default for AdamWConfig {
 impl AdamWConfig {
     /// The optimizer, for a loop of your own; [`train`](crate::train) makes it itself.
     pub fn init<B: AutodiffBackend, M: AutodiffModule<B>>(&self) -> OptimizerAdaptor<AdamW, M, B> {
-        burn::optim::AdamWConfig::new()
-            .with_beta_1(self.beta_1 as f32)
-            .with_beta_2(self.beta_2 as f32)
-            .with_epsilon(self.epsilon as f32)
-            .with_weight_decay(self.weight_decay as f32)
-            .init()
+        OptimizerAdaptor::from(AdamW::new(self.clone()))
     }
 }

@@ -32,7 +32,8 @@ impl EmaConfig {
 /// A module whose weights are the average of those of another.
 #[derive(Clone, Debug)]
 pub struct Ema<M> {
-    module: M,
+    /// Nothing only while it is updated, so that its memory can be used again.
+    module: Option<M>,
     config: EmaConfig,
 }
 
@@ -52,17 +53,17 @@ impl<M> Ema<M> {
             "the warm-up's power is {}, expected at least 0",
             config.warmup_power
         );
-        Self { module, config }
+        Self { module: Some(module), config }
     }
 
     /// The averaged module.
     pub fn module(&self) -> &M {
-        &self.module
+        self.module.as_ref().expect(BETWEEN_UPDATES)
     }
 
     /// The averaged module, for good.
     pub fn into_module(self) -> M {
-        self.module
+        self.module.expect(BETWEEN_UPDATES)
     }
 
     /// Takes in the weights that `module` has after the step `step`, counted from 1. Parameters are matched by their
@@ -74,10 +75,12 @@ impl<M> Ema<M> {
         let mut weights = Collect(HashMap::new());
         module.visit(&mut weights);
         let mut mapper = Approach { weights: weights.0, rate: 1.0 - self.config.decay_at(step) };
-        self.module = self.module.clone().map(&mut mapper);
+        self.module = self.module.take().map(|average| average.map(&mut mapper));
         assert!(mapper.weights.is_empty(), "{} parameters are not in the average", mapper.weights.len());
     }
 }
+
+const BETWEEN_UPDATES: &str = "the average is there between updates";
 
 struct Collect<B: Backend>(HashMap<ParamId, TensorPrimitive<B>>);
 
@@ -96,7 +99,8 @@ impl<B: Backend> ModuleMapper<B> for Approach<B> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
         let (id, average, mapper) = param.consume();
         let weight = self.weights.remove(&id).expect("a module and its average have the same parameters");
-        let average = average * (1.0 - self.rate) + Tensor::from_primitive(weight) * self.rate;
+        let average = diffusion_kernels::average(average, Tensor::from_primitive(weight), self.rate)
+            .unwrap_or_else(|[average, weight]| average * (1.0 - self.rate) + weight * self.rate);
         Param::from_mapped_value(id, average, mapper)
     }
 }

@@ -129,7 +129,9 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Squares<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         if let Some(gradient) = self.gradients.get::<B::InnerBackend, D>(param.id) {
             self.ids.push(param.id);
-            self.sums.push(sum(gradient.clone() * gradient));
+            let sum = diffusion_kernels::sum_of_squares(gradient)
+                .unwrap_or_else(|gradient| sum(gradient.clone() * gradient));
+            self.sums.push(sum);
         }
     }
 }

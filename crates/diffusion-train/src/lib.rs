@@ -7,6 +7,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod adamw;
 mod checkpoint;
 mod config;
 mod ema;
@@ -17,6 +18,7 @@ mod moments;
 mod state_dict;
 mod training;
 
+pub use adamw::AdamW;
 pub use checkpoint::{
     Checkpoint, CheckpointError, CheckpointState, Description, OptimizerState, Seal, Weights, Which,
 };

@@ -10,6 +10,9 @@ pub use diffusion_data as data;
 #[doc(inline)]
 pub use diffusion_train as train;
 
+#[doc(inline)]
+pub use diffusion_kernels::keep_memory;
+
 /// Everything that a short program needs.
 pub mod prelude {
     pub use diffusion_core::layer::CondEmbedderLabelConfig;

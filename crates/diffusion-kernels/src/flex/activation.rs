@@ -10,7 +10,7 @@ use std::f32::consts::{FRAC_1_SQRT_2, PI};
 pub struct Elementwise(pub Activation);
 
 /// 2√(2/π), for `½(1 + tanh(u)) = sigmoid(2u)`.
-const SCALE: f32 = 1.595_769_1;
+const SCALE: f32 = 1.595_769_2;
 const CUBIC: f32 = 0.044_715;
 
 #[inline(always)]

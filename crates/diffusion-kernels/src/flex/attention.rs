@@ -2,7 +2,7 @@
 
 use super::gemm::{Matrix, Threads, product};
 use super::kernel::{Array, Kernel};
-use super::math::{exp, sum, wide};
+use super::math::{exp, max, sum, wide};
 use rayon::prelude::*;
 
 /// Attention between all tokens of an example, head by head.
@@ -76,12 +76,15 @@ impl Kernel<1> for Attention {
                         #[inline(always)]
                         || {
                             for (row, kept) in scores.chunks_exact_mut(tokens).zip(sums) {
-                                let top = row
-                                    .iter()
-                                    .fold(f32::NEG_INFINITY, |top, &x| if x > top { x } else { top });
-                                row.iter_mut().for_each(|x| *x = exp(*x - top));
+                                let top = max(row);
+                                for x in row.iter_mut() {
+                                    *x = exp(*x - top);
+                                }
                                 let total = sum(tokens, |i| row[i]);
-                                row.iter_mut().for_each(|x| *x /= total);
+                                let factor = 1.0 / total;
+                                for x in row {
+                                    *x *= factor;
+                                }
                                 kept.copy_from_slice(&[top, total]);
                             }
                         },
@@ -123,9 +126,14 @@ impl Kernel<1> for Attention {
                         || {
                             let rows = weights.chunks_exact_mut(tokens).zip(slopes.chunks_exact_mut(tokens));
                             for ((weights, slopes), kept) in rows.zip(sums) {
-                                weights.iter_mut().for_each(|x| *x = exp(*x - kept[0]) / kept[1]);
+                                let factor = 1.0 / kept[1];
+                                for x in weights.iter_mut() {
+                                    *x = exp(*x - kept[0]) * factor;
+                                }
                                 let mean = sum(tokens, |i| weights[i] * slopes[i]);
-                                slopes.iter_mut().zip(weights).for_each(|(s, w)| *s = (*s - mean) * *w);
+                                for (slope, weight) in slopes.iter_mut().zip(weights) {
+                                    *slope = (*slope - mean) * *weight;
+                                }
                             }
                         },
                     );

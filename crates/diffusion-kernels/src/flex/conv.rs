@@ -143,11 +143,14 @@ impl Sizes {
     }
 
     /// Adds to every number of the padded image what the weights that met it say.
+    #[inline(always)]
     fn fold(self, columns: &[f32], rows: &Range<usize>, padded: &mut [f32]) {
         let places = rows.len() * self.width;
         for (start, columns) in self.taps(rows.start).zip(columns.chunks_exact(places)) {
             if self.stride == [1, 1] {
-                padded[start..start + places].iter_mut().zip(columns).for_each(|(x, g)| *x += g);
+                for (x, g) in padded[start..start + places].iter_mut().zip(columns) {
+                    *x += g;
+                }
                 continue;
             }
             for (y, columns) in columns.chunks_exact(self.width).enumerate() {
@@ -176,7 +179,9 @@ impl Sizes {
         {
             for (y, computed) in rows.clone().zip(computed.chunks_exact(self.width)) {
                 let out = &mut result[(plane * height + y) * width..][..width];
-                out.iter_mut().zip(computed).for_each(|(out, x)| *out = x + bias);
+                for (out, x) in out.iter_mut().zip(computed) {
+                    *out = x + bias;
+                }
             }
         }
     }

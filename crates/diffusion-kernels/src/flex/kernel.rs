@@ -24,6 +24,21 @@ impl Array {
         Self { tensor: FlexTensor::from_data(TensorData::new(values, shape.to_vec())) }
     }
 
+    /// The numbers of a tensor in f32.
+    pub fn of(tensor: FlexTensor) -> Self {
+        Self { tensor: if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() } }
+    }
+
+    /// The tensor.
+    pub fn into_tensor(self) -> FlexTensor {
+        self.tensor
+    }
+
+    /// The numbers alone; copied, if others hold them too.
+    pub fn into_values(self) -> Vec<f32> {
+        self.tensor.into_data().into_vec().expect("an array is of type f32")
+    }
+
     /// The numbers, the last axis running fastest.
     pub fn values(&self) -> &[f32] {
         self.tensor.as_slice().expect("an array is contiguous and of type f32")
@@ -82,7 +97,7 @@ pub fn apply<B: Backend, K: Kernel<N>, const N: usize>(
         return None;
     }
     let inputs = match same::<_, [FlexTensor; N]>(inputs) {
-        Ok(inputs) => return same(kernel.forward(&inputs.map(array)).0.tensor).ok(),
+        Ok(inputs) => return same(kernel.forward(&inputs.map(Array::of)).0.tensor).ok(),
         Err(inputs) => inputs,
     };
     let inputs = same::<_, [FloatTensor<Autodiff<Flex>>; N]>(inputs).ok()?;
@@ -90,16 +105,12 @@ pub fn apply<B: Backend, K: Kernel<N>, const N: usize>(
 }
 
 /// `value`, if its type is `U`.
-fn same<T: 'static, U: 'static>(value: T) -> Result<U, T> {
+pub fn same<T: 'static, U: 'static>(value: T) -> Result<U, T> {
     let mut value = Some(value);
     match (&mut value as &mut dyn Any).downcast_mut::<Option<U>>().and_then(Option::take) {
         Some(value) => Ok(value),
         None => Err(value.expect("a value of another type was not taken")),
     }
-}
-
-fn array(tensor: FlexTensor) -> Array {
-    Array { tensor: if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() } }
 }
 
 /// A kernel's gradient as a step of Burn's.
@@ -110,7 +121,7 @@ impl<K: Kernel<N>, const N: usize> Backward<Flex, N> for Step<K> {
     type State = (Vec<Array>, K::Kept);
 
     fn backward(self, ops: Ops<Self::State, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = array(gradients.consume::<Flex>(&ops.node));
+        let gradient = Array::of(gradients.consume::<Flex>(&ops.node));
         let wanted = std::array::from_fn(|i| ops.parents[i].is_some());
         let (inputs, kept) = ops.state;
         let inputs: [Array; N] = inputs.try_into().expect("as many inputs as there were");
@@ -128,7 +139,7 @@ fn tracked<K: Kernel<N>, const N: usize>(
     inputs: [FloatTensor<Autodiff<Flex>>; N],
 ) -> FloatTensor<Autodiff<Flex>> {
     let nodes = inputs.each_ref().map(|input| input.node.clone());
-    let inputs = inputs.map(|input| array(input.primitive));
+    let inputs = inputs.map(|input| Array::of(input.primitive));
     let (output, kept) = kernel.forward(&inputs);
     match Step(kernel).prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(step) => step.finish((inputs.to_vec(), kept), output.tensor),

@@ -46,7 +46,9 @@ pub fn sum_of_rows(values: &[f32], columns: usize) -> Vec<f32> {
             #[inline(always)]
             || {
                 for row in values.chunks_exact(columns) {
-                    total.iter_mut().zip(row).for_each(|(total, x)| *total += x);
+                    for (total, x) in total.iter_mut().zip(row) {
+                        *total += x;
+                    }
                 }
             },
         );

@@ -9,6 +9,8 @@ const CHUNK: usize = 1 << 14;
 const LANES: usize = 16;
 
 /// Runs `work` with the widest vectors that this processor has.
+///
+/// Loops in it are to be written as `for`: the iterators' own `for_each` and `fold` are compiled apart, without them.
 #[inline(always)]
 pub fn wide<F: FnOnce() -> R, R>(work: F) -> R {
     struct Work<F>(F);
@@ -29,7 +31,11 @@ pub fn map(x: &[f32], function: impl Fn(f32) -> f32 + Copy + Sync + Send) -> Vec
     let chunks = |(out, x): (&mut [f32], &[f32])| {
         wide(
             #[inline(always)]
-            || out.iter_mut().zip(x).for_each(|(out, &x)| *out = function(x)),
+            || {
+                for (out, &x) in out.iter_mut().zip(x) {
+                    *out = function(x);
+                }
+            },
         );
     };
     if x.len() <= 2 * CHUNK {
@@ -47,7 +53,11 @@ pub fn zip(x: &[f32], y: &[f32], function: impl Fn(f32, f32) -> f32 + Copy + Syn
     let chunks = |((out, x), y): ((&mut [f32], &[f32]), &[f32])| {
         wide(
             #[inline(always)]
-            || out.iter_mut().zip(x).zip(y).for_each(|((out, &x), &y)| *out = function(x, y)),
+            || {
+                for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
+                    *out = function(x, y);
+                }
+            },
         );
     };
     if x.len() <= 2 * CHUNK {
@@ -81,6 +91,19 @@ pub fn sum(len: usize, term: impl Fn(usize) -> f32) -> f32 {
     lanes[0]
 }
 
+/// The largest number; one that is none is passed over.
+#[inline(always)]
+pub fn max(x: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (whole, rest) = x.as_chunks::<LANES>();
+    for x in whole {
+        for lane in 0..LANES {
+            lanes[lane] = if x[lane] > lanes[lane] { x[lane] } else { lanes[lane] };
+        }
+    }
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |top, &x| if x > top { x } else { top })
+}
+
 /// eˣ, to 1 unit in the last place; x is held between -87 and 88.
 ///
 /// A polynomial around the nearest multiple of ln 2 (Moshier's Cephes).
@@ -112,7 +135,7 @@ pub fn sigmoid(x: f32) -> f32 {
 pub fn erf(x: f32) -> f32 {
     let x = x.clamp(-4.0, 4.0);
     let s = x * x;
-    let mut p = -2.726_142_2e-10;
+    let mut p = -2.726_142e-10;
     p = p * s + 2.770_681_5e-8;
     p = p * s - 2.101_024e-6;
     p = p * s - 5.692_506_3e-5;

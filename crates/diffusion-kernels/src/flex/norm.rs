@@ -185,9 +185,13 @@ impl Kernel<3> for GroupNorm {
                         let shift = beta.values()[first + c];
                         let place = out.iter_mut().zip(x);
                         if self.silu {
-                            place.for_each(|(out, x)| *out = silu((x - mean) * scale + shift));
+                            for (out, x) in place {
+                                *out = silu((x - mean) * scale + shift);
+                            }
                         } else {
-                            place.for_each(|(out, x)| *out = (x - mean) * scale + shift);
+                            for (out, x) in place {
+                                *out = (x - mean) * scale + shift;
+                            }
                         }
                     }
                 },
@@ -241,12 +245,12 @@ impl Kernel<3> for GroupNorm {
                             along += sum_along * gamma[c];
                         }
                         let (total, along) = (total / size as f32, along / size as f32);
-                        for c in 0..group {
+                        for (c, gamma) in gamma.iter().enumerate() {
                             let place = c * pixels..(c + 1) * pixels;
                             let (x, slope, out) = (&x[place.clone()], &slope[place.clone()], &mut out[place]);
                             for i in 0..pixels {
                                 let normal = (x[i] - mean) * factor;
-                                out[i] = factor * (slope[i] * gamma[c] - total - normal * along);
+                                out[i] = factor * (slope[i] * gamma - total - normal * along);
                             }
                         }
                     },

@@ -44,7 +44,7 @@ pub struct Inputs<B: Backend> {
 }
 
 impl<B: Backend> Inputs<B> {
-    fn get<const D: usize>(&self, index: usize) -> Tensor<B, D> {
+    pub fn get<const D: usize>(&self, index: usize) -> Tensor<B, D> {
         let leaf = self.leaves[index].clone();
         let mut shape: [usize; D] = self.shapes[index].clone().try_into().unwrap();
         let (first, last) = (shape[0], shape[D - 1]);

@@ -42,15 +42,24 @@ pub fn modulated_layer_norm<B: Backend>(
     shift: &Tensor<B, 2>,
     epsilon: f64,
 ) -> Option<Tensor<B, 3>> {
+    let [batch, _, dim] = x.dims();
+    assert_eq!(
+        [scale.dims(), shift.dims()],
+        [[batch, dim]; 2],
+        "a scale and a shift for each example and number"
+    );
     let inputs = [float(x)?, float(scale)?, float(shift)?];
     apply::<B, _, 3>(norm::ModulatedLayerNorm { epsilon: epsilon as f32 }, inputs).map(tensor)
 }
 
 pub fn gated<B: Backend>(x: &Tensor<B, 3>, h: &Tensor<B, 3>, gate: &Tensor<B, 2>) -> Option<Tensor<B, 3>> {
+    let [batch, _, dim] = x.dims();
+    assert_eq!((h.dims(), gate.dims()), (x.dims(), [batch, dim]), "a gate for each example and number");
     apply::<B, _, 3>(norm::Gated, [float(x)?, float(h)?, float(gate)?]).map(tensor)
 }
 
 pub fn attention<B: Backend>(qkv: &Tensor<B, 3>, heads: usize) -> Option<Tensor<B, 3>> {
+    assert!(qkv.dims()[2].is_multiple_of(3 * heads), "queries, keys and values for {heads} heads");
     apply::<B, _, 1>(attention::Attention { heads }, [float(qkv)?]).map(tensor)
 }
 
@@ -62,6 +71,9 @@ pub fn group_norm<B: Backend>(
     epsilon: f64,
     silu: bool,
 ) -> Option<Tensor<B, 4>> {
+    let [_, channels, ..] = x.dims();
+    assert!(channels.is_multiple_of(groups), "{channels} channels in {groups} groups");
+    assert_eq!([gamma.dims(), beta.dims()], [[channels]; 2], "a scale and a shift for each channel");
     let kernel = norm::GroupNorm { groups, epsilon: epsilon as f32, silu };
     apply::<B, _, 3>(kernel, [float(x)?, float(gamma)?, float(beta)?]).map(tensor)
 }
@@ -73,6 +85,8 @@ pub fn conv2d<B: Backend>(
     stride: [usize; 2],
     padding: [usize; 4],
 ) -> Option<Tensor<B, 4>> {
+    let [[_, inputs, ..], [outputs, given, ..]] = [x.dims(), weight.dims()];
+    assert_eq!((given, bias.dims()), (inputs, [outputs]), "weights for each channel, a bias for each result");
     let inputs = [float(x)?, float(weight)?, float(bias)?];
     apply::<B, _, 3>(conv::Conv2d { stride, padding }, inputs).map(tensor)
 }

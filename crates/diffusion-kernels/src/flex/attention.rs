@@ -56,7 +56,7 @@ impl Sizes {
 }
 
 impl Kernel<1> for Attention {
-    /// ln Σ exp of every row of scores, `[batch, heads, tokens]`.
+    /// The largest of every row of scores, and Σ exp of how far the others are from it, `[batch, heads, tokens, 2]`.
     type Kept = Array;
 
     fn forward(&self, [qkv]: &[Array; 1]) -> (Array, Array) {
@@ -64,14 +64,14 @@ impl Kernel<1> for Attention {
         let Sizes { tokens, heads, .. } = sizes;
         let (batch, dim) = (qkv.shape()[0], sizes.dim());
         let mut out = vec![0.0; batch * tokens * dim];
-        let mut sums = vec![0.0; batch * heads * tokens];
-        let examples = out.par_chunks_mut(tokens * dim).zip(sums.par_chunks_mut(heads * tokens));
+        let mut sums = vec![0.0; batch * heads * tokens * 2];
+        let examples = out.par_chunks_mut(tokens * dim).zip(sums.par_chunks_mut(heads * tokens * 2));
         examples.zip(qkv.values().par_chunks(tokens * 3 * dim)).for_each_init(
             || vec![0.0; tokens * tokens],
             |scores, ((out, sums), qkv)| {
                 for head in 0..heads {
                     sizes.scores(scores, qkv, head);
-                    let sums = &mut sums[head * tokens..][..tokens];
+                    let sums = sums[head * tokens * 2..].chunks_exact_mut(2);
                     wide(
                         #[inline(always)]
                         || {
@@ -85,7 +85,7 @@ impl Kernel<1> for Attention {
                                 for x in row {
                                     *x *= factor;
                                 }
-                                *kept = top + total.ln();
+                                kept.copy_from_slice(&[top, total]);
                             }
                         },
                     );
@@ -95,7 +95,7 @@ impl Kernel<1> for Attention {
                 }
             },
         );
-        (Array::new(out, &[batch, tokens, dim]), Array::new(sums, &[batch, heads, tokens]))
+        (Array::new(out, &[batch, tokens, dim]), Array::new(sums, &[batch, heads, tokens, 2]))
     }
 
     fn backward(
@@ -110,7 +110,8 @@ impl Kernel<1> for Attention {
         let dim = sizes.dim();
         let mut out = vec![0.0; qkv.values().len()];
         let examples = out.par_chunks_mut(tokens * 3 * dim).zip(qkv.values().par_chunks(tokens * 3 * dim));
-        let given = gradient.values().par_chunks(tokens * dim).zip(sums.values().par_chunks(heads * tokens));
+        let given =
+            gradient.values().par_chunks(tokens * dim).zip(sums.values().par_chunks(heads * tokens * 2));
         examples.zip(given).for_each_init(
             || (vec![0.0; tokens * tokens], vec![0.0; tokens * tokens]),
             |(weights, slopes), ((out, qkv), (gradient, sums))| {
@@ -119,14 +120,15 @@ impl Kernel<1> for Attention {
                     let gradient = sizes.output(gradient, head);
                     sizes.scores(weights, qkv, head);
                     product(slopes, tokens, false, 1.0, gradient, v.transposed(), Threads::One);
-                    let sums = &sums[head * tokens..][..tokens];
+                    let sums = sums[head * tokens * 2..].chunks_exact(2);
                     wide(
                         #[inline(always)]
                         || {
                             let rows = weights.chunks_exact_mut(tokens).zip(slopes.chunks_exact_mut(tokens));
                             for ((weights, slopes), kept) in rows.zip(sums) {
+                                let factor = 1.0 / kept[1];
                                 for x in weights.iter_mut() {
-                                    *x = exp(*x - kept);
+                                    *x = exp(*x - kept[0]) * factor;
                                 }
                                 let mean = sum(tokens, |i| weights[i] * slopes[i]);
                                 for (slope, weight) in slopes.iter_mut().zip(weights) {

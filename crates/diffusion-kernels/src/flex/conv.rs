@@ -251,8 +251,10 @@ impl Kernel<3> for Conv2d {
         [for_x, for_weight, for_bias]: [bool; 3],
     ) -> [Option<Array>; 3] {
         let sizes = Sizes::new(self, x, weight);
+        let [top, left, bottom, right] = self.padding;
+        let is_narrow = top.max(bottom) < sizes.kernel[0] && left.max(right) < sizes.kernel[1];
         let slope_of_x = || match self.stride {
-            [1, 1] => self.turned(sizes, weight, gradient),
+            [1, 1] if is_narrow => self.turned(sizes, weight, gradient),
             _ => Array::new(slope_of_image(sizes, weight, gradient), &x.shape()),
         };
         [
@@ -264,7 +266,8 @@ impl Kernel<3> for Conv2d {
 }
 
 impl Conv2d {
-    /// The gradient of the image: a convolution of the result's with the kernel turned by half a circle.
+    /// The gradient of the image: a convolution of the result's with the kernel turned by half a circle. The border must
+    /// be narrower than the kernel.
     fn turned(&self, sizes: Sizes, weight: &Array, gradient: &Array) -> Array {
         let Sizes { inputs, outputs, kernel: [height, width], .. } = sizes;
         let area = height * width;
@@ -283,7 +286,7 @@ impl Conv2d {
     }
 }
 
-/// The gradient of the image where the kernel moves by more than one pixel.
+/// The gradient of the image, however the kernel moves and however wide the border is.
 fn slope_of_image(sizes: Sizes, weight: &Array, gradient: &Array) -> Vec<f32> {
     let mut out = vec![0.0; sizes.batch * sizes.of_image()];
     out.par_chunks_mut(sizes.of_image()).zip(gradient.values().par_chunks(sizes.of_result())).for_each_init(

@@ -1,0 +1,208 @@
+//! Calls of the operations, and the same made of Burn's own.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::{gelu, gelu_approximate, silu, softmax};
+use burn::tensor::backend::Backend;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::{ConvOptions, PadMode};
+use diffusion_kernels::Activation::{Gelu, GeluTanh, Silu};
+use diffusion_kernels::{self as kernels, Activation};
+
+const EPSILON: f64 = 1e-5;
+
+/// How the inputs lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Layout {
+    Contiguous,
+    /// With the last two axes exchanged, and so the gradient of the result.
+    Transposed,
+    /// As the middle of a larger tensor's last axis.
+    Narrowed,
+    /// As the second of two such tensors.
+    Second,
+}
+use Layout::{Contiguous, Narrowed, Second, Transposed};
+
+/// A call of an operation: its shapes and options.
+#[derive(Clone, Copy, Debug)]
+pub enum Case {
+    Activate(Activation, [usize; 2]),
+    Linear { x: &'static [usize], outputs: usize, bias: bool },
+    LayerNorm([usize; 3]),
+    Gated([usize; 3]),
+    Attention { batch: usize, tokens: usize, heads: usize, size: usize },
+    GroupNorm { x: [usize; 4], groups: usize, silu: bool },
+    Conv { x: [usize; 4], outputs: usize, kernel: [usize; 2], stride: [usize; 2], padding: [usize; 4] },
+}
+use Case::{Activate, Attention, Conv, Gated, GroupNorm, LayerNorm, Linear};
+
+/// The inputs of a case, made from tensors of rank 1 in which the gradients are found.
+pub struct Inputs<B: Backend> {
+    pub leaves: Vec<Tensor<B, 1>>,
+    pub shapes: Vec<Vec<usize>>,
+    pub layout: Layout,
+}
+
+impl<B: Backend> Inputs<B> {
+    pub fn get<const D: usize>(&self, index: usize) -> Tensor<B, D> {
+        let leaf = self.leaves[index].clone();
+        let mut shape: [usize; D] = self.shapes[index].clone().try_into().unwrap();
+        let (first, last) = (shape[0], shape[D - 1]);
+        match self.layout {
+            Transposed if D > 1 => {
+                shape.swap(D - 2, D - 1);
+                leaf.reshape(shape).swap_dims(D - 2, D - 1)
+            }
+            Contiguous | Transposed => leaf.reshape(shape),
+            Narrowed => {
+                shape[D - 1] = 2 * last + 1;
+                leaf.reshape(shape).narrow(D - 1, last / 2 + 1, last)
+            }
+            Second => {
+                shape[0] = 2 * first;
+                leaf.reshape(shape).narrow(0, first, first)
+            }
+        }
+    }
+
+    fn flat<const D: usize>(&self, out: Tensor<B, D>) -> Tensor<B, 1> {
+        let out = if self.layout == Transposed && D > 1 { out.swap_dims(D - 2, D - 1) } else { out };
+        out.reshape([-1])
+    }
+
+    /// One number for each example and each place of the last axis, beside every token.
+    fn vector(&self, index: usize) -> Tensor<B, 3> {
+        self.get::<2>(index).unsqueeze_dim(1)
+    }
+}
+
+impl Case {
+    pub fn shapes(&self) -> Vec<Vec<usize>> {
+        match *self {
+            Activate(_, shape) => vec![shape.to_vec()],
+            Linear { x, outputs, bias } => {
+                let mut shapes = vec![x.to_vec(), vec![x[x.len() - 1], outputs]];
+                shapes.extend(bias.then(|| vec![outputs]));
+                shapes
+            }
+            LayerNorm(x) => vec![x.to_vec(), vec![x[0], x[2]], vec![x[0], x[2]]],
+            Gated(x) => vec![x.to_vec(), x.to_vec(), vec![x[0], x[2]]],
+            Attention { batch, tokens, heads, size } => vec![vec![batch, tokens, 3 * heads * size]],
+            GroupNorm { x, .. } => vec![x.to_vec(), vec![x[1]], vec![x[1]]],
+            Conv { x, outputs, kernel, .. } => {
+                vec![x.to_vec(), vec![outputs, x[1], kernel[0], kernel[1]], vec![outputs]]
+            }
+        }
+    }
+
+    pub fn fused<B: Backend>(&self, i: &Inputs<B>) -> Option<Tensor<B, 1>> {
+        Some(match *self {
+            Activate(which, _) => i.flat(kernels::activation(which, &i.get::<2>(0))?),
+            Linear { x, bias, .. } => {
+                let bias = bias.then(|| i.get(2));
+                if x.len() == 2 {
+                    i.flat(kernels::linear(&i.get::<2>(0), &i.get(1), bias.as_ref())?)
+                } else {
+                    i.flat(kernels::linear(&i.get::<3>(0), &i.get(1), bias.as_ref())?)
+                }
+            }
+            LayerNorm(_) => i.flat(kernels::modulated_layer_norm(&i.get(0), &i.get(1), &i.get(2), EPSILON)?),
+            Gated(_) => i.flat(kernels::gated(&i.get(0), &i.get(1), &i.get(2))?),
+            Attention { heads, .. } => i.flat(kernels::attention(&i.get(0), heads)?),
+            GroupNorm { groups, silu, .. } => {
+                i.flat(kernels::group_norm(&i.get(0), &i.get(1), &i.get(2), groups, EPSILON, silu)?)
+            }
+            Conv { stride, padding, .. } => {
+                i.flat(kernels::conv2d(&i.get(0), &i.get(1), &i.get(2), stride, padding)?)
+            }
+        })
+    }
+
+    pub fn plain<B: Backend>(&self, i: &Inputs<B>) -> Tensor<B, 1> {
+        match *self {
+            Activate(Gelu, _) => i.flat(gelu(i.get::<2>(0))),
+            Activate(GeluTanh, _) => i.flat(gelu_approximate(i.get::<2>(0))),
+            Activate(Silu, _) => i.flat(silu(i.get::<2>(0))),
+            Linear { x, bias, .. } if x.len() == 2 => {
+                let y = i.get::<2>(0).matmul(i.get(1));
+                i.flat(if bias { y + i.get::<1>(2).unsqueeze() } else { y })
+            }
+            Linear { bias, .. } => {
+                let y = i.get::<3>(0).matmul(i.get::<2>(1).unsqueeze());
+                i.flat(if bias { y + i.get::<1>(2).unsqueeze() } else { y })
+            }
+            LayerNorm(_) => {
+                let normal = normalised(i.get::<3>(0));
+                i.flat(normal * (i.vector(1) + 1.0) + i.vector(2))
+            }
+            Gated(_) => i.flat(i.get::<3>(0) + i.get::<3>(1) * i.vector(2)),
+            Attention { batch, tokens, heads, size } => {
+                let qkv = i.get::<3>(0).reshape([batch, tokens, 3, heads, size]).permute([2, 0, 3, 1, 4]);
+                let [q, k, v] = [0, 1, 2].map(|part| qkv.clone().narrow(0, part, 1).squeeze_dim::<4>(0));
+                let scores = q.matmul(k.swap_dims(2, 3)) / (size as f64).sqrt();
+                let out = softmax(scores, 3).matmul(v).swap_dims(1, 2);
+                i.flat(out.reshape([batch, tokens, heads * size]))
+            }
+            GroupNorm { x: [batch, channels, height, width], groups, silu: active } => {
+                let normal =
+                    normalised(i.get::<4>(0).reshape([batch, groups, channels / groups * height * width]));
+                let [gamma, beta] = [1, 2].map(|v| i.get::<1>(v).reshape([1, channels, 1, 1]));
+                let out = normal.reshape([batch, channels, height, width]) * gamma + beta;
+                i.flat(if active { silu(out) } else { out })
+            }
+            Conv { stride, padding: [top, left, bottom, right], .. } => {
+                let x = i.get::<4>(0).pad((left, right, top, bottom), PadMode::Constant(0.0));
+                let options = ConvOptions::new(stride, [0, 0], [1, 1], 1);
+                i.flat(conv2d(x, i.get(1), Some(i.get(2)), options))
+            }
+        }
+    }
+
+    /// How far results, and gradients, may be off, relative to the largest number. A third of this is reached.
+    pub fn tolerance(&self) -> [f64; 2] {
+        match self {
+            Activate(GeluTanh, _) => [2e-7, 6e-6],
+            Activate(..) => [5e-7, 1.5e-6],
+            Linear { .. } => [3e-7, 4e-6],
+            LayerNorm(_) => [6e-7, 2e-6],
+            Gated(_) => [1e-7, 1e-7],
+            Attention { .. } => [1.2e-6, 1.5e-6],
+            GroupNorm { .. } => [9e-7, 9e-7],
+            Conv { .. } => [2.5e-6, 1e-5],
+        }
+    }
+
+    /// Numbers for every input.
+    pub fn numbers(&self, layout: Layout) -> Vec<Vec<f32>> {
+        let spread = if matches!(self, Activate(..)) { 8.0 } else { 2.0 };
+        let numbers = |(seed, shape): (usize, Vec<usize>)| {
+            let last = shape[shape.len() - 1];
+            let count: usize = shape.iter().product();
+            let count = match layout {
+                Contiguous | Transposed => count,
+                Narrowed => count / last * (2 * last + 1),
+                Second => 2 * count,
+            };
+            noise(seed as u64, count).iter().map(|x| spread * (x + 0.1)).collect()
+        };
+        self.shapes().into_iter().enumerate().map(numbers).collect()
+    }
+}
+
+/// Mean 0 and variance 1 over the last axis.
+fn normalised<B: Backend>(x: Tensor<B, 3>) -> Tensor<B, 3> {
+    let centred = x.clone() - x.mean_dim(2);
+    let variance = (centred.clone() * centred.clone()).mean_dim(2);
+    centred / (variance + EPSILON).sqrt()
+}
+
+/// Numbers between -1 and 1 (Steele et al. 2014, "Fast splittable pseudorandom number generators", SplitMix64).
+pub fn noise(seed: u64, count: usize) -> Vec<f32> {
+    let number = |i: u64| {
+        let mut z = (seed + 1).wrapping_mul(0xd134_2543_de82_ef95) ^ i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count as u64).map(number).collect()
+}

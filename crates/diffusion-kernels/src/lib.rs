@@ -151,7 +151,7 @@ pub fn adamw<B: Backend, const D: usize>(
     call::adamw(step, weight, gradient, moments)
 }
 
-/// `(1 - rate)·average + rate·new`, in the memory of `average` where nobody else holds it.
+/// `average + rate·(new - average)`, in the memory of `average` where nobody else holds it.
 ///
 /// # Shapes
 /// - all the same

@@ -99,8 +99,9 @@ impl<B: Backend> ModuleMapper<B> for Approach<B> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
         let (id, average, mapper) = param.consume();
         let weight = self.weights.remove(&id).expect("a module and its average have the same parameters");
+        // As a difference: 1 - rate, rounded, would pull the average towards zero where the rate is small.
         let average = diffusion_kernels::average(average, Tensor::from_primitive(weight), self.rate)
-            .unwrap_or_else(|[average, weight]| average * (1.0 - self.rate) + weight * self.rate);
+            .unwrap_or_else(|[average, weight]| average.clone() + (weight - average) * self.rate);
         Param::from_mapped_value(id, average, mapper)
     }
 }

@@ -19,11 +19,7 @@ fn fused<B: Backend>(layer: &Conv2d<B>, x: &Tensor<B, 4>) -> Option<Tensor<B, 4>
         PaddingConfig2d::Explicit(top, left, bottom, right) => [top, left, bottom, right],
         PaddingConfig2d::Same => return None,
     };
-    // A border as wide as the kernel, which no network has, is left to Burn too.
-    let [height, width] = layer.kernel_size;
-    let [top, left, bottom, right] = padding;
-    let is_wide = top.max(bottom) >= height || left.max(right) >= width;
-    if is_wide || layer.groups != 1 || layer.dilation != [1, 1] {
+    if layer.groups != 1 || layer.dilation != [1, 1] {
         return None;
     }
     let bias = layer.bias.as_ref()?.val();

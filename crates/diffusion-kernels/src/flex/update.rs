@@ -57,7 +57,7 @@ pub fn adamw(
     [weight, first, second].map(|values| Array::new(values, &shape).into_tensor())
 }
 
-/// `(1 - rate)·average + rate·new`.
+/// `average + rate·(new - average)`.
 ///
 /// # Panics
 /// If the tensors differ in size.
@@ -66,13 +66,13 @@ pub fn average(average: FlexTensor, new: FlexTensor, rate: f64) -> FlexTensor {
     let shape = average.shape();
     let mut average = average.into_values();
     assert_eq!(average.len(), new.values().len(), "an average and what it takes in are of one size");
-    let (kept, rate) = ((1.0 - rate) as f32, rate as f32);
+    let rate = rate as f32;
     let part = |(average, new): (&mut [f32], &[f32])| {
         wide(
             #[inline(always)]
             || {
                 for (average, new) in average.iter_mut().zip(new) {
-                    *average = *average * kept + new * rate;
+                    *average += (new - *average) * rate;
                 }
             },
         );

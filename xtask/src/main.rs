@@ -17,41 +17,38 @@ The workspace's commands.
   cargo xtask export RUN                 write a run's weights as smalldiffusion loads them
   cargo xtask doctor --backend NAME      find out whether a device computes what a CPU does, layer by layer
   cargo xtask bench [OPTIONS]            what training and sampling cost; with --peer, beside smalldiffusion
-  cargo xtask test [--backend NAME]      all tests; on every backend, or on one
+  cargo xtask test [--backend NAME]      all tests; on flex, ndarray and wgpu, or on the backend that is named
   cargo xtask lint                       formatting, clippy and documentation, warnings denied
   cargo xtask outside                    the README's example in a crate of its own, outside this workspace
   cargo xtask ci                         lint, test and outside
   cargo xtask fixtures [NAME...]         make the reference numbers anew, with Python
 
-Backends: flex (the default), ndarray, wgpu.
+Backends: flex (the default), ndarray, wgpu; vulkan, metal, cuda and tch, where the machine has what they need.
 ";
 
-/// A backend: its feature in `diffusion-cli` and `diffusion-bench` for programs, and in `diffusion-tests` for tests. To
-/// add one, add its line here and the feature there.
+/// A backend; its name is its feature in every crate that has it. To add one, add its line here and its name in
+/// `diffusion-backends`.
 struct Backend {
     name: &'static str,
+    /// What a program is built with. A GPU chooses its kernels there; for the tests' tiny shapes the choice would cost
+    /// more than it saves.
     program_features: &'static str,
-    test_features: &'static str,
+    /// Whether every machine can build it, so that tests and lints take it in unasked.
+    is_everywhere: bool,
 }
 
-const BACKENDS: [Backend; 3] = [
-    Backend {
-        name: "flex",
-        program_features: "flex",
-        test_features: "diffusion-tests/flex,diffusion-cli/flex",
-    },
-    Backend {
-        name: "ndarray",
-        program_features: "ndarray",
-        test_features: "diffusion-tests/ndarray,diffusion-cli/ndarray",
-    },
-    // Programs let the GPU choose its kernels; for the tests' tiny shapes the choice would cost more than it saves.
-    Backend {
-        name: "wgpu",
-        program_features: "wgpu,autotune",
-        test_features: "diffusion-tests/wgpu,diffusion-cli/wgpu",
-    },
+const BACKENDS: [Backend; 7] = [
+    Backend { name: "flex", program_features: "flex", is_everywhere: true },
+    Backend { name: "ndarray", program_features: "ndarray", is_everywhere: true },
+    Backend { name: "wgpu", program_features: "wgpu,autotune", is_everywhere: true },
+    Backend { name: "vulkan", program_features: "vulkan,autotune", is_everywhere: false },
+    Backend { name: "metal", program_features: "metal,autotune", is_everywhere: false },
+    Backend { name: "cuda", program_features: "cuda,autotune", is_everywhere: false },
+    Backend { name: "tch", program_features: "tch", is_everywhere: false },
 ];
+
+/// The crates whose features choose a backend.
+const TESTED: [&str; 2] = ["diffusion-tests", "diffusion-cli"];
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
@@ -141,8 +138,8 @@ fn test(arguments: &[OsString]) -> Result<(), Failure> {
         return Err(format!("`cargo xtask test` takes --backend NAME, and not {other:?}").into());
     }
     let features = match backend(arguments)? {
-        Some(backend) => backend.test_features.to_string(),
-        None => BACKENDS.map(|backend| backend.test_features).join(","),
+        Some(backend) => features_of(&TESTED, [backend.name]),
+        None => features_of(&TESTED, everywhere()),
     };
     // The programs' own tests run them, so they need a backend in any case.
     spawn(
@@ -152,9 +149,10 @@ fn test(arguments: &[OsString]) -> Result<(), Failure> {
 }
 
 fn lint() -> Result<(), Failure> {
-    let tests = BACKENDS.map(|backend| backend.test_features).join(",");
-    let benches = BACKENDS.map(|backend| format!("diffusion-bench/{}", backend.name)).join(",");
-    let features = format!("{tests},{benches},diffusion-cli/autotune,diffusion-bench/autotune");
+    // What needs another system or PyTorch's library to run is compiled all the same, where it can be.
+    let names = everywhere().chain(["vulkan", "metal", "cuda"]);
+    let features = features_of(&["diffusion-tests", "diffusion-cli", "diffusion-bench"], names)
+        + ",diffusion-backends/autotune";
     spawn(&mut cargo(&["fmt", "--all", "--check"]))?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--no-default-features", "--features", &features];
     spawn(cargo(&clippy).args(["--", "--deny", "warnings"]))?;
@@ -224,6 +222,17 @@ fn backend(arguments: &[OsString]) -> Result<Option<&'static Backend>, Failure> 
             .ok_or_else(|| format!("there is no backend {name:?}; there are {}", names()).into());
     }
     Ok(None)
+}
+
+/// The backends that every machine can build.
+fn everywhere() -> impl Iterator<Item = &'static str> {
+    BACKENDS.iter().filter(|backend| backend.is_everywhere).map(|backend| backend.name)
+}
+
+/// The features `names` of each of the crates `packages`, as cargo wants them.
+fn features_of(packages: &[&str], names: impl IntoIterator<Item = &'static str>) -> String {
+    let of_all = |name| packages.iter().map(move |package| format!("{package}/{name}"));
+    names.into_iter().flat_map(of_all).collect::<Vec<_>>().join(",")
 }
 
 /// The workspace's folder.

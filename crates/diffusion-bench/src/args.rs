@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
+use diffusion_backends::BackendName;
 use std::path::PathBuf;
 
 /// Measure what training and sampling cost here, and with --peer what they cost in smalldiffusion on PyTorch.
@@ -56,31 +57,4 @@ pub struct BenchArgs {
     /// Write every single measurement to this file as well.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-}
-
-/// A backend by its name on the command line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum BackendName {
-    /// The CPU, fastest.
-    #[default]
-    Flex,
-    /// The CPU, through ndarray.
-    Ndarray,
-    /// Any GPU, through Vulkan, Metal, DirectX 12 or WebGPU.
-    Wgpu,
-}
-
-impl BackendName {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Flex => "flex",
-            Self::Ndarray => "ndarray",
-            Self::Wgpu => "wgpu",
-        }
-    }
-
-    /// Whether it computes on a GPU; the peer is put on one too then.
-    pub fn on_gpu(self) -> bool {
-        self == Self::Wgpu
-    }
 }

@@ -1,9 +1,9 @@
 //! Workers as the driver sees them: processes that are asked for steps.
 
-use crate::args::BackendName;
 use crate::error::BenchError;
 use crate::protocol::{Reply, Request};
 use crate::work::Work;
+use diffusion_backends::BackendName;
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -66,7 +66,9 @@ impl Contestant {
                     .map_err(|source| BenchError::Start { program: "diffusion-bench".into(), source })?;
                 let mut command = Command::new(&program);
                 command.args(["worker", "--backend", backend.name()]);
+                // Of Rayon and, where the backend is PyTorch's library, of that.
                 command.env("RAYON_NUM_THREADS", &threads).env("MATMUL_NUM_THREADS", &threads);
+                command.env("OMP_NUM_THREADS", &threads).env("MKL_NUM_THREADS", &threads);
                 (program, command)
             }
             Self::Peer { python, .. } => {

@@ -1,6 +1,7 @@
 //! What can go wrong, in one sentence each, with a hint where there is one.
 
 use diffusion::train::CheckpointError;
+use diffusion_backends::BackendError;
 use std::io;
 use std::path::PathBuf;
 
@@ -13,8 +14,8 @@ pub enum BenchError {
     Skipped,
     #[error("the device failed: {0}")]
     Device(String),
-    #[error("this program was built without the backend {0}")]
-    BackendNotBuilt(&'static str),
+    #[error("{0}")]
+    Backend(#[from] BackendError),
     #[error("cannot make a temporary folder: {0}")]
     Temporary(io::Error),
     #[error("cannot run {}: {source}", program.display())]
@@ -49,10 +50,10 @@ impl BenchError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<&str> {
         Some(match self {
-            Self::BackendNotBuilt(_) => "run it by `cargo xtask bench`, which builds in what it needs",
+            Self::Backend(error) => error.hint(),
             Self::Start { .. } => "pass --python with the path of a Python that has smalldiffusion",
             Self::Ended(_) => {
-                "its last words are above; for wgpu, see whether `cargo xtask doctor --backend wgpu` runs"
+                "its last words are above; for a GPU, see whether `cargo xtask doctor` with the same --backend runs"
             }
             Self::Unknown { .. } => "leave --only away to measure everything",
             Self::Nothing(_) => "works are measured by --table and, but a few, --scaling; curves by --curves",

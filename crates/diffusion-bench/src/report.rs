@@ -55,7 +55,7 @@ pub fn main(args: &BenchArgs) -> Result<(), BenchError> {
     let threads = args.threads.unwrap_or_else(processors);
     let mut contestants = vec![Contestant::Here { backend: args.backend, threads }];
     if args.peer {
-        let (python, gpu) = (args.python.clone(), args.backend.on_gpu());
+        let (python, gpu) = (args.python.clone(), args.backend.is_on_gpu());
         contestants.push(Contestant::Peer { python, threads, gpu });
     }
     let facts = Facts::here();

@@ -1,10 +1,10 @@
 //! What can be said on the command line.
 
-use crate::backend::BackendName;
 use crate::interval::Interval;
 use crate::presets::Preset;
 use clap::{Parser, Subcommand, ValueEnum};
 use diffusion::train::Which;
+use diffusion_backends::BackendName;
 use std::path::PathBuf;
 
 /// Train diffusion models and sample from them.

@@ -9,7 +9,6 @@ mod examine;
 mod tests;
 
 use crate::args::DoctorArgs;
-use crate::backend::{BackendName, Job, device_of, run_on};
 use crate::condition::RunCondition;
 use crate::config::{FlowName, NetworkConfig, Prediction, RunConfig, ScheduleConfig};
 use crate::error::CliError;
@@ -26,6 +25,7 @@ use diffusion::core::network::dit::DitConfig;
 use diffusion::core::network::mlp::{ConditionalMlpConfig, TimeInputMlpConfig};
 use diffusion::core::network::unet::UnetConfig;
 use diffusion::prelude::{Diffusion, Network, Parameterization, Schedule};
+use diffusion_backends::{BackendName, Job, describe, run_on};
 use examine::{Findings, Inputs, Recorded, examine, filled, record};
 
 /// Images in a batch.
@@ -36,8 +36,8 @@ const POINTS: usize = 512;
 pub fn main(args: DoctorArgs) -> Result<(), CliError> {
     let backend = args.backend;
     let reference = args.reference.unwrap_or(backend.reference());
-    say(format_args!("device: {}", device_of(backend)?))?;
-    let described = if reference == backend { "the same".to_string() } else { device_of(reference)? };
+    say(format_args!("device: {}", describe(backend)?))?;
+    let described = if reference == backend { "the same".to_string() } else { describe(reference)? };
     say(format_args!("reference: {described}\n"))?;
     let mut configs = args.preset.map_or_else(one_of_each_kind, |preset| vec![preset.config()]);
     configs.iter_mut().for_each(make_repeatable);
@@ -87,24 +87,22 @@ fn find(
     recorded: Option<&[Recorded]>,
     plant: &[String],
 ) -> Result<(Vec<Recorded>, Findings), CliError> {
-    let mut found = None;
     eprintln!("{}: computing on {}", config.preset, name.name());
-    run_on(name, Examination { config, recorded, plant, found: &mut found })?;
-    Ok(found.expect("an examination that succeeds has found something"))
+    run_on(name, Examination { config, recorded, plant })?
 }
 
 struct Examination<'a> {
     config: &'a RunConfig,
     recorded: Option<&'a [Recorded]>,
     plant: &'a [String],
-    found: &'a mut Option<(Vec<Recorded>, Findings)>,
 }
 
 impl Job for Examination<'_> {
-    fn run<B: Backend>(self, device: &B::Device) -> Result<(), CliError> {
+    type Output = Result<(Vec<Recorded>, Findings), CliError>;
+
+    fn run<B: Backend>(self, device: &B::Device) -> Self::Output {
         with_model!(self.config, Autodiff<B>, device, |network, mode, schedules| {
-            self.examine::<B, _, _, _>(Diffusion::new(network, mode), &*schedules.training, device);
-            Ok(())
+            Ok(self.examine::<B, _, _, _>(Diffusion::new(network, mode), &*schedules.training, device))
         })
     }
 }
@@ -115,7 +113,8 @@ impl Examination<'_> {
         model: Diffusion<Autodiff<B>, N, P>,
         schedule: &dyn Schedule<Path = P::Path>,
         device: &B::Device,
-    ) where
+    ) -> (Vec<Recorded>, Findings)
+    where
         N: Network<Autodiff<B>, D> + AutodiffModule<Autodiff<B>> + ModuleDisplay,
         N::InnerModule: Network<B, D, Condition = N::Condition> + ModuleDisplay,
         N::Condition: RunCondition,
@@ -131,7 +130,7 @@ impl Examination<'_> {
             None => record(&model.network, &inputs, device),
         };
         let findings = examine(model, &inputs, &recorded, schedule, self.plant, device);
-        *self.found = Some((recorded, findings));
+        (recorded, findings)
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::pictures::PictureError;
 use diffusion::data::DataError;
 use diffusion::train::{CheckpointError, NonFinite, StateDictError};
+use diffusion_backends::BackendError;
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,11 +37,8 @@ pub enum CliError {
     NotARun(PathBuf),
     #[error("{} is not a run's folder: it has no config.toml", .0.display())]
     NoRun(PathBuf),
-    #[error("this program was built without the backend {0}")]
-    BackendNotBuilt(&'static str),
-    #[error("no GPU can be used: {reason}")]
-    #[cfg_attr(not(feature = "wgpu"), allow(dead_code, reason = "only a GPU may be absent"))]
-    NoDevice { reason: String },
+    #[error("{0}")]
+    Backend(#[from] BackendError),
     #[error(
         "steps {} to {step} were skipped: {reason}; training stopped, and {}",
         step + 1 - skipped,
@@ -96,10 +94,7 @@ impl CliError {
             Self::FileKept(_) => "pass --out FILE for another name",
             Self::NotARun(_) => "pass --out RUN for another folder",
             Self::NoRun(_) => "pass the folder that `train` made, runs/swissroll say",
-            Self::BackendNotBuilt(_) => "run it by `cargo xtask`, which builds in what it needs",
-            Self::NoDevice { .. } => {
-                "install a Vulkan driver (on Debian, mesa-vulkan-drivers works without a GPU), or use --backend flex"
-            }
+            Self::Backend(error) => error.hint(),
             Self::Diverged { reason: NonFinite::Data { .. }, .. } => {
                 "mend or remove that example; `train --resume RUN` then goes on after these steps"
             }

@@ -1,7 +1,6 @@
 //! `diffusion export`: a run's weights as a state dict that smalldiffusion loads.
 
 use crate::args::ExportArgs;
-use crate::backend::{Job, run_on};
 use crate::config::RunConfig;
 use crate::error::CliError;
 use crate::reference;
@@ -11,6 +10,7 @@ use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn_store::ModuleSnapshot;
 use diffusion::prelude::{Checkpoint, Diffusion, Network, Parameterization, Weights, export_state_dict};
+use diffusion_backends::{Job, run_on};
 use std::path::PathBuf;
 
 pub fn main(args: ExportArgs) -> Result<(), CliError> {
@@ -22,7 +22,7 @@ pub fn main(args: ExportArgs) -> Result<(), CliError> {
         return Err(CliError::FileExists(out));
     }
     let weights = if args.raw { Weights::Raw } else { Weights::Ema };
-    run_on(args.backend, Export { config, checkpoint, weights, out })
+    run_on(args.backend, Export { config, checkpoint, weights, out })?
 }
 
 struct Export {
@@ -33,7 +33,9 @@ struct Export {
 }
 
 impl Job for Export {
-    fn run<B: Backend>(self, device: &B::Device) -> Result<(), CliError> {
+    type Output = Result<(), CliError>;
+
+    fn run<B: Backend>(self, device: &B::Device) -> Self::Output {
         with_model!(self.config, B, device, |network, mode, _schedules| {
             self.export::<B, _, _, _>(Diffusion::new(network, mode))
         })

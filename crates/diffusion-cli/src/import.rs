@@ -1,7 +1,6 @@
 //! `diffusion import`: from a state dict of smalldiffusion to a run that can be sampled or trained on.
 
 use crate::args::ImportArgs;
-use crate::backend::{Job, run_on};
 use crate::config::RunConfig;
 use crate::error::CliError;
 use crate::run::{RunFolder, check_kept, describe, with_model};
@@ -12,6 +11,7 @@ use burn_store::ModuleSnapshot;
 use diffusion::prelude::{
     Checkpoint, CheckpointState, Diffusion, Network, Parameterization, import_state_dict,
 };
+use diffusion_backends::{Job, run_on};
 use std::path::PathBuf;
 
 pub fn main(args: ImportArgs) -> Result<(), CliError> {
@@ -22,7 +22,7 @@ pub fn main(args: ImportArgs) -> Result<(), CliError> {
     config.check()?;
     let out = args.out.unwrap_or_else(|| PathBuf::from("runs").join(&config.preset));
     check_kept(&args.file, &out)?;
-    run_on(args.backend, Import { config, file: args.file, out, overwrite: args.overwrite })
+    run_on(args.backend, Import { config, file: args.file, out, overwrite: args.overwrite })?
 }
 
 struct Import {
@@ -33,7 +33,9 @@ struct Import {
 }
 
 impl Job for Import {
-    fn run<B: Backend>(self, device: &B::Device) -> Result<(), CliError> {
+    type Output = Result<(), CliError>;
+
+    fn run<B: Backend>(self, device: &B::Device) -> Self::Output {
         with_model!(self.config, B, device, |network, mode, _schedules| {
             self.import::<B, _, _, _>(network, mode)
         })

@@ -3,7 +3,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod args;
-mod backend;
 mod condition;
 mod config;
 mod doctor;

@@ -1,7 +1,6 @@
 //! `diffusion sample`: new pictures from a trained run.
 
 use crate::args::{SampleArgs, SamplerName};
-use crate::backend::{Job, run_on};
 use crate::condition::RunCondition;
 use crate::config::{RunConfig, SamplerConfig};
 use crate::error::CliError;
@@ -11,6 +10,7 @@ use crate::say::say;
 use burn::tensor::backend::Backend;
 use burn_store::ModuleSnapshot;
 use diffusion::prelude::{Checkpoint, Dataset, Diffusion, Network, Parameterization, Schedule, Weights};
+use diffusion_backends::{Job, run_on};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -31,7 +31,7 @@ pub fn main(args: SampleArgs) -> Result<(), CliError> {
     run_on(
         args.backend,
         Sample { config, checkpoint, labels: args.labels, at_once: args.batch_size, seed, out, weights },
-    )
+    )?
 }
 
 /// The run's way of sampling, with what the command line changes.
@@ -108,7 +108,9 @@ struct Sample {
 }
 
 impl Job for Sample {
-    fn run<B: Backend>(self, device: &B::Device) -> Result<(), CliError> {
+    type Output = Result<(), CliError>;
+
+    fn run<B: Backend>(self, device: &B::Device) -> Self::Output {
         with_model!(self.config, B, device, |network, mode, schedules| {
             self.sample(Diffusion::new(network, mode), &*schedules.sampling, device)
         })

@@ -1,7 +1,6 @@
 //! `diffusion train`: from a preset to a run's folder, or from a checkpoint to the run's end.
 
 use crate::args::{LrDecayName, TrainArgs};
-use crate::backend::{Job, run_on};
 use crate::condition::{RunCondition, examples};
 use crate::config::{DataConfig, RunConfig, Schedules};
 use crate::error::CliError;
@@ -20,6 +19,7 @@ use diffusion::prelude::{
     Batches, Checkpoint, CheckpointError, Dataset, Diffusion, LrDecay, Network, NonFinite, Parameterization,
     Weights, Which, train,
 };
+use diffusion_backends::{Job, run_on};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub fn main(args: TrainArgs) -> Result<(), CliError> {
         None => Begin::Fresh,
     };
     let place = Place::New { out, overwrite: args.overwrite };
-    run_on(args.backend, Train { config, begin, place, backend: args.backend.name() })
+    run_on(args.backend, Train { config, begin, place, backend: args.backend.name() })?
 }
 
 /// Goes on with the run in the folder `path`.
@@ -82,7 +82,7 @@ fn resume(path: &Path, args: &TrainArgs) -> Result<(), CliError> {
         );
     }
     let place = Place::There { run, changed: config != before };
-    run_on(args.backend, Train { config, begin, place, backend: args.backend.name() })
+    run_on(args.backend, Train { config, begin, place, backend: args.backend.name() })?
 }
 
 /// The preset's, the file's or the other run's configuration with what the command line changes.
@@ -177,7 +177,9 @@ enum Place {
 }
 
 impl Job for Train {
-    fn run<B: Backend>(self, device: &B::Device) -> Result<(), CliError> {
+    type Output = Result<(), CliError>;
+
+    fn run<B: Backend>(self, device: &B::Device) -> Self::Output {
         with_model!(self.config, Autodiff<B>, device, |network, mode, schedules| {
             self.train::<B, _, _, _>(Diffusion::new(network, mode), &schedules, device)
         })

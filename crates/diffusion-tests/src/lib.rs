@@ -20,22 +20,27 @@ mod close;
 
 pub use backend::{TestBackend, run};
 pub use close::assert_close;
+pub use diffusion_backends::BackendName;
 
 /// Makes a test of each named body for each enabled backend, in modules named after the backends.
 #[macro_export]
 macro_rules! backend_tests {
     ($($body:ident),+ $(,)?) => {
-        $crate::backend_tests!(@one "ndarray" ndarray NdArray: $($body),+);
-        $crate::backend_tests!(@one "flex" flex Flex: $($body),+);
-        $crate::backend_tests!(@one "wgpu" wgpu Wgpu: $($body),+);
+        $crate::backend_tests!(@one "ndarray" ndarray Ndarray NdArray: $($body),+);
+        $crate::backend_tests!(@one "flex" flex Flex Flex: $($body),+);
+        $crate::backend_tests!(@one "wgpu" wgpu Wgpu Wgpu: $($body),+);
+        $crate::backend_tests!(@one "vulkan" vulkan Vulkan Vulkan: $($body),+);
+        $crate::backend_tests!(@one "metal" metal Metal Metal: $($body),+);
+        $crate::backend_tests!(@one "cuda" cuda Cuda Cuda: $($body),+);
+        $crate::backend_tests!(@one "tch" tch Tch LibTorch: $($body),+);
     };
-    (@one $feature:literal $module:ident $backend:ident: $($body:ident),+) => {
+    (@one $feature:literal $module:ident $name:ident $backend:ident: $($body:ident),+) => {
         #[cfg(feature = $feature)]
         mod $module {
             $(
                 #[test]
                 fn $body() {
-                    $crate::run::<::burn::backend::$backend>(super::$body::<::burn::backend::$backend>);
+                    $crate::run::<::burn::backend::$backend>($crate::BackendName::$name, super::$body::<::burn::backend::$backend>);
                 }
             )+
         }

@@ -1,6 +1,8 @@
 //! Which crate may know which: a crate here exists only to forbid a dependency, so the forbidding is tested.
 //!
 //! ```text
+//!                        diffusion-backends                chooses among Burn's backends by name
+//!                               ┌───────────────┬───────────────┐
 //!  xtask ··spawns cargo··▶ diffusion-cli     examples      diffusion-bench, diffusion-tests (not published)
 //!                               └───────────────┬───────────────┘
 //!                                           diffusion              facade: re-exports and prelude
@@ -19,7 +21,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 /// The drawing: each crate with those of ours that it may depend on, and why no others.
-const DRAWING: [(&str, &[&str], &str); 12] = [
+const DRAWING: [(&str, &[&str], &str); 13] = [
     ("diffusion-kernels", &[], "a fused operation knows numbers and shapes, and no diffusion"),
     (
         "diffusion-core",
@@ -38,8 +40,13 @@ const DRAWING: [(&str, &[&str], &str); 12] = [
         &["diffusion-core", "diffusion-data", "diffusion-train", "diffusion-eval", "diffusion-kernels"],
         "the facade joins the libraries and nothing that uses them",
     ),
-    ("diffusion-cli", &["diffusion"], "a program uses what every user has, the facade"),
-    ("diffusion-bench", &["diffusion"], "what is measured is what every user has, the facade"),
+    ("diffusion-backends", &[], "a backend is chosen for whatever is to run on it"),
+    ("diffusion-cli", &["diffusion", "diffusion-backends"], "a program uses what every user has, the facade"),
+    (
+        "diffusion-bench",
+        &["diffusion", "diffusion-backends"],
+        "what is measured is what every user has, the facade",
+    ),
     ("diffusion-examples", &["diffusion"], "an example shows what every user has, the facade"),
     (
         "diffusion-test-kernels",
@@ -48,7 +55,7 @@ const DRAWING: [(&str, &[&str], &str); 12] = [
     ),
     (
         "diffusion-tests",
-        &["diffusion", "diffusion-test-kernels"],
+        &["diffusion", "diffusion-backends", "diffusion-test-kernels"],
         "the tests use what every user has, the facade",
     ),
     ("xtask", &[], "it must build in seconds, so it spawns cargo instead of linking our crates"),
@@ -56,14 +63,8 @@ const DRAWING: [(&str, &[&str], &str); 12] = [
 
 /// The crates that choose backends, or, like the kernels, are for one, behind a feature; the others leave it to whoever
 /// uses them.
-const CHOOSE_BACKENDS: [&str; 6] = [
-    "diffusion-kernels",
-    "diffusion-cli",
-    "diffusion-bench",
-    "diffusion-tests",
-    "diffusion-test-kernels",
-    "diffusion-examples",
-];
+const CHOOSE_BACKENDS: [&str; 4] =
+    ["diffusion-kernels", "diffusion-backends", "diffusion-test-kernels", "diffusion-examples"];
 
 /// Burn's features that bring a backend or belong to one.
 const BACKEND_FEATURES: [&str; 17] = [
@@ -238,7 +239,7 @@ fn broken_layouts_are_noticed() {
             "diffusion-core has diffusion-data as a dev",
         ),
         (package("diffusion-train", ours("diffusion-data", None)), "knows no data set"),
-        (package("diffusion-cli", ours("diffusion-core", None)), "the facade; it may have [\"diffusion\"]"),
+        (package("diffusion-cli", ours("diffusion-core", None)), "the facade; it may have [\"diffusion\""),
         (package("xtask", ours("diffusion", None)), "spawns cargo"),
         (package("xtask", burn("burn", "=0.21.0", None, &[])), "must build in seconds"),
         (package("diffusion-new", ours("diffusion", None)), "is not in the drawing"),
@@ -247,15 +248,16 @@ fn broken_layouts_are_noticed() {
         (package("diffusion-train", burn("burn-flex", "=0.21.0", None, &[])), "with the backend flex"),
         (with_feature("diffusion-core", "burn/vulkan"), "turns burn/vulkan on in its feature fast"),
         (with_feature("diffusion", "dep:burn-ndarray"), "turns dep:burn-ndarray on"),
+        (with_feature("diffusion-cli", "burn/wgpu"), "turns burn/wgpu on"),
     ] {
         let found = violations(&[package]);
         assert!(found.iter().any(|sentence| sentence.contains(expected)), "{expected}: {found:?}");
     }
     let allowed = [
         package("diffusion-core", burn("burn", "=0.21.0", Some("dev"), &["flex"])),
-        package("diffusion-cli", burn("burn-flex", "=0.21.0", None, &[])),
+        package("diffusion-backends", burn("burn-flex", "=0.21.0", None, &[])),
         package("diffusion-train", ours("diffusion-core", Some("dev"))),
-        with_feature("diffusion-cli", "burn/wgpu"),
+        with_feature("diffusion-backends", "burn/wgpu"),
         with_feature("diffusion-train", "burn/std"),
     ];
     assert_eq!(violations(&allowed), Vec::<String>::new());

@@ -3,12 +3,15 @@
 mod activation;
 mod attention;
 mod conv;
+mod dropout;
 mod gemm;
+mod image;
 mod kernel;
 mod linear;
 mod math;
 mod norm;
 mod update;
+mod winograd;
 
 use crate::{Activation, AdamW};
 use burn::backend::Flex;
@@ -89,6 +92,31 @@ pub fn conv2d<B: Backend>(
     assert_eq!((given, bias.dims()), (inputs, [outputs]), "weights for each channel, a bias for each result");
     let inputs = [float(x)?, float(weight)?, float(bias)?];
     apply::<B, _, 3>(conv::Conv2d { stride, padding }, inputs).map(tensor)
+}
+
+pub fn dropout<B: Backend, const D: usize>(x: &Tensor<B, D>, probability: f64) -> Option<Tensor<B, D>> {
+    assert!((0.0..1.0).contains(&probability), "dropout is {probability}, expected a probability in [0, 1)");
+    apply::<B, _, 1>(dropout::Dropout { probability }, [float(x)?]).map(tensor)
+}
+
+pub fn shift_channels<B: Backend>(x: &Tensor<B, 4>, shift: &Tensor<B, 2>) -> Option<Tensor<B, 4>> {
+    let [batch, channels, ..] = x.dims();
+    assert_eq!(shift.dims(), [batch, channels], "a shift for each example and channel");
+    apply::<B, _, 2>(image::Shift, [float(x)?, float(shift)?]).map(tensor)
+}
+
+pub fn join_channels<B: Backend>(x: &Tensor<B, 4>, y: &Tensor<B, 4>) -> Option<Tensor<B, 4>> {
+    let [[batch, _, height, width], second] = [x.dims(), y.dims()];
+    assert_eq!([second[0], second[2], second[3]], [batch, height, width], "images of one size");
+    apply::<B, _, 2>(image::Join, [float(x)?, float(y)?]).map(tensor)
+}
+
+pub fn transpose<B: Backend>(x: &Tensor<B, 3>) -> Option<Tensor<B, 3>> {
+    apply::<B, _, 1>(image::Transpose, [float(x)?]).map(tensor)
+}
+
+pub fn upsample<B: Backend>(x: &Tensor<B, 4>) -> Option<Tensor<B, 4>> {
+    apply::<B, _, 1>(image::Upsample, [float(x)?]).map(tensor)
 }
 
 pub fn adamw<B: Backend, const D: usize>(

@@ -117,6 +117,54 @@ pub fn conv2d<B: Backend>(
     call::conv2d(x, weight, bias, stride, padding)
 }
 
+/// Sets each number to zero with `probability` and divides the others by that of being kept (Srivastava et al. 2014,
+/// JMLR 15, §4, with the division in training). It draws from the backend's own generator.
+///
+/// # Shapes
+/// - `x`, returns: any, the same
+///
+/// # Panics
+/// If `probability` is not in [0, 1).
+pub fn dropout<B: Backend, const D: usize>(x: &Tensor<B, D>, probability: f64) -> Option<Tensor<B, D>> {
+    call::dropout(x, probability)
+}
+
+/// Adds a number to each channel of each image.
+///
+/// # Shapes
+/// - `x`, returns: `[batch, channels, height, width]`
+/// - `shift`: `[batch, channels]`
+pub fn shift_channels<B: Backend>(x: &Tensor<B, 4>, shift: &Tensor<B, 2>) -> Option<Tensor<B, 4>> {
+    call::shift_channels(x, shift)
+}
+
+/// The channels of `y` behind those of `x`.
+///
+/// # Shapes
+/// - `x`: `[batch, first, height, width]`, `y`: `[batch, second, height, width]`
+/// - returns `[batch, first + second, height, width]`
+pub fn join_channels<B: Backend>(x: &Tensor<B, 4>, y: &Tensor<B, 4>) -> Option<Tensor<B, 4>> {
+    call::join_channels(x, y)
+}
+
+/// The last two axes exchanged, in memory too, which spares what comes next a slow walk.
+///
+/// # Shapes
+/// - `x`: `[batch, rows, columns]`
+/// - returns `[batch, columns, rows]`
+pub fn transpose<B: Backend>(x: &Tensor<B, 3>) -> Option<Tensor<B, 3>> {
+    call::transpose(x)
+}
+
+/// Every pixel four times, as a square.
+///
+/// # Shapes
+/// - `x`: `[batch, channels, height, width]`
+/// - returns `[batch, channels, 2·height, 2·width]`
+pub fn upsample<B: Backend>(x: &Tensor<B, 4>) -> Option<Tensor<B, 4>> {
+    call::upsample(x)
+}
+
 /// One step of AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2), without AMSGrad.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
@@ -232,6 +280,26 @@ mod call {
         _: [usize; 2],
         _: [usize; 4],
     ) -> Option<Tensor<B, 4>> {
+        None
+    }
+
+    pub fn dropout<B: Backend, const D: usize>(_: &Tensor<B, D>, _: f64) -> Option<Tensor<B, D>> {
+        None
+    }
+
+    pub fn shift_channels<B: Backend>(_: &Tensor<B, 4>, _: &Tensor<B, 2>) -> Option<Tensor<B, 4>> {
+        None
+    }
+
+    pub fn join_channels<B: Backend>(_: &Tensor<B, 4>, _: &Tensor<B, 4>) -> Option<Tensor<B, 4>> {
+        None
+    }
+
+    pub fn transpose<B: Backend>(_: &Tensor<B, 3>) -> Option<Tensor<B, 3>> {
+        None
+    }
+
+    pub fn upsample<B: Backend>(_: &Tensor<B, 4>) -> Option<Tensor<B, 4>> {
         None
     }
 

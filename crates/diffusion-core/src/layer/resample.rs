@@ -36,6 +36,9 @@ impl<B: Backend> Upsample<B> {
 /// - `x`: `[batch, channels, height, width]`
 /// - returns `[batch, channels, 2·height, 2·width]`
 fn nearest<B: Backend>(x: Tensor<B, 4>) -> Tensor<B, 4> {
+    if let Some(larger) = diffusion_kernels::upsample(&x) {
+        return larger;
+    }
     let [batch, channels, height, width] = x.dims();
     x.reshape([batch * channels, height, 1, width, 1])
         .repeat(&[1, 1, 2, 1, 2]) // [batch · channels, height, 2, width, 2]

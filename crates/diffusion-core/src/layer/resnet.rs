@@ -85,9 +85,10 @@ impl<B: Backend> CondModule<B, 4> for ResnetBlock<B> {
         let h = tracer.layer(&"norm1", group_norm_silu(&self.norm1, x.clone()));
         let h = tracer.layer(&"conv1", conv2d(&self.conv1, h));
         let y = tracer.layer(&"temb_proj", linear(&self.temb_proj, silu(y))); // [batch, out_ch]
-        let h = h + y.unsqueeze_dims::<4>(&[2, 3]);
+        let h =
+            diffusion_kernels::shift_channels(&h, &y).unwrap_or_else(|| h + y.unsqueeze_dims::<4>(&[2, 3]));
         let h = tracer.layer(&"norm2", group_norm_silu(&self.norm2, h));
-        let h = tracer.layer(&"conv2", conv2d(&self.conv2, self.dropout.forward(h)));
+        let h = tracer.layer(&"conv2", conv2d(&self.conv2, dropout(&self.dropout, h)));
         match &self.shortcut {
             Some(shortcut) => tracer.layer(&"shortcut", conv2d(shortcut, x)) + h,
             None => x + h,
@@ -152,9 +153,22 @@ impl<B: Backend> AttnBlock<B> {
     pub fn trace<T: Tracer<B>>(&self, x: Tensor<B, 4>, tracer: &mut T) -> Tensor<B, 4> {
         let [batch, channels, height, width] = x.dims();
         let tokens = tracer.layer(&"norm", group_norm(&self.norm, x.clone()));
-        let tokens = tokens.flatten::<3>(2, 3).swap_dims(1, 2); // [batch, tokens, ch]
+        let tokens = transpose(tokens.flatten::<3>(2, 3)); // [batch, tokens, ch]
         let pixels = tracer.layer(&"attn", self.attn.forward(tokens));
-        let pixels = pixels.swap_dims(1, 2).reshape([batch, channels, height, width]);
+        let pixels = transpose(pixels).reshape([batch, channels, height, width]);
         x + tracer.layer(&"proj_out", conv2d(&self.proj_out, pixels))
     }
+}
+
+/// What `layer.forward(x)` gives, by a fused operation where the backend has one.
+fn dropout<B: Backend>(layer: &Dropout, x: Tensor<B, 4>) -> Tensor<B, 4> {
+    if layer.prob == 0.0 || !B::ad_enabled(&x.device()) {
+        return x;
+    }
+    diffusion_kernels::dropout(&x, layer.prob).unwrap_or_else(|| layer.forward(x))
+}
+
+/// The last two axes exchanged.
+fn transpose<B: Backend>(x: Tensor<B, 3>) -> Tensor<B, 3> {
+    diffusion_kernels::transpose(&x).unwrap_or_else(|| x.swap_dims(1, 2))
 }

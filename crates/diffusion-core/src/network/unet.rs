@@ -338,7 +338,8 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 4> for Unet<B, C> {
                 let name = format_args!("ups.{i}.blocks.{j}");
                 let inside = &mut tracer.within(&name);
                 let skip = skips.pop().expect(BALANCED);
-                h = inside.layer(&"skip", Tensor::cat(vec![h, skip], 1));
+                let joined = diffusion_kernels::join_channels(&h, &skip);
+                h = inside.layer(&"skip", joined.unwrap_or_else(|| Tensor::cat(vec![h, skip], 1)));
                 h = block.trace(h, y.clone(), inside);
             }
             if let Some(upsample) = &up.upsample {

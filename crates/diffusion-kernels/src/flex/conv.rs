@@ -3,6 +3,7 @@
 use super::gemm::{Matrix, Threads, product};
 use super::kernel::{Array, Kernel};
 use super::math::{sum, wide};
+use super::winograd::Winograd;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -19,6 +20,9 @@ pub struct Conv2d {
 const PART: usize = 1 << 17;
 /// The gradient of the weights is the sum of at most so many parts, whatever the number of threads.
 const SUMS: usize = 16;
+
+/// Channels, in and out, from which on a convolution is computed after Winograd.
+const CHANNELS: usize = 16;
 
 /// The sizes of a call.
 ///
@@ -83,6 +87,13 @@ impl Sizes {
     /// Whether the padded image itself is what the weights meet.
     fn is_pointwise(self) -> bool {
         self.kernel == [1, 1] && self.stride == [1, 1]
+    }
+
+    /// The same in fewer multiplications, where there are so many channels that it pays.
+    fn winograd(self) -> Option<Winograd> {
+        let Self { batch, inputs, outputs, image, result, before, .. } = self;
+        let pays = self.kernel == [3, 3] && self.stride == [1, 1] && inputs.min(outputs) >= CHANNELS;
+        pays.then_some(Winograd { batch, inputs, outputs, image, result, before })
     }
 
     /// Rows of results that are made at once.
@@ -225,6 +236,11 @@ impl Kernel<3> for Conv2d {
 
     fn forward(&self, [x, weight, bias]: &[Array; 3]) -> (Array, ()) {
         let sizes = Sizes::new(self, x, weight);
+        let [height, width] = sizes.result;
+        if let Some(winograd) = sizes.winograd() {
+            let out = winograd.forward(x.values(), weight.values(), bias.values());
+            return (Array::new(out, &[sizes.batch, sizes.outputs, height, width]), ());
+        }
         let mut out = vec![0.0; sizes.batch * sizes.of_result()];
         out.par_chunks_mut(sizes.of_result()).zip(x.values().par_chunks(sizes.of_image())).for_each_init(
             || sizes.scratch(),
@@ -239,7 +255,6 @@ impl Kernel<3> for Conv2d {
                 }
             },
         );
-        let [height, width] = sizes.result;
         (Array::new(out, &[sizes.batch, sizes.outputs, height, width]), ())
     }
 
@@ -257,9 +272,13 @@ impl Kernel<3> for Conv2d {
             [1, 1] if is_narrow => self.turned(sizes, weight, gradient),
             _ => Array::new(slope_of_image(sizes, weight, gradient), &x.shape()),
         };
+        let slope_of_weight = || match sizes.winograd() {
+            Some(winograd) => winograd.slope_of_weight(x.values(), gradient.values()),
+            None => slope_of_weight(sizes, x, gradient),
+        };
         [
             for_x.then(slope_of_x),
-            for_weight.then(|| Array::new(slope_of_weight(sizes, x, gradient), &weight.shape())),
+            for_weight.then(|| Array::new(slope_of_weight(), &weight.shape())),
             for_bias.then(|| Array::new(slope_of_bias(sizes, gradient), &[sizes.outputs])),
         ]
     }

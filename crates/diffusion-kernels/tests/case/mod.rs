@@ -24,7 +24,7 @@ pub enum Layout {
 use Layout::{Contiguous, Narrowed, Second, Transposed};
 
 /// A call of an operation: its shapes and options.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Case {
     Activate(Activation, [usize; 2]),
     Linear { x: &'static [usize], outputs: usize, bias: bool },
@@ -33,8 +33,14 @@ pub enum Case {
     Attention { batch: usize, tokens: usize, heads: usize, size: usize },
     GroupNorm { x: [usize; 4], groups: usize, silu: bool },
     Conv { x: [usize; 4], outputs: usize, kernel: [usize; 2], stride: [usize; 2], padding: [usize; 4] },
+    Shift([usize; 4]),
+    Join { x: [usize; 4], second: usize },
+    Transpose([usize; 3]),
+    Upsample([usize; 4]),
 }
-use Case::{Activate, Attention, Conv, Gated, GroupNorm, LayerNorm, Linear};
+use Case::{
+    Activate, Attention, Conv, Gated, GroupNorm, Join, LayerNorm, Linear, Shift, Transpose, Upsample,
+};
 
 /// The inputs of a case, made from tensors of rank 1 in which the gradients are found.
 pub struct Inputs<B: Backend> {
@@ -92,6 +98,10 @@ impl Case {
             Conv { x, outputs, kernel, .. } => {
                 vec![x.to_vec(), vec![outputs, x[1], kernel[0], kernel[1]], vec![outputs]]
             }
+            Shift(x) => vec![x.to_vec(), x[..2].to_vec()],
+            Join { x, second } => vec![x.to_vec(), vec![x[0], second, x[2], x[3]]],
+            Transpose(x) => vec![x.to_vec()],
+            Upsample(x) => vec![x.to_vec()],
         }
     }
 
@@ -115,6 +125,10 @@ impl Case {
             Conv { stride, padding, .. } => {
                 i.flat(kernels::conv2d(&i.get(0), &i.get(1), &i.get(2), stride, padding)?)
             }
+            Shift(_) => i.flat(kernels::shift_channels(&i.get(0), &i.get(1))?),
+            Join { .. } => i.flat(kernels::join_channels(&i.get(0), &i.get(1))?),
+            Transpose(_) => i.flat(kernels::transpose(&i.get(0))?),
+            Upsample(_) => i.flat(kernels::upsample(&i.get(0))?),
         })
     }
 
@@ -155,6 +169,13 @@ impl Case {
                 let options = ConvOptions::new(stride, [0, 0], [1, 1], 1);
                 i.flat(conv2d(x, i.get(1), Some(i.get(2)), options))
             }
+            Shift(_) => i.flat(i.get::<4>(0) + i.get::<2>(1).unsqueeze_dims(&[2, 3])),
+            Join { .. } => i.flat(Tensor::cat(vec![i.get::<4>(0), i.get(1)], 1)),
+            Transpose(_) => i.flat(i.get::<3>(0).swap_dims(1, 2)),
+            Upsample([batch, channels, height, width]) => {
+                let x = i.get::<4>(0).reshape([batch * channels, height, 1, width, 1]);
+                i.flat(x.repeat(&[1, 1, 2, 1, 2]).reshape([batch, channels, 2 * height, 2 * width]))
+            }
         }
     }
 
@@ -169,6 +190,9 @@ impl Case {
             Attention { .. } => [1.2e-6, 1.5e-6],
             GroupNorm { .. } => [9e-7, 9e-7],
             Conv { .. } => [2.5e-6, 1e-5],
+            Shift(_) => [0.0, 1e-6],
+            Join { .. } | Transpose(_) => [0.0; 2],
+            Upsample(_) => [0.0, 1e-7],
         }
     }
 

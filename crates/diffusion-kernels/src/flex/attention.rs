@@ -2,7 +2,7 @@
 
 use super::gemm::{Matrix, Threads, product};
 use super::kernel::{Array, Kernel};
-use super::math::{exp, max, sum, wide};
+use super::math::{exp, max, sum, wide, zeros};
 use rayon::prelude::*;
 
 /// Attention between all tokens of an example, head by head.
@@ -63,7 +63,7 @@ impl Kernel<1> for Attention {
         let sizes = Sizes::new(qkv, self.heads);
         let Sizes { tokens, heads, .. } = sizes;
         let (batch, dim) = (qkv.shape()[0], sizes.dim());
-        let mut out = vec![0.0; batch * tokens * dim];
+        let mut out = zeros(batch * tokens * dim);
         let mut sums = vec![0.0; batch * heads * tokens * 2];
         let examples = out.par_chunks_mut(tokens * dim).zip(sums.par_chunks_mut(heads * tokens * 2));
         examples.zip(qkv.values().par_chunks(tokens * 3 * dim)).for_each_init(
@@ -108,7 +108,7 @@ impl Kernel<1> for Attention {
         let sizes = Sizes::new(qkv, self.heads);
         let Sizes { tokens, heads, size, scale } = sizes;
         let dim = sizes.dim();
-        let mut out = vec![0.0; qkv.values().len()];
+        let mut out = zeros(qkv.values().len());
         let examples = out.par_chunks_mut(tokens * 3 * dim).zip(qkv.values().par_chunks(tokens * 3 * dim));
         let given =
             gradient.values().par_chunks(tokens * dim).zip(sums.values().par_chunks(heads * tokens * 2));

@@ -2,7 +2,7 @@
 
 use super::gemm::{Matrix, Threads, product};
 use super::kernel::{Array, Kernel};
-use super::math::{sum, wide};
+use super::math::{sum, wide, zeros};
 use super::winograd::Winograd;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -241,7 +241,7 @@ impl Kernel<3> for Conv2d {
             let out = winograd.forward(x.values(), weight.values(), bias.values());
             return (Array::new(out, &[sizes.batch, sizes.outputs, height, width]), ());
         }
-        let mut out = vec![0.0; sizes.batch * sizes.of_result()];
+        let mut out = zeros(sizes.batch * sizes.of_result());
         out.par_chunks_mut(sizes.of_result()).zip(x.values().par_chunks(sizes.of_image())).for_each_init(
             || sizes.scratch(),
             |scratch, (out, x)| {
@@ -307,7 +307,7 @@ impl Conv2d {
 
 /// The gradient of the image, however the kernel moves and however wide the border is.
 fn slope_of_image(sizes: Sizes, weight: &Array, gradient: &Array) -> Vec<f32> {
-    let mut out = vec![0.0; sizes.batch * sizes.of_image()];
+    let mut out = zeros(sizes.batch * sizes.of_image());
     out.par_chunks_mut(sizes.of_image()).zip(gradient.values().par_chunks(sizes.of_result())).for_each_init(
         || Scratch { columns: vec![0.0; sizes.depth() * sizes.rows() * sizes.width], ..sizes.scratch() },
         |scratch, (out, gradient)| {

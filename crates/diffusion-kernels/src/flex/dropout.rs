@@ -1,7 +1,7 @@
 //! Dropout.
 
 use super::kernel::{Array, Kernel};
-use super::math::wide;
+use super::math::{wide, zeros};
 use burn::backend::Flex;
 use burn::tensor::{Distribution, Int, Tensor};
 use rand_chacha::ChaCha8Rng;
@@ -33,7 +33,7 @@ impl Kernel<1> for Dropout {
         // So many of 2³² draws are lost.
         let lost = (self.probability * 4_294_967_296.0) as u32;
         let factor = (1.0 / (1.0 - self.probability)) as f32;
-        let mut out = vec![0.0; x.values().len()];
+        let mut out = zeros(x.values().len());
         let mut kept = vec![false; x.values().len()];
         let chunks =
             out.par_chunks_mut(CHUNK).zip(kept.par_chunks_mut(CHUNK)).zip(x.values().par_chunks(CHUNK));
@@ -66,7 +66,7 @@ impl Kernel<1> for Dropout {
         _: [bool; 1],
     ) -> [Option<Array>; 1] {
         let factor = (1.0 / (1.0 - self.probability)) as f32;
-        let mut out = vec![0.0; x.values().len()];
+        let mut out = zeros(x.values().len());
         let chunks =
             out.par_chunks_mut(CHUNK).zip(kept.par_chunks(CHUNK)).zip(gradient.values().par_chunks(CHUNK));
         chunks.for_each(|((out, kept), gradient)| {

@@ -1,7 +1,7 @@
 //! What happens to images between the layers.
 
 use super::kernel::{Array, Kernel};
-use super::math::{sum, wide};
+use super::math::{sum, wide, zeros};
 use rayon::prelude::*;
 
 /// A number added to each channel of each image.
@@ -14,7 +14,7 @@ impl Kernel<2> for Shift {
     fn forward(&self, [x, shift]: &[Array; 2]) -> (Array, ()) {
         let shape = x.shape();
         let pixels = shape[2] * shape[3];
-        let mut out = vec![0.0; x.values().len()];
+        let mut out = zeros(x.values().len());
         let planes = out.par_chunks_mut(pixels).zip(x.values().par_chunks(pixels)).zip(shift.values());
         planes.for_each(|((out, x), shift)| {
             wide(
@@ -56,7 +56,7 @@ impl Kernel<2> for Join {
     fn forward(&self, [x, y]: &[Array; 2]) -> (Array, ()) {
         let mut shape = x.shape();
         let [first, second] = [x, y].map(|part| part.values().len() / shape[0]);
-        let mut out = vec![0.0; x.values().len() + y.values().len()];
+        let mut out = zeros(x.values().len() + y.values().len());
         let parts = x.values().par_chunks(first).zip(y.values().par_chunks(second));
         out.par_chunks_mut(first + second).zip(parts).for_each(|(out, (x, y))| {
             out[..first].copy_from_slice(x);
@@ -75,7 +75,7 @@ impl Kernel<2> for Join {
     ) -> [Option<Array>; 2] {
         let [first, second] = [x, y].map(|part| part.values().len() / x.shape()[0]);
         let part = |of: &Array, start: usize, len: usize| {
-            let mut out = vec![0.0; of.values().len()];
+            let mut out = zeros(of.values().len());
             let images = gradient.values().par_chunks(first + second);
             out.par_chunks_mut(len)
                 .zip(images)
@@ -96,7 +96,7 @@ const BLOCK: usize = 16;
 fn transposed(x: &Array) -> Array {
     let mut shape = x.shape();
     let (rows, columns) = (shape[1], shape[2]);
-    let mut out = vec![0.0; x.values().len()];
+    let mut out = zeros(x.values().len());
     // Every part is some columns of a matrix, which are rows of the result.
     let parts = out.par_chunks_mut(rows * columns).zip(x.values().par_chunks(rows * columns));
     parts.for_each(|(out, x)| {
@@ -137,7 +137,7 @@ impl Kernel<1> for Upsample {
     fn forward(&self, [x]: &[Array; 1]) -> (Array, ()) {
         let shape = x.shape();
         let width = shape[3];
-        let mut out = vec![0.0; 4 * x.values().len()];
+        let mut out = zeros(4 * x.values().len());
         let rows = out.par_chunks_mut(4 * shape[2] * width).zip(x.values().par_chunks(shape[2] * width));
         rows.for_each(|(out, x)| {
             for (out, x) in out.chunks_exact_mut(4 * width).zip(x.chunks_exact(width)) {
@@ -154,7 +154,7 @@ impl Kernel<1> for Upsample {
     fn backward(&self, [x]: &[Array; 1], (): &(), gradient: &Array, _: [bool; 1]) -> [Option<Array>; 1] {
         let shape = x.shape();
         let (area, width) = (shape[2] * shape[3], shape[3]);
-        let mut out = vec![0.0; x.values().len()];
+        let mut out = zeros(x.values().len());
         out.par_chunks_mut(area).zip(gradient.values().par_chunks(4 * area)).for_each(|(out, gradient)| {
             for (out, rows) in out.chunks_exact_mut(width).zip(gradient.chunks_exact(4 * width)) {
                 let (first, second) = rows.split_at(2 * width);

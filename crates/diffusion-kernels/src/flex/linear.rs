@@ -2,7 +2,7 @@
 
 use super::gemm::{Matrix, Threads, product};
 use super::kernel::{Array, Kernel};
-use super::math::wide;
+use super::math::{wide, zeros};
 use rayon::prelude::*;
 
 /// `x·weight`, and `+ bias` where there is one.
@@ -18,7 +18,7 @@ fn rows_at_once(inputs: usize, outputs: usize) -> usize {
 fn rows_times(x: &Array, matrix: Matrix<'_>, outputs: usize, bias: Option<&[f32]>) -> Array {
     let (rows, inputs) = x.rows();
     let at_once = rows_at_once(inputs, outputs);
-    let mut out = vec![0.0; rows * outputs];
+    let mut out = zeros(rows * outputs);
     let part = |(out, x): (&mut [f32], &[f32])| {
         if let Some(bias) = bias {
             out.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));

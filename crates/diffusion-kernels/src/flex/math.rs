@@ -25,9 +25,15 @@ pub fn wide<F: FnOnce() -> R, R>(work: F) -> R {
     Arch::new().dispatch(Work(work))
 }
 
+/// So many zeros, written by all threads: memory that was used before has to be cleared, and one thread would let the
+/// others wait.
+pub fn zeros(len: usize) -> Vec<f32> {
+    if len <= 2 * CHUNK { vec![0.0; len] } else { rayon::iter::repeat_n(0.0, len).collect() }
+}
+
 /// `function` of every number.
 pub fn map(x: &[f32], function: impl Fn(f32) -> f32 + Copy + Sync + Send) -> Vec<f32> {
-    let mut out = vec![0.0; x.len()];
+    let mut out = zeros(x.len());
     let chunks = |(out, x): (&mut [f32], &[f32])| {
         wide(
             #[inline(always)]
@@ -49,7 +55,7 @@ pub fn map(x: &[f32], function: impl Fn(f32) -> f32 + Copy + Sync + Send) -> Vec
 /// `function` of every pair of numbers.
 pub fn zip(x: &[f32], y: &[f32], function: impl Fn(f32, f32) -> f32 + Copy + Sync + Send) -> Vec<f32> {
     assert_eq!(x.len(), y.len(), "slices go together");
-    let mut out = vec![0.0; x.len()];
+    let mut out = zeros(x.len());
     let chunks = |((out, x), y): ((&mut [f32], &[f32]), &[f32])| {
         wide(
             #[inline(always)]

@@ -2,7 +2,7 @@
 
 use super::activation::{silu, silu_slope};
 use super::kernel::{Array, Kernel};
-use super::math::{sum, wide};
+use super::math::{sum, wide, zeros};
 use rayon::prelude::*;
 
 /// `norm(x)·(1 + scale) + shift` with one scale and shift per example and number.
@@ -25,7 +25,7 @@ impl Kernel<3> for ModulatedLayerNorm {
     fn forward(&self, [x, scale, shift]: &[Array; 3]) -> (Array, ()) {
         let shape = x.shape();
         let (tokens, dim) = (shape[1], shape[2]);
-        let mut out = vec![0.0; x.values().len()];
+        let mut out = zeros(x.values().len());
         let vectors = scale.values().par_chunks(dim).zip(shift.values().par_chunks(dim));
         let examples = out.par_chunks_mut(tokens * dim).zip(x.values().par_chunks(tokens * dim));
         examples.zip(vectors).for_each(|((out, x), (scale, shift))| {
@@ -53,7 +53,7 @@ impl Kernel<3> for ModulatedLayerNorm {
     ) -> [Option<Array>; 3] {
         let shape = x.shape();
         let (batch, tokens, dim) = (shape[0], shape[1], shape[2]);
-        let mut for_x = vec![0.0; x.values().len()];
+        let mut for_x = zeros(x.values().len());
         let (mut for_scale, mut for_shift) = (vec![0.0; batch * dim], vec![0.0; batch * dim]);
         let out = for_x.par_chunks_mut(tokens * dim);
         let vectors = for_scale.par_chunks_mut(dim).zip(for_shift.par_chunks_mut(dim));
@@ -100,7 +100,7 @@ impl Kernel<3> for Gated {
     fn forward(&self, [x, h, gate]: &[Array; 3]) -> (Array, ()) {
         let shape = x.shape();
         let (tokens, dim) = (shape[1], shape[2]);
-        let mut out = vec![0.0; x.values().len()];
+        let mut out = zeros(x.values().len());
         let given = x.values().par_chunks(tokens * dim).zip(h.values().par_chunks(tokens * dim));
         out.par_chunks_mut(tokens * dim).zip(given).zip(gate.values().par_chunks(dim)).for_each(
             |((out, (x, h)), gate)| {
@@ -130,7 +130,7 @@ impl Kernel<3> for Gated {
     ) -> [Option<Array>; 3] {
         let shape = h.shape();
         let (batch, tokens, dim) = (shape[0], shape[1], shape[2]);
-        let (mut slope, mut slope_gate) = (vec![0.0; h.values().len()], vec![0.0; batch * dim]);
+        let (mut slope, mut slope_gate) = (zeros(h.values().len()), vec![0.0; batch * dim]);
         let out = slope.par_chunks_mut(tokens * dim).zip(slope_gate.par_chunks_mut(dim));
         let given = h.values().par_chunks(tokens * dim).zip(gradient.values().par_chunks(tokens * dim));
         out.zip(given).zip(gate.values().par_chunks(dim)).for_each(|(((out, out_gate), (h, g)), gate)| {
@@ -171,7 +171,7 @@ impl Kernel<3> for GroupNorm {
         let shape = x.shape();
         let (channels, pixels) = (shape[1], shape[2] * shape[3]);
         let group = channels / self.groups;
-        let mut out = vec![0.0; x.values().len()];
+        let mut out = zeros(x.values().len());
         let groups = out.par_chunks_mut(group * pixels).zip(x.values().par_chunks(group * pixels));
         groups.enumerate().for_each(|(i, (out, x))| {
             let first = i % self.groups * group;
@@ -211,7 +211,7 @@ impl Kernel<3> for GroupNorm {
         let (channels, pixels) = (shape[1], shape[2] * shape[3]);
         let group = channels / self.groups;
         let size = group * pixels;
-        let mut for_x = vec![0.0; x.values().len()];
+        let mut for_x = zeros(x.values().len());
         // For every channel of every example: the slopes of scale and shift.
         let mut vectors = vec![[0.0; 2]; shape[0] * channels];
         let out = for_x.par_chunks_mut(size).zip(vectors.par_chunks_mut(group));

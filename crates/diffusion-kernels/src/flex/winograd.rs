@@ -5,7 +5,7 @@
 //! numbers; place by place these are matrices, and what a convolution sums are products of them.
 
 use super::gemm::{Matrix, Threads, product};
-use super::math::wide;
+use super::math::{wide, zeros};
 use rayon::prelude::*;
 use std::cell::Cell;
 
@@ -187,13 +187,12 @@ impl Winograd {
         let mut out = vec![0.0; self.outputs * PLACES * inputs];
         out.par_chunks_mut(PLACES * inputs).zip(weight.par_chunks(9 * inputs)).for_each(|(out, weight)| {
             for (input, kernel) in weight.as_chunks::<9>().0.iter().enumerate() {
-                let row = |x: [f32; 3]| {
-                    let ends = 0.5 * (x[0] + x[2]);
-                    [x[0], ends + 0.5 * x[1], ends - 0.5 * x[1], x[2]]
-                };
-                let half = [0, 3, 6].map(|first| row([kernel[first], kernel[first + 1], kernel[first + 2]]));
+                let mut half = [[0.0; 4]; 3];
+                for (i, half) in half.iter_mut().enumerate() {
+                    *half = widened([kernel[3 * i], kernel[3 * i + 1], kernel[3 * i + 2]]);
+                }
                 for j in 0..4 {
-                    let column = row([half[0][j], half[1][j], half[2][j]]);
+                    let column = widened([half[0][j], half[1][j], half[2][j]]);
                     for i in 0..4 {
                         out[(4 * i + j) * inputs + input] = column[i];
                     }
@@ -216,14 +215,16 @@ impl Winograd {
                 }
             }
             for (input, kernel) in out.as_chunks_mut::<9>().0.iter_mut().enumerate() {
-                let row = |x: [f32; 4]| {
-                    let (sum, difference) = (0.5 * (x[1] + x[2]), 0.5 * (x[1] - x[2]));
-                    [x[0] + sum, difference, sum + x[3]]
-                };
-                let half =
-                    [0, 4, 8, 12].map(|first| row([0, 1, 2, 3].map(|j| total[(first + j) * inputs + input])));
+                let mut half = [[0.0; 3]; 4];
+                for (i, half) in half.iter_mut().enumerate() {
+                    let mut row = [0.0; 4];
+                    for (j, x) in row.iter_mut().enumerate() {
+                        *x = total[(4 * i + j) * inputs + input];
+                    }
+                    *half = narrowed(row);
+                }
                 for j in 0..3 {
-                    let column = row([half[0][j], half[1][j], half[2][j], half[3][j]]);
+                    let column = narrowed([half[0][j], half[1][j], half[2][j], half[3][j]]);
                     for i in 0..3 {
                         kernel[3 * i + j] = column[i];
                     }
@@ -258,7 +259,7 @@ impl Winograd {
         let weights = self.transform_weights(weight);
         let area = self.result[0] * self.result[1];
         let at_once = self.at_once();
-        let mut out = vec![0.0; self.batch * self.outputs * area];
+        let mut out = zeros(self.batch * self.outputs * area);
         let images = x.par_chunks(at_once * self.inputs * self.image[0] * self.image[1]);
         out.par_chunks_mut(at_once * self.outputs * area).zip(images).for_each(|(out, x)| {
             let count = out.len() / (self.outputs * area);
@@ -402,4 +403,18 @@ fn gathered(x: &[Lanes; 4]) -> [Lanes; 2] {
 #[inline(always)]
 fn spread(x: &[Lanes; 2]) -> [Lanes; 4] {
     [x[0], add(&x[0], &x[1]), subtract(&x[0], &x[1]), subtract(&ZERO, &x[1])]
+}
+
+/// G times a column of a kernel.
+#[inline(always)]
+fn widened(x: [f32; 3]) -> [f32; 4] {
+    let ends = 0.5 * (x[0] + x[2]);
+    [x[0], ends + 0.5 * x[1], ends - 0.5 * x[1], x[2]]
+}
+
+/// Gᵀ times a column of a transformed kernel.
+#[inline(always)]
+fn narrowed(x: [f32; 4]) -> [f32; 3] {
+    let (sum, difference) = (0.5 * (x[1] + x[2]), 0.5 * (x[1] - x[2]));
+    [x[0] + sum, difference, sum + x[3]]
 }

@@ -1,17 +1,15 @@
 //! Which crate may know which: a crate here exists only to forbid a dependency, so the forbidding is tested.
 //!
 //! ```text
-//!                        diffusion-backends                chooses among Burn's backends by name
-//!                               ┌───────────────┬───────────────┐
-//!  xtask ··spawns cargo··▶ diffusion-cli     examples      diffusion-bench, diffusion-tests (not published)
-//!                               └───────────────┬───────────────┘
-//!                                           diffusion              facade: re-exports and prelude
-//!                                ┌──────────────┼───────────────┐
-//!                          diffusion-train  diffusion-data  diffusion-eval
-//!                                └──────┬───────────────────────┘
-//!                                 diffusion-core
-//!                                       │
-//!                               diffusion-kernels
+//!  xtask ··spawns cargo··▶ diffusion-cli, -bench, -tests     examples
+//!                               │            └───────┬──────────┘
+//!                      diffusion-backends        diffusion              facade: re-exports and prelude
+//!                                    ┌───────────────┼───────────────┐
+//!                             diffusion-train  diffusion-data  diffusion-eval
+//!                                    └───────────────┼───────────────┘
+//!                                             diffusion-core
+//!                                                    │
+//!                                            diffusion-kernels
 //! ```
 
 #![allow(clippy::unwrap_used)]

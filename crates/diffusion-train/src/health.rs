@@ -44,7 +44,34 @@ pub(crate) fn list(paths: &[String]) -> String {
     text.join(", ")
 }
 
-/// The loss of a step and the lengths of its gradients, read from the device at once.
+/// The loss of a step and the lengths of its gradients, as the device was asked for them.
+pub(crate) struct Asked<B: Backend> {
+    ids: Vec<ParamId>,
+    /// The loss, then the square of each gradient's norm.
+    numbers: Tensor<B, 1>,
+}
+
+impl<B: Backend> Asked<B> {
+    /// Asks for `loss`, `[1]`, and the gradients' norms, and does not wait.
+    pub(crate) fn new<A, M>(loss: Tensor<B, 1>, model: &M, gradients: &GradientsParams) -> Self
+    where
+        A: AutodiffBackend<InnerBackend = B>,
+        M: AutodiffModule<A>,
+    {
+        let mut squares = Squares::<A> { gradients, ids: Vec::new(), sums: vec![loss] };
+        model.visit(&mut squares);
+        Self { ids: squares.ids, numbers: Tensor::cat(squares.sums, 0) }
+    }
+
+    /// Reads them from the device, all at once.
+    pub(crate) fn read(self) -> Measured {
+        let numbers: Vec<f64> = self.numbers.into_data().iter::<f64>().collect();
+        let squares = self.ids.into_iter().zip(numbers[1..].iter().copied()).collect();
+        Measured { loss: numbers[0], squares }
+    }
+}
+
+/// The loss of a step and the lengths of its gradients.
 pub(crate) struct Measured {
     pub loss: f64,
     /// The square of each gradient's norm.
@@ -52,19 +79,6 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    /// Reads `loss`, `[1]`, and the gradients' norms.
-    pub(crate) fn read<B, M>(loss: Tensor<B::InnerBackend, 1>, model: &M, gradients: &GradientsParams) -> Self
-    where
-        B: AutodiffBackend,
-        M: AutodiffModule<B>,
-    {
-        let mut squares = Squares::<B> { gradients, ids: Vec::new(), sums: vec![loss] };
-        model.visit(&mut squares);
-        let numbers: Vec<f64> = Tensor::cat(squares.sums, 0).into_data().iter::<f64>().collect();
-        let squares = squares.ids.into_iter().zip(numbers[1..].iter().copied()).collect();
-        Self { loss: numbers[0], squares }
-    }
-
     /// The norm of all gradients together.
     pub(crate) fn norm(&self) -> f64 {
         self.squares.iter().map(|(_, square)| square).sum::<f64>().sqrt()

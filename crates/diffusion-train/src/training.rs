@@ -3,7 +3,7 @@
 use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointState, Description, Weights};
 use crate::config::TrainConfig;
 use crate::ema::Ema;
-use crate::health::{Measured, NonFinite, not_finite, scale};
+use crate::health::{Asked, Measured, NonFinite, not_finite, scale};
 use crate::moments::{Moments, Optim};
 use burn::module::{AutodiffModule, Module, ModuleDisplay};
 use burn::optim::{GradientsAccumulator, GradientsParams, Optimizer};
@@ -24,6 +24,9 @@ use std::path::Path;
 /// A step whose loss or gradients are not finite changes nothing: it is skipped, counted, and says why
 /// ([`Step::skipped`]). After [`TrainConfig::max_skipped`] of them in a row the iterator ends
 /// ([`Training::gave_up`]); the model is then as it was before the first of them.
+///
+/// While the device works on a step, the next one's batches are taken and its noise is drawn, so `batches` is up to a step
+/// ahead; it is never asked for more than `config.steps` steps need.
 ///
 /// The iterator ends after `config.steps` steps, or when `batches` do. Use it by reference to keep the model:
 /// `for step in &mut run { … }`, then [`Training::model`], [`Training::ema`] or [`Training::into_model`].
@@ -49,11 +52,11 @@ where
     let ema = Ema::new(model.valid(), config.ema.clone());
     let optimizer = config.adamw.init();
     let (batches, config, counts) = (batches.into_iter(), config.clone(), Counts::default());
-    Training { model: Some(model), ema, optimizer, batches, schedule, config, counts }
+    Training { model: Some(model), ema, optimizer, batches, ahead: None, schedule, config, counts }
 }
 
 /// A training run; made by [`train`].
-pub struct Training<'a, B, N, P, S: ?Sized, I, const D: usize>
+pub struct Training<'a, B, N, P, S: ?Sized, I: Iterator, const D: usize>
 where
     B: AutodiffBackend,
     N: AutodiffModule<B> + ModuleDisplay,
@@ -65,9 +68,18 @@ where
     ema: Ema<Diffusion<B::InnerBackend, N::InnerModule, P>>,
     optimizer: Optim<Diffusion<B, N, P>, B>,
     batches: I,
+    /// The next step's batches, if they were taken already.
+    ahead: Option<Vec<Noised<I::Item>>>,
     schedule: &'a S,
     config: TrainConfig,
     counts: Counts,
+}
+
+/// A batch as the iterator gave it, but for the conditions to forget, with all that is drawn for it.
+struct Noised<T> {
+    batch: T,
+    sigmas: Vec<f64>,
+    eps: TensorData,
 }
 
 /// How far a run is.
@@ -131,21 +143,31 @@ where
         if self.counts.step >= self.config.steps || self.gave_up() {
             return None;
         }
-        let batches: Vec<_> = self.batches.by_ref().take(self.config.accumulate).collect();
-        let examples = batches.iter().map(|(x0, _)| x0.shape[0]).sum::<usize>();
+        let model = self.model.take()?;
+        let batches = match self.ahead.take() {
+            Some(batches) => batches,
+            None => self.noised(&model, self.counts.step),
+        };
         if batches.is_empty() {
+            self.model = Some(model);
             return None;
         }
-        let model = self.model.take()?;
+        let x0 = || batches.iter().map(|noised| &noised.batch.0);
+        let examples = x0().map(|x0| x0.shape[0]).sum::<usize>();
         let (loss, mut gradients) = self.gradients(&model, &batches, examples);
 
         let looked = self.config.max_skipped > 0 || self.config.clip_norm.is_some();
-        let measured = looked.then(|| Measured::read::<B, _>(loss.clone(), &model, &gradients));
+        let asked = looked.then(|| Asked::new::<B, _>(loss.clone(), &model, &gradients));
+        // A GPU works on all of this now, and reading waits for it.
+        if looked && self.counts.step + 1 < self.config.steps {
+            self.ahead = Some(self.noised(&model, self.counts.step + 1));
+        }
+        let measured = asked.map(Asked::read);
         let norm = measured.as_ref().map(Measured::norm);
         let skipped = measured
             .as_ref()
             .filter(|measured| self.config.max_skipped > 0 && !measured.is_finite())
-            .map(|measured| measured.diagnose::<B, _>(&model, batches.iter().map(|(x0, _)| x0)));
+            .map(|measured| measured.diagnose::<B, _>(&model, x0()));
         if let (Some(most), Some(norm)) = (self.config.clip_norm, norm) {
             let factor = most / (norm + 1e-6);
             if factor < 1.0 {
@@ -185,20 +207,41 @@ where
     N::InnerModule: ModuleDisplay,
     P: Parameterization,
     S: Schedule<Path = P::Path> + ?Sized,
+    I: Iterator<Item = (TensorData, N::Condition)>,
 {
+    /// The next batches with what is drawn for them in the step after `step`; none, if the iterator has ended.
+    fn noised(&mut self, model: &Diffusion<B, N, P>, step: u64) -> Vec<Noised<I::Item>> {
+        let seed = self.config.seed;
+        let mut first = 0;
+        let batches = self.batches.by_ref().take(self.config.accumulate);
+        let noised = batches.map(|(x0, condition)| {
+            let shape: [usize; D] = x0.shape.dims();
+            let stream = |purpose, i| Stream::new(seed, purpose, step, first + i as u64);
+            let sigmas =
+                (0..shape[0]).map(|i| self.schedule.draw(&mut stream(Purpose::TrainingSigma, i))).collect();
+            let eps = normal_data(seed, Purpose::TrainingNoise, step, first, shape);
+            let mut uniform = |i| stream(Purpose::ConditionDrop, i).uniform();
+            let condition = model.network.drop_condition(condition, &mut uniform);
+            first += shape[0] as u64;
+            Noised { batch: (x0, condition), sigmas, eps }
+        });
+        noised.collect()
+    }
+
     /// The mean loss of the `examples` examples in `batches`, `[1]`, and its gradients.
     fn gradients(
         &self,
         model: &Diffusion<B, N, P>,
-        batches: &[(TensorData, N::Condition)],
+        batches: &[Noised<I::Item>],
         examples: usize,
     ) -> (Tensor<B::InnerBackend, 1>, GradientsParams) {
         let mut first = 0;
-        let mut parts = batches.iter().map(|(x0, condition)| {
-            let loss = self.loss(model, x0.clone(), condition.clone(), first);
-            first += x0.shape[0] as u64;
+        let mut parts = batches.iter().map(|noised| {
+            let loss = self.loss(model, noised, first);
+            let count = noised.sigmas.len();
+            first += count as u64;
             // The mean of means weighs the examples of a smaller batch too much.
-            let share = x0.shape[0] as f64 / examples as f64;
+            let share = count as f64 / examples as f64;
             let loss = if share == 1.0 { loss } else { loss * share };
             let gradients = GradientsParams::from_grads(loss.backward(), model);
             (loss.inner(), gradients)
@@ -214,31 +257,19 @@ where
         (loss, gradients)
     }
 
-    /// The mean loss of one batch, `[1]`, whose examples have the places `first`, `first + 1`, … in their step.
-    fn loss(
-        &self,
-        model: &Diffusion<B, N, P>,
-        x0: TensorData,
-        condition: N::Condition,
-        first: u64,
-    ) -> Tensor<B, 1> {
-        let (seed, step) = (self.config.seed, self.counts.step);
+    /// The mean loss of one batch, `[1]`, whose first example has the place `first` in its step.
+    fn loss(&self, model: &Diffusion<B, N, P>, noised: &Noised<I::Item>, first: u64) -> Tensor<B, 1> {
+        let Noised { batch: (x0, condition), sigmas, eps } = noised;
         let device = model.devices().into_iter().next().unwrap_or_default();
-        let shape: [usize; D] = x0.shape.dims();
-        let stream = |purpose, i| Stream::new(seed, purpose, step, first + i as u64);
-        let sigmas: Vec<f64> =
-            (0..shape[0]).map(|i| self.schedule.draw(&mut stream(Purpose::TrainingSigma, i))).collect();
-        let eps = Tensor::from_data(normal_data(seed, Purpose::TrainingNoise, step, first, shape), &device);
-        let condition =
-            model.network.drop_condition(condition, &mut |i| stream(Purpose::ConditionDrop, i).uniform());
-
         // Dropout draws from the device's own generator, which no key reaches; so it starts anew at each batch.
-        B::seed(&device, stream(Purpose::Device, 0).below(usize::MAX) as u64);
-        model.loss(Tensor::from_data(x0, &device), sigmas, eps, condition)
+        let mut stream = Stream::new(self.config.seed, Purpose::Device, self.counts.step, first);
+        B::seed(&device, stream.below(usize::MAX) as u64);
+        let [x0, eps] = [x0, eps].map(|data| Tensor::from_data(data.clone(), &device));
+        model.loss(x0, sigmas.clone(), eps, condition.clone())
     }
 }
 
-impl<B, N, P, S: ?Sized, I, const D: usize> Training<'_, B, N, P, S, I, D>
+impl<B, N, P, S: ?Sized, I: Iterator, const D: usize> Training<'_, B, N, P, S, I, D>
 where
     B: AutodiffBackend,
     N: AutodiffModule<B> + ModuleDisplay,
@@ -287,6 +318,7 @@ where
         self.ema = Ema::new(checkpoint.load(average, model, Weights::Ema)?, self.config.ema.clone());
         self.optimizer = checkpoint.load_moments(&blank)?.restore(self.optimizer);
         self.counts = checkpoint.state().counts();
+        self.ahead = None;
         if self.gave_up() {
             // Whoever resumes such a run wants another try.
             self.counts.skipped_in_a_row = 0;

@@ -9,6 +9,7 @@ use diffusion::core::{Diffusion, EpsPrediction};
 use diffusion::data::{Batches, Swissroll};
 use diffusion::train::{TrainConfig, train};
 use diffusion_tests::{TestBackend, backend_tests};
+use std::cell::Cell;
 use std::f64::consts::PI;
 
 backend_tests!(
@@ -16,6 +17,7 @@ backend_tests!(
     the_same_seed_gives_the_same_losses,
     a_step_is_yielded_after_its_update,
     training_ends_with_its_steps_or_its_batches,
+    batches_are_taken_a_step_ahead,
 );
 
 type Model<B> = Diffusion<B, TimeInputMlp<B>, EpsPrediction>;
@@ -82,4 +84,25 @@ fn training_ends_with_its_steps_or_its_batches<B: TestBackend>(device: &B::Devic
     assert!(short.next().is_none());
     assert_eq!((short.step(), short.examples()), (3, 40));
     assert_eq!(run(batches().epochs(0)).count(), 0);
+}
+
+/// While the device works, and never more of them than the steps need.
+fn batches_are_taken_a_step_ahead<B: TestBackend>(device: &B::Device) {
+    let schedule = LogLinear::default();
+    for (config, taken_after) in [
+        (TrainConfig::new(3), [2, 3, 3]),
+        (TrainConfig { accumulate: 2, ..TrainConfig::new(3) }, [4, 6, 6]),
+        // Nobody waits for a device that nobody looks at.
+        (TrainConfig { max_skipped: 0, ..TrainConfig::new(3) }, [1, 2, 3]),
+    ] {
+        let taken = Cell::new(0);
+        let counted = batches().inspect(|_| taken.set(taken.get() + 1));
+        let mut run = train(counted, model::<Autodiff<B>>(device), &schedule, &config);
+        assert_eq!(taken.get(), 0, "nothing is taken before the first step is asked for");
+        for expected in taken_after {
+            run.next().unwrap();
+            assert_eq!(taken.get(), expected, "after step {} of {config:?}", run.step());
+        }
+        assert!(run.next().is_none() && taken.get() == taken_after[2]);
+    }
 }

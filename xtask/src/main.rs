@@ -101,6 +101,9 @@ fn run_program(task: &str, arguments: &[OsString]) -> Result<(), Failure> {
     if task == "doctor" {
         // What it holds the backend against.
         features += ",flex,ndarray";
+        if let Some(reference) = backend(arguments, "--reference")? {
+            features = format!("{features},{}", reference.program_features);
+        }
     }
     become_program(program("diffusion-cli", &features).arg(task).args(arguments))
 }
@@ -111,7 +114,7 @@ fn bench(arguments: &[OsString]) -> Result<(), Failure> {
 
 /// The features of a program that computes on the backend that the arguments name.
 fn program_features(arguments: &[OsString]) -> Result<&'static str, Failure> {
-    Ok(backend(arguments)?.unwrap_or(&BACKENDS[0]).program_features)
+    Ok(backend(arguments, "--backend")?.unwrap_or(&BACKENDS[0]).program_features)
 }
 
 /// Runs the program of a crate, but for its arguments.
@@ -137,7 +140,7 @@ fn test(arguments: &[OsString]) -> Result<(), Failure> {
     if let Some(other) = arguments.first().filter(|first| !first.to_string_lossy().starts_with("--backend")) {
         return Err(format!("`cargo xtask test` takes --backend NAME, and not {other:?}").into());
     }
-    let features = match backend(arguments)? {
+    let features = match backend(arguments, "--backend")? {
         Some(backend) => features_of(&TESTED, [backend.name]),
         None => features_of(&TESTED, everywhere()),
     };
@@ -206,13 +209,13 @@ fn fixtures(names: &[OsString]) -> Result<(), Failure> {
     spawn(Command::new(&python).arg(folder.join("make.py")).args(names))
 }
 
-/// The backend that `--backend NAME` or `--backend=NAME` asks for.
-fn backend(arguments: &[OsString]) -> Result<Option<&'static Backend>, Failure> {
+/// The backend that `option NAME` or `option=NAME` asks for.
+fn backend(arguments: &[OsString], option: &str) -> Result<Option<&'static Backend>, Failure> {
     let mut arguments = arguments.iter().map(|argument| argument.to_string_lossy());
     while let Some(argument) = arguments.next() {
         let name = match argument.split_once('=') {
-            Some(("--backend", name)) => name.to_string(),
-            None if argument == "--backend" => arguments.next().unwrap_or_default().into_owned(),
+            Some((given, name)) if given == option => name.to_string(),
+            None if argument == option => arguments.next().unwrap_or_default().into_owned(),
             _ => continue,
         };
         let names = || BACKENDS.map(|backend| backend.name).join(", ");

@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 pub fn absence(name: BackendName) -> Option<String> {
     static FOUND: [OnceLock<Option<String>>; 7] = [const { OnceLock::new() }; 7];
     let find = || match name {
+        elsewhere if misplaced(elsewhere).is_some() => misplaced(elsewhere),
         #[cfg(feature = "wgpu")]
         BackendName::Wgpu => probe::<burn::backend::Wgpu>(),
         #[cfg(feature = "vulkan")]
@@ -32,6 +33,9 @@ pub fn absence(name: BackendName) -> Option<String> {
 /// # Errors
 /// If the backend is not built in, or finds no device.
 pub fn describe(name: BackendName) -> Result<String, BackendError> {
+    if let Some(reason) = misplaced(name) {
+        return Err(BackendError::NoDevice { backend: name.name(), reason });
+    }
     match name {
         #[cfg(feature = "flex")]
         BackendName::Flex => Ok(processor(name)),
@@ -55,6 +59,17 @@ pub fn describe(name: BackendName) -> Result<String, BackendError> {
         BackendName::Tch => Ok(format!("libtorch on {:?}", of_torch())),
         #[allow(unreachable_patterns, reason = "a build with every backend lacks none")]
         missing => Err(BackendError::NotBuilt(missing.name())),
+    }
+}
+
+/// Why this system has nothing for the backend `name`; wgpu would take what there is, with shaders for something else.
+fn misplaced(name: BackendName) -> Option<String> {
+    match name {
+        BackendName::Metal if cfg!(not(target_os = "macos")) => Some("Metal is on macOS only".to_string()),
+        BackendName::Vulkan if cfg!(target_os = "macos") => {
+            Some("macOS has Metal in Vulkan's place".to_string())
+        }
+        _ => None,
     }
 }
 

@@ -21,6 +21,9 @@ pub fn probe<B: Backend>() -> Option<String> {
 /// The error is the first line of the first panic meanwhile: the backend panics with the reason on a thread of *its*
 /// own, and what its caller then panics with does not tell it.
 pub fn listening<T: Send + 'static>(attempt: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    // Two at once would take each other's hook for the one to put back.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let first = Arc::new(Mutex::new(None));
     let heard = Arc::clone(&first);
     let before = panic::take_hook();

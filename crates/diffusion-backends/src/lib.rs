@@ -20,9 +20,9 @@ pub enum BackendName {
     Flex,
     /// The CPU, through ndarray.
     Ndarray,
-    /// Any GPU, through Vulkan, Metal or DirectX 12, with shaders in WGSL.
+    /// Any GPU, through Metal on macOS and Vulkan elsewhere, with shaders in WGSL.
     Wgpu,
-    /// A GPU through Vulkan, with shaders in SPIR-V.
+    /// Any GPU, through Vulkan, with shaders in SPIR-V.
     Vulkan,
     /// Apple's GPUs, with shaders in Metal's own language.
     Metal,
@@ -100,7 +100,7 @@ impl BackendError {
             Self::NoDevice { backend: "cuda", .. } => {
                 "install NVIDIA's driver and the CUDA toolkit, or use --backend wgpu or flex"
             }
-            Self::NoDevice { backend: "metal", .. } => "use --backend flex",
+            Self::NoDevice { backend: "metal", .. } => "use --backend wgpu or flex",
             Self::NoDevice { .. } => {
                 "install a Vulkan driver (on Debian, mesa-vulkan-drivers works without a GPU), or use --backend flex"
             }

@@ -199,7 +199,7 @@ pub fn adamw<B: Backend, const D: usize>(
     call::adamw(step, weight, gradient, moments)
 }
 
-/// `average + rate·(new - average)`, in the memory of `average` where nobody else holds it.
+/// `average + rate·(new - average)`, for a `rate` from 0 to 1, in the memory of `average` where nobody else holds it.
 ///
 /// # Shapes
 /// - all the same

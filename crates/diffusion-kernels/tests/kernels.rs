@@ -581,7 +581,13 @@ fn averages_and_sums_are_burns() {
         let held = host(a.clone().reshape([-1]));
         let found = kernels::average(a.clone(), b.clone(), 0.3).unwrap();
         assert_eq!(held, host(a.clone().reshape([-1])), "what others hold stays as it is");
-        assert!(distance(&found, &(a.clone() * 0.7 + b * 0.3)) < 2e-7);
+        assert!(distance(&found, &(a.clone() * 0.7 + b.clone() * 0.3)) < 2e-7);
+        for (rate, expected) in [(0.0, &a), (1.0, &b)] {
+            let found = kernels::average(a.clone(), b.clone(), rate).unwrap();
+            assert_eq!(distance(&found, expected), 0.0, "at rate {rate}");
+        }
+        let found = kernels::average(a.clone(), b.clone(), 0.9).unwrap();
+        assert!(distance(&found, &(a.clone() * 0.1 + b * 0.9)) < 2e-7);
         let total: f64 = held.iter().map(|x| f64::from(*x).powi(2)).sum();
         let found = host(kernels::sum_of_squares(a).unwrap());
         assert!(off(&found, &[total as f32]) < 1e-6 && found.len() == 1);

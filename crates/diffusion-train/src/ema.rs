@@ -99,11 +99,17 @@ impl<B: Backend> ModuleMapper<B> for Approach<B> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
         let (id, average, mapper) = param.consume();
         let weight = self.weights.remove(&id).expect("a module and its average have the same parameters");
-        // As a difference: 1 - rate, rounded, would pull the average towards zero where the rate is small.
         let average = diffusion_kernels::average(average, Tensor::from_primitive(weight), self.rate)
-            .unwrap_or_else(|[average, weight]| average.clone() + (weight - average) * self.rate);
+            .unwrap_or_else(|[average, weight]| mean(average, weight, self.rate));
         Param::from_mapped_value(id, average, mapper)
     }
+}
+
+/// `(1 - rate)·average + rate·new` as a way from the nearer of the two: 1 - rate, rounded, would pull the average towards
+/// zero where the rate is small.
+fn mean<B: Backend, const D: usize>(average: Tensor<B, D>, new: Tensor<B, D>, rate: f64) -> Tensor<B, D> {
+    let (from, to, rate) = if rate < 0.5 { (average, new, rate) } else { (new, average, 1.0 - rate) };
+    from.clone() + (to - from) * rate
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ use std::path::Path;
 ///
 /// # Panics
 /// If a number of `config` is out of its range. While iterating, if a batch does not have the network's shape or its
-/// condition is for another batch size.
+/// condition is for another batch size. If taking a batch panics, the step before it is not made, for it was under way.
 pub fn train<'a, B, N, P, S, I, const D: usize>(
     batches: I,
     model: Diffusion<B, N, P>,
@@ -143,25 +143,25 @@ where
         if self.counts.step >= self.config.steps || self.gave_up() {
             return None;
         }
-        let model = self.model.take()?;
         let batches = match self.ahead.take() {
             Some(batches) => batches,
-            None => self.noised(&model, self.counts.step),
+            None => self.noised(self.counts.step),
         };
         if batches.is_empty() {
-            self.model = Some(model);
             return None;
         }
         let x0 = || batches.iter().map(|noised| &noised.batch.0);
         let examples = x0().map(|x0| x0.shape[0]).sum::<usize>();
-        let (loss, mut gradients) = self.gradients(&model, &batches, examples);
+        let model = self.model.as_ref().expect(BETWEEN_STEPS);
+        let (loss, mut gradients) = self.gradients(model, &batches, examples);
 
         let looked = self.config.max_skipped > 0 || self.config.clip_norm.is_some();
-        let asked = looked.then(|| Asked::new::<B, _>(loss.clone(), &model, &gradients));
+        let asked = looked.then(|| Asked::new::<B, _>(loss.clone(), model, &gradients));
         // A GPU works on all of this now, and reading waits for it.
         if looked && self.counts.step + 1 < self.config.steps {
-            self.ahead = Some(self.noised(&model, self.counts.step + 1));
+            self.ahead = Some(self.noised(self.counts.step + 1));
         }
+        let model = self.model.take().expect(BETWEEN_STEPS);
         let measured = asked.map(Asked::read);
         let norm = measured.as_ref().map(Measured::norm);
         let skipped = measured
@@ -210,7 +210,8 @@ where
     I: Iterator<Item = (TensorData, N::Condition)>,
 {
     /// The next batches with what is drawn for them in the step after `step`; none, if the iterator has ended.
-    fn noised(&mut self, model: &Diffusion<B, N, P>, step: u64) -> Vec<Noised<I::Item>> {
+    fn noised(&mut self, step: u64) -> Vec<Noised<I::Item>> {
+        let model = self.model.as_ref().expect(BETWEEN_STEPS);
         let seed = self.config.seed;
         let mut first = 0;
         let batches = self.batches.by_ref().take(self.config.accumulate);

@@ -24,6 +24,9 @@ const SUMS: usize = 16;
 /// Channels, in and out, from which on a convolution is computed after Winograd.
 const CHANNELS: usize = 16;
 
+/// Numbers that a thread may hold for that; larger images are unfolded in parts.
+const SCRATCH: usize = 1 << 24;
+
 /// The sizes of a call.
 ///
 /// The kernel moves over a padded copy of each image. Where it moves by one pixel, the results of a row are followed by
@@ -93,7 +96,8 @@ impl Sizes {
     fn winograd(self) -> Option<Winograd> {
         let Self { batch, inputs, outputs, image, result, before, .. } = self;
         let pays = self.kernel == [3, 3] && self.stride == [1, 1] && inputs.min(outputs) >= CHANNELS;
-        pays.then_some(Winograd { batch, inputs, outputs, image, result, before })
+        let winograd = Winograd { batch, inputs, outputs, image, result, before };
+        (pays && winograd.scratch() <= SCRATCH).then_some(winograd)
     }
 
     /// Rows of results that are made at once.
@@ -367,4 +371,22 @@ fn slope_of_bias(sizes: Sizes, gradient: &Array) -> Vec<f32> {
         total.iter_mut().zip(image).for_each(|(total, x)| *total += x);
     }
     total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_images_are_not_held_in_tiles() {
+        let memory = |side| {
+            let [x, weight] = [[1, 64, side, side], [64, 64, 3, 3]];
+            let zeros = |shape: [usize; 4]| Array::new(vec![0.0; shape.iter().product()], &shape);
+            let conv = Conv2d { stride: [1, 1], padding: [1; 4] };
+            Sizes::new(&conv, &zeros(x), &zeros(weight)).winograd().map(|winograd| 4 * winograd.scratch())
+        };
+        assert!(memory(28).is_some_and(|bytes| bytes < 2 << 20));
+        assert!(memory(128).is_some_and(|bytes| bytes <= 64 << 20));
+        assert_eq!(memory(192), None);
+    }
 }

@@ -46,6 +46,11 @@ impl Kernel<2> for Shift {
     }
 }
 
+/// Numbers of an image.
+fn of_image(x: &Array) -> usize {
+    x.shape()[1..].iter().product()
+}
+
 /// The channels of one image behind those of another.
 #[derive(Clone, Debug)]
 pub struct Join;
@@ -55,7 +60,7 @@ impl Kernel<2> for Join {
 
     fn forward(&self, [x, y]: &[Array; 2]) -> (Array, ()) {
         let mut shape = x.shape();
-        let [first, second] = [x, y].map(|part| part.values().len() / shape[0]);
+        let [first, second] = [x, y].map(of_image);
         let mut out = zeros(x.values().len() + y.values().len());
         let parts = x.values().par_chunks(first).zip(y.values().par_chunks(second));
         out.par_chunks_mut(first + second).zip(parts).for_each(|(out, (x, y))| {
@@ -73,7 +78,7 @@ impl Kernel<2> for Join {
         gradient: &Array,
         [for_x, for_y]: [bool; 2],
     ) -> [Option<Array>; 2] {
-        let [first, second] = [x, y].map(|part| part.values().len() / x.shape()[0]);
+        let [first, second] = [x, y].map(of_image);
         let part = |of: &Array, start: usize, len: usize| {
             let mut out = zeros(of.values().len());
             let images = gradient.values().par_chunks(first + second);

@@ -57,7 +57,7 @@ pub fn adamw(
     [weight, first, second].map(|values| Array::new(values, &shape).into_tensor())
 }
 
-/// `average + rate·(new - average)`.
+/// `average + rate·(new - average)`, for a `rate` from 0 to 1.
 ///
 /// # Panics
 /// If the tensors differ in size.
@@ -66,13 +66,15 @@ pub fn average(average: FlexTensor, new: FlexTensor, rate: f64) -> FlexTensor {
     let shape = average.shape();
     let mut average = average.into_values();
     assert_eq!(average.len(), new.values().len(), "an average and what it takes in are of one size");
-    let rate = rate as f32;
+    // From the nearer end, so that a rate of 1 gives the new one.
+    let (is_near_new, rate) = (rate >= 0.5, rate.min(1.0 - rate) as f32);
     let part = |(average, new): (&mut [f32], &[f32])| {
         wide(
             #[inline(always)]
             || {
                 for (average, new) in average.iter_mut().zip(new) {
-                    *average += (new - *average) * rate;
+                    let (from, to) = if is_near_new { (*new, *average) } else { (*average, *new) };
+                    *average = from + (to - from) * rate;
                 }
             },
         );

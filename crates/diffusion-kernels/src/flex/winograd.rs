@@ -13,8 +13,10 @@ use std::cell::Cell;
 const PLACES: usize = 16;
 /// Tiles that are transformed side by side.
 const LANES: usize = 16;
-/// Tiles of one product, at least: fewer leave a core's vectors empty.
+/// Tiles of one product, at least: fewer leave a core's vectors empty;
 const TILES: usize = 192;
+/// unless there would be fewer products than this, which several threads share.
+const PRODUCTS: usize = 4;
 /// The gradient of the weights is the sum of at most so many parts, whatever the number of threads.
 const SUMS: usize = 16;
 
@@ -53,9 +55,14 @@ impl Winograd {
         self.rows() * self.pitch()
     }
 
+    /// Numbers that a thread holds besides the images, at least.
+    pub fn scratch(self) -> usize {
+        PLACES * (self.inputs + self.outputs) * self.tiles()
+    }
+
     /// Images of one product.
     fn at_once(self) -> usize {
-        TILES.div_ceil(self.tiles()).min(self.batch.div_ceil(2)).max(1)
+        TILES.div_ceil(self.tiles()).min(self.batch.div_ceil(PRODUCTS)).max(1)
     }
 
     /// Numbers between the matrices of two places, of `channels` rows; the last tiles are followed by what whole vectors
@@ -97,7 +104,7 @@ impl Winograd {
         }
     }
 
-    /// Bᵀ·d·B of every tile, of `of_channel[..]` in the matrices of the places.
+    /// Bᵀ·d·B of every tile, into the matrices of the places, from `start` in each.
     #[inline(always)]
     fn transform_image(self, quarters: &Quarters, out: &mut [f32], start: usize, of_place: usize) {
         let pitch = self.pitch();
@@ -294,7 +301,7 @@ impl Winograd {
     /// The gradient of the weights, `[outputs, inputs, 3, 3]`.
     pub fn slope_of_weight(self, x: &[f32], gradient: &[f32]) -> Vec<f32> {
         let at_once = self.at_once();
-        let in_part = self.batch.div_ceil(SUMS).next_multiple_of(at_once);
+        let in_part = self.batch.div_ceil(SUMS).next_multiple_of(at_once).max(1);
         let of_image = self.inputs * self.image[0] * self.image[1];
         let of_result = self.outputs * self.result[0] * self.result[1];
         let parts = x.par_chunks(in_part * of_image).zip(gradient.par_chunks(in_part * of_result));

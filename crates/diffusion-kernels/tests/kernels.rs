@@ -464,6 +464,24 @@ fn checkpointing_changes_nothing() {
 }
 
 #[test]
+fn no_images_are_no_trouble() {
+    type B = Autodiff<Flex>;
+    let none = || Tensor::<B, 4>::zeros([0, 16, 4, 4], &Default::default()).require_grad();
+    let weight = Tensor::<B, 4>::ones([16, 16, 3, 3], &Default::default()).require_grad();
+    let bias = Tensor::<B, 1>::ones([16], &Default::default()).require_grad();
+    let gradients = {
+        let x = kernels::conv2d(&none(), &weight, &bias, [1, 1], [1; 4]).unwrap();
+        let x = kernels::join_channels(&x, &none()).unwrap();
+        let x = kernels::shift_channels(&x, &Tensor::zeros([0, 32], &Default::default())).unwrap();
+        let x = kernels::upsample(&kernels::dropout(&x, 0.5).unwrap()).unwrap();
+        assert_eq!(x.dims(), [0, 32, 8, 8]);
+        kernels::transpose(&x.flatten::<3>(2, 3)).unwrap().sum().backward()
+    };
+    assert!(host(weight.grad(&gradients).unwrap().reshape([-1])).iter().all(|x| *x == 0.0));
+    assert_eq!(host(bias.grad(&gradients).unwrap()), [0.0; 16]);
+}
+
+#[test]
 fn shapes_that_do_not_fit_are_refused() {
     fn zeros<const D: usize>(shape: [usize; D]) -> Tensor<Flex, D> {
         Tensor::zeros(shape, &Default::default())

@@ -11,6 +11,7 @@ use diffusion::train::{TrainConfig, train};
 use diffusion_tests::{TestBackend, backend_tests};
 use std::cell::Cell;
 use std::f64::consts::PI;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 backend_tests!(
     training_lowers_the_loss,
@@ -18,6 +19,7 @@ backend_tests!(
     a_step_is_yielded_after_its_update,
     training_ends_with_its_steps_or_its_batches,
     batches_are_taken_a_step_ahead,
+    data_that_panic_leave_the_model,
 );
 
 type Model<B> = Diffusion<B, TimeInputMlp<B>, EpsPrediction>;
@@ -105,4 +107,16 @@ fn batches_are_taken_a_step_ahead<B: TestBackend>(device: &B::Device) {
         }
         assert!(run.next().is_none() && taken.get() == taken_after[2]);
     }
+}
+
+/// The second batch cannot be had: the model is still that before the first step, which was under way.
+fn data_that_panic_leave_the_model<B: TestBackend>(device: &B::Device) {
+    let (schedule, config) = (LogLinear::default(), TrainConfig::new(3));
+    let torn =
+        batches().enumerate().map(|(i, batch)| if i == 1 { panic!("the disk is gone") } else { batch });
+    let mut run = train(torn, model::<Autodiff<B>>(device), &schedule, &config);
+    assert!(catch_unwind(AssertUnwindSafe(|| run.next().map(|step| step.index))).is_err());
+    assert_eq!(run.step(), 0);
+    assert_eq!(parameters(&run.model()), parameters(&model::<B>(device)));
+    assert_eq!(run.next().map(|step| step.examples), Some(8), "the third batch is the next to be had");
 }

@@ -23,8 +23,9 @@ use std::time::{Duration, Instant};
 
 /// How long a row may take on a machine that is busy; alone it takes a fraction of a second.
 const LIMIT: Duration = Duration::from_secs(60);
-/// The address space that a row may have, in KiB: what it asks for and does not touch counts too.
-const MEMORY: usize = 4 << 20;
+/// The address space that a row may have, in KiB: what it asks for and does not touch counts too. PyTorch's library maps
+/// gigabytes of itself.
+const MEMORY: usize = if cfg!(feature = "tch") { 64 << 20 } else { 4 << 20 };
 /// The heading over what clap answers, and not the program, with the exit code 2.
 const USAGE: &str = "Words that are not known";
 /// The fewest rows; a table that is not found is no table without mistakes.

@@ -140,9 +140,9 @@ pub fn average<B: Backend, const D: usize>(
     Ok(back(update::average(average, new, rate)))
 }
 
-pub fn sum_of_squares<B: Backend, const D: usize>(x: Tensor<B, D>) -> Result<Tensor<B, 1>, Tensor<B, D>> {
+pub fn sum_of_squares<B: Backend, const D: usize>(x: Tensor<B, D>) -> Result<f32, Tensor<B, D>> {
     let [x] = plain([x]).map_err(|[x]| x)?;
-    Ok(back(update::sum_of_squares(x)))
+    Ok(update::sum_of_squares(x))
 }
 
 /// The primitives of `tensors`, if they are of `Flex` and in f32.

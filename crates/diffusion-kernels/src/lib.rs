@@ -214,14 +214,11 @@ pub fn average<B: Backend, const D: usize>(
     call::average(average, new, rate)
 }
 
-/// The sum of the squares of all numbers.
-///
-/// # Shapes
-/// - returns `[1]`
+/// The sum of the squares of all numbers, where that is known at once.
 ///
 /// # Errors
 /// Gives the tensor back where there is no kernel.
-pub fn sum_of_squares<B: Backend, const D: usize>(x: Tensor<B, D>) -> Result<Tensor<B, 1>, Tensor<B, D>> {
+pub fn sum_of_squares<B: Backend, const D: usize>(x: Tensor<B, D>) -> Result<f32, Tensor<B, D>> {
     call::sum_of_squares(x)
 }
 
@@ -320,7 +317,7 @@ mod call {
         Err([average, new])
     }
 
-    pub fn sum_of_squares<B: Backend, const D: usize>(x: Tensor<B, D>) -> Result<Tensor<B, 1>, Tensor<B, D>> {
+    pub fn sum_of_squares<B: Backend, const D: usize>(x: Tensor<B, D>) -> Result<f32, Tensor<B, D>> {
         Err(x)
     }
 }

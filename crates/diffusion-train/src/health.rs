@@ -46,9 +46,10 @@ pub(crate) fn list(paths: &[String]) -> String {
 
 /// The loss of a step and the lengths of its gradients, as the device was asked for them.
 pub(crate) struct Asked<B: Backend> {
-    ids: Vec<ParamId>,
-    /// The loss, then the square of each gradient's norm.
-    numbers: Tensor<B, 1>,
+    /// The square of each gradient's norm, where it is known already.
+    squares: Vec<(ParamId, Option<f64>)>,
+    /// The loss, then the other squares.
+    numbers: Vec<Tensor<B, 1>>,
 }
 
 impl<B: Backend> Asked<B> {
@@ -58,16 +59,22 @@ impl<B: Backend> Asked<B> {
         A: AutodiffBackend<InnerBackend = B>,
         M: AutodiffModule<A>,
     {
-        let mut squares = Squares::<A> { gradients, ids: Vec::new(), sums: vec![loss] };
+        let asked = Self { squares: Vec::new(), numbers: vec![loss] };
+        let mut squares = Squares::<A> { gradients, asked };
         model.visit(&mut squares);
-        Self { ids: squares.ids, numbers: Tensor::cat(squares.sums, 0) }
+        squares.asked
     }
 
     /// Reads them from the device, all at once.
     pub(crate) fn read(self) -> Measured {
-        let numbers: Vec<f64> = self.numbers.into_data().iter::<f64>().collect();
-        let squares = self.ids.into_iter().zip(numbers[1..].iter().copied()).collect();
-        Measured { loss: numbers[0], squares }
+        let mut numbers = self.numbers;
+        let numbers = if numbers.len() == 1 { numbers.remove(0) } else { Tensor::cat(numbers, 0) };
+        let data = numbers.into_data();
+        let mut numbers = data.iter::<f64>();
+        let mut next = || numbers.next().expect("as many numbers as were asked for");
+        let loss = next();
+        let squares = self.squares.into_iter().map(|(id, known)| (id, known.unwrap_or_else(&mut next)));
+        Measured { loss, squares: squares.collect() }
     }
 }
 
@@ -135,17 +142,20 @@ impl<B: Backend> ModuleVisitor<B> for Bad {
 
 struct Squares<'a, B: AutodiffBackend> {
     gradients: &'a GradientsParams,
-    ids: Vec<ParamId>,
-    sums: Vec<Tensor<B::InnerBackend, 1>>,
+    asked: Asked<B::InnerBackend>,
 }
 
 impl<B: AutodiffBackend> ModuleVisitor<B> for Squares<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         if let Some(gradient) = self.gradients.get::<B::InnerBackend, D>(param.id) {
-            self.ids.push(param.id);
-            let sum = diffusion_kernels::sum_of_squares(gradient)
-                .unwrap_or_else(|gradient| sum(gradient.clone() * gradient));
-            self.sums.push(sum);
+            let known = match diffusion_kernels::sum_of_squares(gradient) {
+                Ok(square) => Some(f64::from(square)),
+                Err(gradient) => {
+                    self.asked.numbers.push(sum(gradient.clone() * gradient));
+                    None
+                }
+            };
+            self.asked.squares.push((param.id, known));
         }
     }
 }

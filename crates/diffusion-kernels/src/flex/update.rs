@@ -87,20 +87,28 @@ pub fn average(average: FlexTensor, new: FlexTensor, rate: f64) -> FlexTensor {
     Array::new(average, &shape).into_tensor()
 }
 
-/// The sum of the squares, `[1]`.
-pub fn sum_of_squares(x: FlexTensor) -> FlexTensor {
+/// The sum of the squares.
+pub fn sum_of_squares(x: FlexTensor) -> f32 {
     let x = Array::of(x);
     let part = |x: &[f32]| {
         wide(
             #[inline(always)]
-            || sum(x.len(), |i| x[i] * x[i]),
+            || {
+                // Several sums side by side, for an addition takes longer than to begin the next.
+                let (whole, rest) = x.as_chunks::<64>();
+                let mut lanes = [0.0; 64];
+                for x in whole {
+                    for i in 0..64 {
+                        lanes[i] += x[i] * x[i];
+                    }
+                }
+                sum(64, |i| lanes[i]) + sum(rest.len(), |i| rest[i] * rest[i])
+            },
         )
     };
-    let parts: Vec<f32> = if x.values().len() <= CHUNK {
-        vec![part(x.values())]
-    } else {
-        x.values().par_chunks(CHUNK).map(part).collect()
-    };
-    let total: f64 = parts.into_iter().map(f64::from).sum();
-    Array::new(vec![total as f32], &[1]).into_tensor()
+    if x.values().len() <= CHUNK {
+        return part(x.values());
+    }
+    let parts: Vec<f32> = x.values().par_chunks(CHUNK).map(part).collect();
+    parts.into_iter().map(f64::from).sum::<f64>() as f32
 }

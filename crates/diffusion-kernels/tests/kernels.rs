@@ -189,9 +189,12 @@ const CONV: &[Case] = &[
     conv([2, 16, 3, 3], 16, [3, 3], [1, 1], [0; 4]),
     conv([2, 16, 4, 5], 18, [3, 3], [1, 1], [3, 1, 0, 4]),
     conv([2, 16, 6, 9], 16, [3, 3], [1, 1], [0, 2, 1, 0]),
-    // Products of several images, of which the last has fewer, and sums over several products.
-    conv([5, 16, 4, 6], 16, [3, 3], [1, 1], [1; 4]),
-    conv([35, 16, 15, 13], 16, [3, 3], [1, 1], [1; 4]),
+    // Products of several images, of which the last has fewer, and sums over several products of one.
+    conv([5, 17, 4, 6], 16, [3, 3], [1, 1], [1; 4]),
+    conv([35, 16, 15, 13], 18, [3, 3], [1, 1], [1; 4]),
+    conv([17, 16, 28, 26], 16, [3, 3], [1, 1], [1; 4]),
+    // As many channels, and no tiles.
+    conv([2, 16, 6, 8], 16, [3, 3], [2, 2], [0, 0, 1, 1]),
 ];
 
 /// What is not a number spreads over a tile.

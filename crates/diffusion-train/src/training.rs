@@ -25,15 +25,12 @@ use std::path::Path;
 /// ([`Step::skipped`]). After [`TrainConfig::max_skipped`] of them in a row the iterator ends
 /// ([`Training::gave_up`]); the model is then as it was before the first of them.
 ///
-/// While the device works on a step, the next one's batches are taken and its noise is drawn, so `batches` is up to a step
-/// ahead; it is never asked for more than `config.steps` steps need.
-///
 /// The iterator ends after `config.steps` steps, or when `batches` do. Use it by reference to keep the model:
 /// `for step in &mut run { … }`, then [`Training::model`], [`Training::ema`] or [`Training::into_model`].
 ///
 /// # Panics
 /// If a number of `config` is out of its range. While iterating, if a batch does not have the network's shape or its
-/// condition is for another batch size. If taking a batch panics, the step before it is not made, for it was under way.
+/// condition is for another batch size.
 pub fn train<'a, B, N, P, S, I, const D: usize>(
     batches: I,
     model: Diffusion<B, N, P>,
@@ -52,7 +49,7 @@ where
     let ema = Ema::new(model.valid(), config.ema.clone());
     let optimizer = config.adamw.init();
     let (batches, config, counts) = (batches.into_iter(), config.clone(), Counts::default());
-    Training { model: Some(model), ema, optimizer, batches, ahead: None, schedule, config, counts }
+    Training { model: Some(model), ema, optimizer, batches, schedule, config, counts }
 }
 
 /// A training run; made by [`train`].
@@ -68,8 +65,6 @@ where
     ema: Ema<Diffusion<B::InnerBackend, N::InnerModule, P>>,
     optimizer: Optim<Diffusion<B, N, P>, B>,
     batches: I,
-    /// The next step's batches, if they were taken already.
-    ahead: Option<Vec<Noised<I::Item>>>,
     schedule: &'a S,
     config: TrainConfig,
     counts: Counts,
@@ -143,10 +138,7 @@ where
         if self.counts.step >= self.config.steps || self.gave_up() {
             return None;
         }
-        let batches = match self.ahead.take() {
-            Some(batches) => batches,
-            None => self.noised(self.counts.step),
-        };
+        let batches = self.noised();
         if batches.is_empty() {
             return None;
         }
@@ -156,13 +148,8 @@ where
         let (loss, mut gradients) = self.gradients(model, &batches, examples);
 
         let looked = self.config.max_skipped > 0 || self.config.clip_norm.is_some();
-        let asked = looked.then(|| Asked::new::<B, _>(loss.clone(), model, &gradients));
-        // A GPU works on all of this now, and reading waits for it.
-        if looked && self.counts.step + 1 < self.config.steps {
-            self.ahead = Some(self.noised(self.counts.step + 1));
-        }
+        let measured = looked.then(|| Asked::new::<B, _>(loss.clone(), model, &gradients).read());
         let model = self.model.take().expect(BETWEEN_STEPS);
-        let measured = asked.map(Asked::read);
         let norm = measured.as_ref().map(Measured::norm);
         let skipped = measured
             .as_ref()
@@ -209,10 +196,10 @@ where
     S: Schedule<Path = P::Path> + ?Sized,
     I: Iterator<Item = (TensorData, N::Condition)>,
 {
-    /// The next batches with what is drawn for them in the step after `step`; none, if the iterator has ended.
-    fn noised(&mut self, step: u64) -> Vec<Noised<I::Item>> {
+    /// The next step's batches with what is drawn for them; none, if the iterator has ended.
+    fn noised(&mut self) -> Vec<Noised<I::Item>> {
         let model = self.model.as_ref().expect(BETWEEN_STEPS);
-        let seed = self.config.seed;
+        let (seed, step) = (self.config.seed, self.counts.step);
         let mut first = 0;
         let batches = self.batches.by_ref().take(self.config.accumulate);
         let noised = batches.map(|(x0, condition)| {
@@ -319,7 +306,6 @@ where
         self.ema = Ema::new(checkpoint.load(average, model, Weights::Ema)?, self.config.ema.clone());
         self.optimizer = checkpoint.load_moments(&blank)?.restore(self.optimizer);
         self.counts = checkpoint.state().counts();
-        self.ahead = None;
         if self.gave_up() {
             // Whoever resumes such a run wants another try.
             self.counts.skipped_in_a_row = 0;

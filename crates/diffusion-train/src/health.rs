@@ -44,41 +44,7 @@ pub(crate) fn list(paths: &[String]) -> String {
     text.join(", ")
 }
 
-/// The loss of a step and the lengths of its gradients, as the device was asked for them.
-pub(crate) struct Asked<B: Backend> {
-    /// The square of each gradient's norm, where it is known already.
-    squares: Vec<(ParamId, Option<f64>)>,
-    /// The loss, then the other squares.
-    numbers: Vec<Tensor<B, 1>>,
-}
-
-impl<B: Backend> Asked<B> {
-    /// Asks for `loss`, `[1]`, and the gradients' norms, and does not wait.
-    pub(crate) fn new<A, M>(loss: Tensor<B, 1>, model: &M, gradients: &GradientsParams) -> Self
-    where
-        A: AutodiffBackend<InnerBackend = B>,
-        M: AutodiffModule<A>,
-    {
-        let asked = Self { squares: Vec::new(), numbers: vec![loss] };
-        let mut squares = Squares::<A> { gradients, asked };
-        model.visit(&mut squares);
-        squares.asked
-    }
-
-    /// Reads them from the device, all at once.
-    pub(crate) fn read(self) -> Measured {
-        let mut numbers = self.numbers;
-        let numbers = if numbers.len() == 1 { numbers.remove(0) } else { Tensor::cat(numbers, 0) };
-        let data = numbers.into_data();
-        let mut numbers = data.iter::<f64>();
-        let mut next = || numbers.next().expect("as many numbers as were asked for");
-        let loss = next();
-        let squares = self.squares.into_iter().map(|(id, known)| (id, known.unwrap_or_else(&mut next)));
-        Measured { loss, squares: squares.collect() }
-    }
-}
-
-/// The loss of a step and the lengths of its gradients.
+/// The loss of a step and the lengths of its gradients, read from the device at once.
 pub(crate) struct Measured {
     pub loss: f64,
     /// The square of each gradient's norm.
@@ -86,6 +52,24 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
+    /// Reads `loss`, `[1]`, and the gradients' norms.
+    pub(crate) fn read<B, M>(loss: Tensor<B::InnerBackend, 1>, model: &M, gradients: &GradientsParams) -> Self
+    where
+        B: AutodiffBackend,
+        M: AutodiffModule<B>,
+    {
+        let mut squares = Squares::<B> { gradients, squares: Vec::new(), numbers: vec![loss] };
+        model.visit(&mut squares);
+        let Squares { squares, mut numbers, .. } = squares;
+        let numbers = if numbers.len() == 1 { numbers.remove(0) } else { Tensor::cat(numbers, 0) };
+        let data = numbers.into_data();
+        let mut numbers = data.iter::<f64>();
+        let mut next = || numbers.next().expect("as many numbers as were asked for");
+        let loss = next();
+        let squares = squares.into_iter().map(|(id, known)| (id, known.unwrap_or_else(&mut next)));
+        Self { loss, squares: squares.collect() }
+    }
+
     /// The norm of all gradients together.
     pub(crate) fn norm(&self) -> f64 {
         self.squares.iter().map(|(_, square)| square).sum::<f64>().sqrt()
@@ -142,7 +126,10 @@ impl<B: Backend> ModuleVisitor<B> for Bad {
 
 struct Squares<'a, B: AutodiffBackend> {
     gradients: &'a GradientsParams,
-    asked: Asked<B::InnerBackend>,
+    /// The square of each gradient's norm, where it is known at once.
+    squares: Vec<(ParamId, Option<f64>)>,
+    /// The loss, then the other squares, on the device.
+    numbers: Vec<Tensor<B::InnerBackend, 1>>,
 }
 
 impl<B: AutodiffBackend> ModuleVisitor<B> for Squares<'_, B> {
@@ -151,11 +138,11 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Squares<'_, B> {
             let known = match diffusion_kernels::sum_of_squares(gradient) {
                 Ok(square) => Some(f64::from(square)),
                 Err(gradient) => {
-                    self.asked.numbers.push(sum(gradient.clone() * gradient));
+                    self.numbers.push(sum(gradient.clone() * gradient));
                     None
                 }
             };
-            self.asked.squares.push((param.id, known));
+            self.squares.push((param.id, known));
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointState, Description, Weights};
 use crate::config::TrainConfig;
 use crate::ema::Ema;
-use crate::health::{Asked, Measured, NonFinite, not_finite, scale};
+use crate::health::{Measured, NonFinite, not_finite, scale};
 use crate::moments::{Moments, Optim};
 use burn::module::{AutodiffModule, Module, ModuleDisplay};
 use burn::optim::{GradientsAccumulator, GradientsParams, Optimizer};
@@ -53,7 +53,7 @@ where
 }
 
 /// A training run; made by [`train`].
-pub struct Training<'a, B, N, P, S: ?Sized, I: Iterator, const D: usize>
+pub struct Training<'a, B, N, P, S: ?Sized, I, const D: usize>
 where
     B: AutodiffBackend,
     N: AutodiffModule<B> + ModuleDisplay,
@@ -68,13 +68,6 @@ where
     schedule: &'a S,
     config: TrainConfig,
     counts: Counts,
-}
-
-/// A batch as the iterator gave it, but for the conditions to forget, with all that is drawn for it.
-struct Noised<T> {
-    batch: T,
-    sigmas: Vec<f64>,
-    eps: TensorData,
 }
 
 /// How far a run is.
@@ -138,23 +131,21 @@ where
         if self.counts.step >= self.config.steps || self.gave_up() {
             return None;
         }
-        let batches = self.noised();
+        let batches: Vec<_> = self.batches.by_ref().take(self.config.accumulate).collect();
+        let examples = batches.iter().map(|(x0, _)| x0.shape[0]).sum::<usize>();
         if batches.is_empty() {
             return None;
         }
-        let x0 = || batches.iter().map(|noised| &noised.batch.0);
-        let examples = x0().map(|x0| x0.shape[0]).sum::<usize>();
-        let model = self.model.as_ref().expect(BETWEEN_STEPS);
-        let (loss, mut gradients) = self.gradients(model, &batches, examples);
+        let model = self.model.take()?;
+        let (loss, mut gradients) = self.gradients(&model, &batches, examples);
 
         let looked = self.config.max_skipped > 0 || self.config.clip_norm.is_some();
-        let measured = looked.then(|| Asked::new::<B, _>(loss.clone(), model, &gradients).read());
-        let model = self.model.take().expect(BETWEEN_STEPS);
+        let measured = looked.then(|| Measured::read::<B, _>(loss.clone(), &model, &gradients));
         let norm = measured.as_ref().map(Measured::norm);
         let skipped = measured
             .as_ref()
             .filter(|measured| self.config.max_skipped > 0 && !measured.is_finite())
-            .map(|measured| measured.diagnose::<B, _>(&model, x0()));
+            .map(|measured| measured.diagnose::<B, _>(&model, batches.iter().map(|(x0, _)| x0)));
         if let (Some(most), Some(norm)) = (self.config.clip_norm, norm) {
             let factor = most / (norm + 1e-6);
             if factor < 1.0 {
@@ -194,42 +185,20 @@ where
     N::InnerModule: ModuleDisplay,
     P: Parameterization,
     S: Schedule<Path = P::Path> + ?Sized,
-    I: Iterator<Item = (TensorData, N::Condition)>,
 {
-    /// The next step's batches with what is drawn for them; none, if the iterator has ended.
-    fn noised(&mut self) -> Vec<Noised<I::Item>> {
-        let model = self.model.as_ref().expect(BETWEEN_STEPS);
-        let (seed, step) = (self.config.seed, self.counts.step);
-        let mut first = 0;
-        let batches = self.batches.by_ref().take(self.config.accumulate);
-        let noised = batches.map(|(x0, condition)| {
-            let shape: [usize; D] = x0.shape.dims();
-            let stream = |purpose, i| Stream::new(seed, purpose, step, first + i as u64);
-            let sigmas =
-                (0..shape[0]).map(|i| self.schedule.draw(&mut stream(Purpose::TrainingSigma, i))).collect();
-            let eps = normal_data(seed, Purpose::TrainingNoise, step, first, shape);
-            let mut uniform = |i| stream(Purpose::ConditionDrop, i).uniform();
-            let condition = model.network.drop_condition(condition, &mut uniform);
-            first += shape[0] as u64;
-            Noised { batch: (x0, condition), sigmas, eps }
-        });
-        noised.collect()
-    }
-
     /// The mean loss of the `examples` examples in `batches`, `[1]`, and its gradients.
     fn gradients(
         &self,
         model: &Diffusion<B, N, P>,
-        batches: &[Noised<I::Item>],
+        batches: &[(TensorData, N::Condition)],
         examples: usize,
     ) -> (Tensor<B::InnerBackend, 1>, GradientsParams) {
         let mut first = 0;
-        let mut parts = batches.iter().map(|noised| {
-            let loss = self.loss(model, noised, first);
-            let count = noised.sigmas.len();
-            first += count as u64;
+        let mut parts = batches.iter().map(|(x0, condition)| {
+            let loss = self.loss(model, x0.clone(), condition.clone(), first);
+            first += x0.shape[0] as u64;
             // The mean of means weighs the examples of a smaller batch too much.
-            let share = count as f64 / examples as f64;
+            let share = x0.shape[0] as f64 / examples as f64;
             let loss = if share == 1.0 { loss } else { loss * share };
             let gradients = GradientsParams::from_grads(loss.backward(), model);
             (loss.inner(), gradients)
@@ -245,19 +214,31 @@ where
         (loss, gradients)
     }
 
-    /// The mean loss of one batch, `[1]`, whose first example has the place `first` in its step.
-    fn loss(&self, model: &Diffusion<B, N, P>, noised: &Noised<I::Item>, first: u64) -> Tensor<B, 1> {
-        let Noised { batch: (x0, condition), sigmas, eps } = noised;
+    /// The mean loss of one batch, `[1]`, whose examples have the places `first`, `first + 1`, … in their step.
+    fn loss(
+        &self,
+        model: &Diffusion<B, N, P>,
+        x0: TensorData,
+        condition: N::Condition,
+        first: u64,
+    ) -> Tensor<B, 1> {
+        let (seed, step) = (self.config.seed, self.counts.step);
         let device = model.devices().into_iter().next().unwrap_or_default();
+        let shape: [usize; D] = x0.shape.dims();
+        let stream = |purpose, i| Stream::new(seed, purpose, step, first + i as u64);
+        let sigmas: Vec<f64> =
+            (0..shape[0]).map(|i| self.schedule.draw(&mut stream(Purpose::TrainingSigma, i))).collect();
+        let eps = Tensor::from_data(normal_data(seed, Purpose::TrainingNoise, step, first, shape), &device);
+        let condition =
+            model.network.drop_condition(condition, &mut |i| stream(Purpose::ConditionDrop, i).uniform());
+
         // Dropout draws from the device's own generator, which no key reaches; so it starts anew at each batch.
-        let mut stream = Stream::new(self.config.seed, Purpose::Device, self.counts.step, first);
-        B::seed(&device, stream.below(usize::MAX) as u64);
-        let [x0, eps] = [x0, eps].map(|data| Tensor::from_data(data.clone(), &device));
-        model.loss(x0, sigmas.clone(), eps, condition.clone())
+        B::seed(&device, stream(Purpose::Device, 0).below(usize::MAX) as u64);
+        model.loss(Tensor::from_data(x0, &device), sigmas, eps, condition)
     }
 }
 
-impl<B, N, P, S: ?Sized, I: Iterator, const D: usize> Training<'_, B, N, P, S, I, D>
+impl<B, N, P, S: ?Sized, I, const D: usize> Training<'_, B, N, P, S, I, D>
 where
     B: AutodiffBackend,
     N: AutodiffModule<B> + ModuleDisplay,

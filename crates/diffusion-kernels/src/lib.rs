@@ -2,32 +2,36 @@
 //!
 //! Burn composes a layer of primitive operations, and on the CPU each of them is a pass over memory, most by one
 //! thread. The functions here do a whole layer at once where the backend is [`Flex`](burn::backend::Flex) or
-//! `Autodiff<Flex>` and the feature `flex` is on; on every other backend they return nothing, and the caller goes on
-//! with Burn's own operations. So networks stay generic over the backend, without a bound of their own.
+//! `Autodiff<Flex>` and the feature `flex` is on; on every other backend they return `None`, and the caller falls back
+//! on Burn's own operations. So networks stay generic over the backend, without a bound of their own.
 //!
-//! The numbers are those of the plain operations up to rounding, whatever the number of threads: work is cut where the
-//! shapes say, and sums are taken in one order.
+//! Results equal those of the plain operations up to rounding, and do not depend on the number of threads: work is split
+//! by the shapes alone, and sums are taken in a fixed order.
+//!
+//! Each function checks its arguments and asks the module of each backend in turn (`call`, `update`). A module has two
+//! traits, `Kernel` and `Update`, for its implementations of the operations, and two functions, `apply` and `update`,
+//! which run them if the tensors are its backend's and give the tensors back otherwise.
 
 #[cfg(feature = "flex")]
 mod flex;
 mod memory;
+#[cfg(not(feature = "flex"))]
+mod none;
+mod operation;
+
+use burn::tensor::{Tensor, TensorPrimitive, backend::Backend, ops::FloatTensor};
+
+#[cfg(not(feature = "flex"))]
+use none as flex;
+use operation::{
+    Attention, Conv2d, Dropout, EmaUpdate, Gated, GroupNorm, JoinChannels, Linear, ModulatedLayerNorm,
+    ShiftChannels, SumOfSquares, Transpose, Upsample,
+};
 
 pub use memory::keep_memory;
+pub use operation::{Activation, AdamW};
 
-use burn::tensor::{Tensor, backend::Backend};
-
-/// An activation, applied to each number by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// `x·Φ(x)` (Hendrycks & Gimpel 2016, arXiv:1606.08415, §2).
-    Gelu,
-    /// The same with Φ approximated by a tanh (ibid.).
-    GeluTanh,
-    /// `x·sigmoid(x)`, also called swish.
-    Silu,
-}
-
-/// The activation of every number.
+/// The activation of every element.
 ///
 /// # Shapes
 /// - `x`, returns: any, the same
@@ -35,7 +39,7 @@ pub fn activation<B: Backend, const D: usize>(
     activation: Activation,
     x: &Tensor<B, D>,
 ) -> Option<Tensor<B, D>> {
-    call::activation(activation, x)
+    call(activation, [float(x)?])
 }
 
 /// A linear layer, `x·weight + bias`.
@@ -49,10 +53,14 @@ pub fn linear<B: Backend, const D: usize>(
     weight: &Tensor<B, 2>,
     bias: Option<&Tensor<B, 1>>,
 ) -> Option<Tensor<B, D>> {
-    call::linear(x, weight, bias)
+    let (x, weight) = (float(x)?, float(weight)?);
+    match bias {
+        Some(bias) => call(Linear, [x, weight, float(bias)?]),
+        None => call(Linear, [x, weight]),
+    }
 }
 
-/// Layer norm over the last axis, scaled and shifted for each example: `norm(x)·(1 + scale) + shift`.
+/// Layer norm over the last axis with a scale and a shift per example: `norm(x)·(1 + scale) + shift`.
 ///
 /// # Shapes
 /// - `x`, returns: `[batch, tokens, dim]`
@@ -63,7 +71,13 @@ pub fn modulated_layer_norm<B: Backend>(
     shift: &Tensor<B, 2>,
     epsilon: f64,
 ) -> Option<Tensor<B, 3>> {
-    call::modulated_layer_norm(x, scale, shift, epsilon)
+    let [batch, _, dim] = x.dims();
+    assert_eq!(
+        [scale.dims(), shift.dims()],
+        [[batch, dim]; 2],
+        "a scale and a shift for each example and feature"
+    );
+    call(ModulatedLayerNorm { epsilon: epsilon as f32 }, [float(x)?, float(scale)?, float(shift)?])
 }
 
 /// A gated residual, `x + h·gate`.
@@ -72,19 +86,22 @@ pub fn modulated_layer_norm<B: Backend>(
 /// - `x`, `h`, returns: `[batch, tokens, dim]`
 /// - `gate`: `[batch, dim]`
 pub fn gated<B: Backend>(x: &Tensor<B, 3>, h: &Tensor<B, 3>, gate: &Tensor<B, 2>) -> Option<Tensor<B, 3>> {
-    call::gated(x, h, gate)
+    let [batch, _, dim] = x.dims();
+    assert_eq!((h.dims(), gate.dims()), (x.dims(), [batch, dim]), "a gate for each example and feature");
+    call(Gated, [float(x)?, float(h)?, float(gate)?])
 }
 
-/// Attention of every token to every other, softmax(QKᵀ/√head_dim)·V per head, without keeping its matrix.
+/// Multi-head self-attention, softmax(QKᵀ/√head_dim)·V per head, without saving the attention matrix for the gradient.
 ///
 /// # Shapes
 /// - `qkv`: `[batch, tokens, 3 · heads · head_dim]`, queries first, then keys, then values
 /// - returns `[batch, tokens, heads · head_dim]`
 pub fn attention<B: Backend>(qkv: &Tensor<B, 3>, heads: usize) -> Option<Tensor<B, 3>> {
-    call::attention(qkv, heads)
+    assert!(qkv.dims()[2].is_multiple_of(3 * heads), "queries, keys and values for {heads} heads");
+    call(Attention { heads }, [float(qkv)?])
 }
 
-/// Group norm with a scale and a shift per channel, and SiLU behind it if `silu` says so.
+/// Group norm with a scale and a shift per channel, followed by SiLU if `silu` is set.
 ///
 /// # Shapes
 /// - `x`, returns: `[batch, channels, height, width]`
@@ -97,11 +114,15 @@ pub fn group_norm<B: Backend>(
     epsilon: f64,
     silu: bool,
 ) -> Option<Tensor<B, 4>> {
-    call::group_norm(x, gamma, beta, groups, epsilon, silu)
+    let [_, channels, ..] = x.dims();
+    assert!(channels.is_multiple_of(groups), "{channels} channels in {groups} groups");
+    assert_eq!([gamma.dims(), beta.dims()], [[channels]; 2], "a scale and a shift for each channel");
+    let kernel = GroupNorm { groups, epsilon: epsilon as f32, silu };
+    call(kernel, [float(x)?, float(gamma)?, float(beta)?])
 }
 
-/// A convolution of all channels, `stride` pixels from place to place, between `padding` zeros above, left, below and
-/// right.
+/// A 2D convolution over all input channels. `stride` is vertical and horizontal, `padding` is the rows and columns of
+/// zeros at the top, left, bottom and right.
 ///
 /// # Shapes
 /// - `x`: `[batch, inputs, height, width]`
@@ -114,11 +135,13 @@ pub fn conv2d<B: Backend>(
     stride: [usize; 2],
     padding: [usize; 4],
 ) -> Option<Tensor<B, 4>> {
-    call::conv2d(x, weight, bias, stride, padding)
+    let [[_, inputs, ..], [outputs, given, ..]] = [x.dims(), weight.dims()];
+    assert_eq!((given, bias.dims()), (inputs, [outputs]), "weights for each channel, a bias for each output");
+    call(Conv2d { stride, padding }, [float(x)?, float(weight)?, float(bias)?])
 }
 
-/// Sets each number to zero with `probability` and divides the others by that of being kept (Srivastava et al. 2014,
-/// JMLR 15, §4, with the division in training). It draws from the backend's own generator.
+/// Dropout: sets each element to zero with `probability` and divides the others by the probability of being kept
+/// (Srivastava et al. 2014, JMLR 15, §4, with the division in training). It draws from the backend's own generator.
 ///
 /// # Shapes
 /// - `x`, returns: any, the same
@@ -126,198 +149,119 @@ pub fn conv2d<B: Backend>(
 /// # Panics
 /// If `probability` is not in [0, 1).
 pub fn dropout<B: Backend, const D: usize>(x: &Tensor<B, D>, probability: f64) -> Option<Tensor<B, D>> {
-    call::dropout(x, probability)
+    assert!((0.0..1.0).contains(&probability), "dropout is {probability}, expected a probability in [0, 1)");
+    call(Dropout { probability }, [float(x)?])
 }
 
-/// Adds a number to each channel of each image.
+/// Adds one value to each channel of each image.
 ///
 /// # Shapes
 /// - `x`, returns: `[batch, channels, height, width]`
 /// - `shift`: `[batch, channels]`
 pub fn shift_channels<B: Backend>(x: &Tensor<B, 4>, shift: &Tensor<B, 2>) -> Option<Tensor<B, 4>> {
-    call::shift_channels(x, shift)
+    let [batch, channels, ..] = x.dims();
+    assert_eq!(shift.dims(), [batch, channels], "a shift for each example and channel");
+    call(ShiftChannels, [float(x)?, float(shift)?])
 }
 
-/// The channels of `y` behind those of `x`.
+/// The concatenation of `x` and `y` along their channels.
 ///
 /// # Shapes
 /// - `x`: `[batch, first, height, width]`, `y`: `[batch, second, height, width]`
 /// - returns `[batch, first + second, height, width]`
 pub fn join_channels<B: Backend>(x: &Tensor<B, 4>, y: &Tensor<B, 4>) -> Option<Tensor<B, 4>> {
-    call::join_channels(x, y)
+    let [[batch, _, height, width], second] = [x.dims(), y.dims()];
+    assert_eq!([second[0], second[2], second[3]], [batch, height, width], "images of one size");
+    call(JoinChannels, [float(x)?, float(y)?])
 }
 
-/// The last two axes exchanged, in memory too, which spares what comes next a slow walk.
+/// Swaps the last two axes, in memory too, so that what follows reads contiguous memory.
 ///
 /// # Shapes
 /// - `x`: `[batch, rows, columns]`
 /// - returns `[batch, columns, rows]`
 pub fn transpose<B: Backend>(x: &Tensor<B, 3>) -> Option<Tensor<B, 3>> {
-    call::transpose(x)
+    call(Transpose, [float(x)?])
 }
 
-/// Every pixel four times, as a square.
+/// Nearest-neighbor upsampling by a factor of 2: every pixel becomes a square of four.
 ///
 /// # Shapes
 /// - `x`: `[batch, channels, height, width]`
 /// - returns `[batch, channels, 2·height, 2·width]`
 pub fn upsample<B: Backend>(x: &Tensor<B, 4>) -> Option<Tensor<B, 4>> {
-    call::upsample(x)
+    call(Upsample, [float(x)?])
 }
 
-/// One step of AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2), without AMSGrad.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamW {
-    /// The learning rate.
-    pub lr: f64,
-    /// The memory of the mean gradient.
-    pub beta_1: f64,
-    /// The memory of the mean squared gradient.
-    pub beta_2: f64,
-    /// What is added to the denominator.
-    pub epsilon: f64,
-    /// The weights' decay per step, in units of the learning rate.
-    pub weight_decay: f64,
-    /// The step's number for this weight, from 1.
-    pub time: u64,
-}
-
-/// The weight and its two moments after a step of AdamW, in one pass and in the memory of the old ones where nobody else
-/// holds it.
+/// The weight and its two moments after a step of AdamW, in one pass, and in place where no other tensor shares the
+/// memory.
 ///
 /// # Shapes
 /// - all the same
 ///
 /// # Errors
-/// Gives weight, gradient and moments back where there is no kernel.
+/// Gives weight, gradient and moments back if there is no kernel.
 pub fn adamw<B: Backend, const D: usize>(
     step: &AdamW,
     weight: Tensor<B, D>,
     gradient: Tensor<B, D>,
     moments: [Tensor<B, D>; 2],
 ) -> Result<[Tensor<B, D>; 3], [Tensor<B, D>; 4]> {
-    call::adamw(step, weight, gradient, moments)
+    let [first, second] = moments;
+    update(step, [weight, gradient, first, second])
 }
 
-/// `average + rate·(new - average)`, for a `rate` from 0 to 1, in the memory of `average` where nobody else holds it.
+/// The EMA after an update, `ema + rate·(new - ema)` for a `rate` from 0 to 1, in place where no other tensor shares the
+/// memory of `ema`.
 ///
 /// # Shapes
 /// - all the same
 ///
 /// # Errors
-/// Gives both back where there is no kernel.
-pub fn average<B: Backend, const D: usize>(
-    average: Tensor<B, D>,
+/// Gives both back if there is no kernel.
+pub fn ema_update<B: Backend, const D: usize>(
+    ema: Tensor<B, D>,
     new: Tensor<B, D>,
     rate: f64,
 ) -> Result<Tensor<B, D>, [Tensor<B, D>; 2]> {
-    call::average(average, new, rate)
+    update(&EmaUpdate { rate }, [ema, new])
 }
 
-/// The sum of the squares of all numbers, where that is known at once.
+/// The sum of the squares of all elements, on the backends that know it at once.
 ///
 /// # Errors
-/// Gives the tensor back where there is no kernel.
+/// Gives the tensor back if there is no kernel.
 pub fn sum_of_squares<B: Backend, const D: usize>(x: Tensor<B, D>) -> Result<f32, Tensor<B, D>> {
-    call::sum_of_squares(x)
+    update(&SumOfSquares, [x]).map_err(|[x]| x)
 }
 
-#[cfg(feature = "flex")]
-use flex as call;
+/// The result of `operation` by the first backend's module that has a kernel for these tensors.
+fn call<B: Backend, K, const N: usize, const D: usize>(
+    operation: K,
+    inputs: [FloatTensor<B>; N],
+) -> Option<Tensor<B, D>>
+where
+    K: flex::Kernel<N>,
+{
+    let result = flex::apply::<B, _, N>(&operation, inputs);
+    result.ok().map(|primitive| Tensor::from_primitive(TensorPrimitive::Float(primitive)))
+}
 
-/// Without a feature there is nothing to call.
-#[cfg(not(feature = "flex"))]
-mod call {
-    use super::{Activation, AdamW, Backend, Tensor};
+/// The same for an operation that takes its tensors and has no gradient; gives them back if there is no kernel.
+fn update<B: Backend, U, const N: usize, const D: usize>(
+    operation: &U,
+    tensors: [Tensor<B, D>; N],
+) -> Result<U::Output<Tensor<B, D>>, [Tensor<B, D>; N]>
+where
+    U: flex::Update<N>,
+{
+    flex::update(operation, tensors)
+}
 
-    pub fn activation<B: Backend, const D: usize>(_: Activation, _: &Tensor<B, D>) -> Option<Tensor<B, D>> {
-        None
-    }
-
-    pub fn linear<B: Backend, const D: usize>(
-        _: &Tensor<B, D>,
-        _: &Tensor<B, 2>,
-        _: Option<&Tensor<B, 1>>,
-    ) -> Option<Tensor<B, D>> {
-        None
-    }
-
-    pub fn modulated_layer_norm<B: Backend>(
-        _: &Tensor<B, 3>,
-        _: &Tensor<B, 2>,
-        _: &Tensor<B, 2>,
-        _: f64,
-    ) -> Option<Tensor<B, 3>> {
-        None
-    }
-
-    pub fn gated<B: Backend>(_: &Tensor<B, 3>, _: &Tensor<B, 3>, _: &Tensor<B, 2>) -> Option<Tensor<B, 3>> {
-        None
-    }
-
-    pub fn attention<B: Backend>(_: &Tensor<B, 3>, _: usize) -> Option<Tensor<B, 3>> {
-        None
-    }
-
-    pub fn group_norm<B: Backend>(
-        _: &Tensor<B, 4>,
-        _: &Tensor<B, 1>,
-        _: &Tensor<B, 1>,
-        _: usize,
-        _: f64,
-        _: bool,
-    ) -> Option<Tensor<B, 4>> {
-        None
-    }
-
-    pub fn conv2d<B: Backend>(
-        _: &Tensor<B, 4>,
-        _: &Tensor<B, 4>,
-        _: &Tensor<B, 1>,
-        _: [usize; 2],
-        _: [usize; 4],
-    ) -> Option<Tensor<B, 4>> {
-        None
-    }
-
-    pub fn dropout<B: Backend, const D: usize>(_: &Tensor<B, D>, _: f64) -> Option<Tensor<B, D>> {
-        None
-    }
-
-    pub fn shift_channels<B: Backend>(_: &Tensor<B, 4>, _: &Tensor<B, 2>) -> Option<Tensor<B, 4>> {
-        None
-    }
-
-    pub fn join_channels<B: Backend>(_: &Tensor<B, 4>, _: &Tensor<B, 4>) -> Option<Tensor<B, 4>> {
-        None
-    }
-
-    pub fn transpose<B: Backend>(_: &Tensor<B, 3>) -> Option<Tensor<B, 3>> {
-        None
-    }
-
-    pub fn upsample<B: Backend>(_: &Tensor<B, 4>) -> Option<Tensor<B, 4>> {
-        None
-    }
-
-    pub fn adamw<B: Backend, const D: usize>(
-        _: &AdamW,
-        weight: Tensor<B, D>,
-        gradient: Tensor<B, D>,
-        [first, second]: [Tensor<B, D>; 2],
-    ) -> Result<[Tensor<B, D>; 3], [Tensor<B, D>; 4]> {
-        Err([weight, gradient, first, second])
-    }
-
-    pub fn average<B: Backend, const D: usize>(
-        average: Tensor<B, D>,
-        new: Tensor<B, D>,
-        _: f64,
-    ) -> Result<Tensor<B, D>, [Tensor<B, D>; 2]> {
-        Err([average, new])
-    }
-
-    pub fn sum_of_squares<B: Backend, const D: usize>(x: Tensor<B, D>) -> Result<f32, Tensor<B, D>> {
-        Err(x)
+/// A tensor's primitive, unless it is quantized.
+fn float<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Option<FloatTensor<B>> {
+    match tensor.clone().into_primitive() {
+        TensorPrimitive::Float(primitive) => Some(primitive),
+        TensorPrimitive::QFloat(_) => None,
     }
 }

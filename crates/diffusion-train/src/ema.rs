@@ -99,7 +99,7 @@ impl<B: Backend> ModuleMapper<B> for Approach<B> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
         let (id, average, mapper) = param.consume();
         let weight = self.weights.remove(&id).expect("a module and its average have the same parameters");
-        let average = diffusion_kernels::average(average, Tensor::from_primitive(weight), self.rate)
+        let average = diffusion_kernels::ema_update(average, Tensor::from_primitive(weight), self.rate)
             .unwrap_or_else(|[average, weight]| mean(average, weight, self.rate));
         Param::from_mapped_value(id, average, mapper)
     }

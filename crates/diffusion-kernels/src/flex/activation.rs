@@ -1,15 +1,12 @@
 //! Activations.
 
-use super::kernel::{Array, Kernel};
-use super::math::{erf, exp, map, sigmoid, zip};
-use crate::Activation;
 use std::f32::consts::{FRAC_1_SQRT_2, PI};
 
-/// An activation of every number.
-#[derive(Clone, Debug)]
-pub struct Elementwise(pub Activation);
+use super::kernel::{Array, Kernel};
+use super::math::{erf, exp, map, sigmoid, zip};
+use crate::operation::Activation;
 
-/// 2√(2/π), for `½(1 + tanh(u)) = sigmoid(2u)`.
+/// `2√(2/π)`, for `½(1 + tanh(u)) = sigmoid(2u)`.
 const SCALE: f32 = 1.595_769_2;
 const CUBIC: f32 = 0.044_715;
 
@@ -19,7 +16,7 @@ fn gelu_tanh(x: f32) -> f32 {
 }
 
 #[inline(always)]
-fn gelu_tanh_slope(x: f32) -> f32 {
+fn gelu_tanh_derivative(x: f32) -> f32 {
     let s = sigmoid(SCALE * x * (1.0 + CUBIC * x * x));
     s + x * s * (1.0 - s) * SCALE * (1.0 + 3.0 * CUBIC * x * x)
 }
@@ -30,7 +27,7 @@ fn gelu(x: f32) -> f32 {
 }
 
 #[inline(always)]
-fn gelu_slope(x: f32) -> f32 {
+fn gelu_derivative(x: f32) -> f32 {
     0.5 * (1.0 + erf(x * FRAC_1_SQRT_2)) + x * exp(-0.5 * x * x) / (2.0 * PI).sqrt()
 }
 
@@ -40,16 +37,16 @@ pub fn silu(x: f32) -> f32 {
 }
 
 #[inline(always)]
-pub fn silu_slope(x: f32) -> f32 {
+pub fn silu_derivative(x: f32) -> f32 {
     let s = sigmoid(x);
     s * (1.0 + x * (1.0 - s))
 }
 
-impl Kernel<1> for Elementwise {
-    type Kept = ();
+impl Kernel<1> for Activation {
+    type Saved = ();
 
     fn forward(&self, [x]: &[Array; 1]) -> (Array, ()) {
-        let y = match self.0 {
+        let y = match self {
             Activation::Gelu => map(x.values(), gelu),
             Activation::GeluTanh => map(x.values(), gelu_tanh),
             Activation::Silu => map(x.values(), silu),
@@ -59,10 +56,10 @@ impl Kernel<1> for Elementwise {
 
     fn backward(&self, [x]: &[Array; 1], (): &(), gradient: &Array, _: [bool; 1]) -> [Option<Array>; 1] {
         let (values, g) = (x.values(), gradient.values());
-        let g = match self.0 {
-            Activation::Gelu => zip(values, g, |x, g| g * gelu_slope(x)),
-            Activation::GeluTanh => zip(values, g, |x, g| g * gelu_tanh_slope(x)),
-            Activation::Silu => zip(values, g, |x, g| g * silu_slope(x)),
+        let g = match self {
+            Activation::Gelu => zip(values, g, |x, g| g * gelu_derivative(x)),
+            Activation::GeluTanh => zip(values, g, |x, g| g * gelu_tanh_derivative(x)),
+            Activation::Silu => zip(values, g, |x, g| g * silu_derivative(x)),
         };
         [Some(Array::new(g, &x.shape()))]
     }

@@ -1,15 +1,11 @@
 //! Attention.
 
-use super::gemm::{Matrix, Threads, product};
-use super::kernel::{Array, Kernel};
-use super::math::{exp, max, sum, wide, zeros};
 use rayon::prelude::*;
 
-/// Attention between all tokens of an example, head by head.
-#[derive(Clone, Debug)]
-pub struct Attention {
-    pub heads: usize,
-}
+use super::gemm::{Matrix, Threads, product};
+use super::kernel::{Array, Kernel};
+use super::math::{exp, max, simd, sum, zeros};
+use crate::operation::Attention;
 
 /// The sizes of a call.
 #[derive(Clone, Copy)]
@@ -27,23 +23,23 @@ impl Sizes {
         Self { tokens: shape[1], heads, size, scale: 1.0 / (size as f32).sqrt() }
     }
 
-    /// Numbers per token behind attention.
+    /// The token dimension of the output.
     fn dim(self) -> usize {
         self.heads * self.size
     }
 
-    /// Queries, keys or values (0, 1, 2) of a head, from an example's numbers.
+    /// Queries, keys or values (0, 1, 2) of one head of an example.
     fn part(self, example: &[f32], which: usize, head: usize) -> Matrix<'_> {
         let start = which * self.dim() + head * self.size;
         Matrix::new(&example[start..], self.tokens, self.size, 3 * self.dim())
     }
 
-    /// A head of an example behind attention.
+    /// One head of the output of an example.
     fn output(self, example: &[f32], head: usize) -> Matrix<'_> {
         Matrix::new(&example[head * self.size..], self.tokens, self.size, self.dim())
     }
 
-    /// A matrix of all pairs of tokens.
+    /// A matrix over all pairs of tokens.
     fn pairs(self, values: &[f32]) -> Matrix<'_> {
         Matrix::new(values, self.tokens, self.tokens, self.tokens)
     }
@@ -56,8 +52,8 @@ impl Sizes {
 }
 
 impl Kernel<1> for Attention {
-    /// The largest of every row of scores, and Σ exp of how far the others are from it, `[batch, heads, tokens, 2]`.
-    type Kept = Array;
+    /// For each row of scores its maximum and `Σ exp(score - maximum)`, `[batch, heads, tokens, 2]`.
+    type Saved = Array;
 
     fn forward(&self, [qkv]: &[Array; 1]) -> (Array, Array) {
         let sizes = Sizes::new(qkv, self.heads);
@@ -72,10 +68,10 @@ impl Kernel<1> for Attention {
                 for head in 0..heads {
                     sizes.scores(scores, qkv, head);
                     let sums = sums[head * tokens * 2..].chunks_exact_mut(2);
-                    wide(
+                    simd(
                         #[inline(always)]
                         || {
-                            for (row, kept) in scores.chunks_exact_mut(tokens).zip(sums) {
+                            for (row, saved) in scores.chunks_exact_mut(tokens).zip(sums) {
                                 let top = max(row);
                                 for x in row.iter_mut() {
                                     *x = exp(*x - top);
@@ -85,7 +81,7 @@ impl Kernel<1> for Attention {
                                 for x in row {
                                     *x *= factor;
                                 }
-                                kept.copy_from_slice(&[top, total]);
+                                saved.copy_from_slice(&[top, total]);
                             }
                         },
                     );
@@ -114,33 +110,33 @@ impl Kernel<1> for Attention {
             gradient.values().par_chunks(tokens * dim).zip(sums.values().par_chunks(heads * tokens * 2));
         examples.zip(given).for_each_init(
             || (vec![0.0; tokens * tokens], vec![0.0; tokens * tokens]),
-            |(weights, slopes), ((out, qkv), (gradient, sums))| {
+            |(weights, grads), ((out, qkv), (gradient, sums))| {
                 for head in 0..heads {
                     let [q, k, v] = [0, 1, 2].map(|which| sizes.part(qkv, which, head));
                     let gradient = sizes.output(gradient, head);
                     sizes.scores(weights, qkv, head);
-                    product(slopes, tokens, false, 1.0, gradient, v.transposed(), Threads::One);
+                    product(grads, tokens, false, 1.0, gradient, v.transposed(), Threads::One);
                     let sums = sums[head * tokens * 2..].chunks_exact(2);
-                    wide(
+                    simd(
                         #[inline(always)]
                         || {
-                            let rows = weights.chunks_exact_mut(tokens).zip(slopes.chunks_exact_mut(tokens));
-                            for ((weights, slopes), kept) in rows.zip(sums) {
-                                let factor = 1.0 / kept[1];
+                            let rows = weights.chunks_exact_mut(tokens).zip(grads.chunks_exact_mut(tokens));
+                            for ((weights, grads), saved) in rows.zip(sums) {
+                                let factor = 1.0 / saved[1];
                                 for x in weights.iter_mut() {
-                                    *x = exp(*x - kept[0]) * factor;
+                                    *x = exp(*x - saved[0]) * factor;
                                 }
-                                let mean = sum(tokens, |i| weights[i] * slopes[i]);
-                                for (slope, weight) in slopes.iter_mut().zip(weights) {
-                                    *slope = (*slope - mean) * *weight;
+                                let mean = sum(tokens, |i| weights[i] * grads[i]);
+                                for (grad, weight) in grads.iter_mut().zip(weights) {
+                                    *grad = (*grad - mean) * *weight;
                                 }
                             }
                         },
                     );
-                    let (weights, slopes) = (sizes.pairs(weights), sizes.pairs(slopes));
+                    let (weights, grads) = (sizes.pairs(weights), sizes.pairs(grads));
                     let parts = [
-                        (slopes, k, scale),
-                        (slopes.transposed(), q, scale),
+                        (grads, k, scale),
+                        (grads.transposed(), q, scale),
                         (weights.transposed(), gradient, 1.0),
                     ];
                     for (which, (a, b, factor)) in parts.into_iter().enumerate() {

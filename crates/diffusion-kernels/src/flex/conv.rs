@@ -1,36 +1,30 @@
 //! Convolutions.
 
-use super::gemm::{Matrix, Threads, product};
-use super::kernel::{Array, Kernel};
-use super::math::{sum, wide, zeros};
-use super::winograd::Winograd;
-use rayon::prelude::*;
 use std::ops::Range;
 
-/// A convolution of images with all channels of them.
-#[derive(Clone, Debug)]
-pub struct Conv2d {
-    /// Pixels from one place of the kernel to the next, downwards and to the right.
-    pub stride: [usize; 2],
-    /// Zeros above, left, below and right of the image.
-    pub padding: [usize; 4],
-}
+use rayon::prelude::*;
 
-/// Numbers of an unfolded part of an image: as many as a core's own cache holds beside its surroundings.
+use super::gemm::{Matrix, Threads, product};
+use super::kernel::{Array, Kernel};
+use super::math::{simd, sum, zeros};
+use super::winograd::Winograd;
+use crate::operation::Conv2d;
+
+/// Elements of an unfolded part of an image: as many as fit into a core's own cache beside what else is used.
 const PART: usize = 1 << 17;
-/// The gradient of the weights is the sum of at most so many parts, whatever the number of threads.
+/// The gradient of the weights is the sum of at most this many parts, whatever the number of threads.
 const SUMS: usize = 16;
 
-/// Channels, in and out, from which on a convolution is computed after Winograd.
+/// The least number of input and output channels for which a convolution is computed by Winograd's method.
 const CHANNELS: usize = 16;
 
-/// Numbers that a thread may hold for that; larger images are unfolded in parts.
+/// Elements that a thread may hold for that; larger images are unfolded in parts.
 const SCRATCH: usize = 1 << 24;
 
 /// The sizes of a call.
 ///
-/// The kernel moves over a padded copy of each image. Where it moves by one pixel, the results of a row are followed by
-/// `kernel width - 1` places without meaning, so that everything that one weight meets lies together in memory.
+/// The kernel moves over a padded copy of each image. With a stride of 1, the results of a row are followed by
+/// `kernel width - 1` unused places, so that all elements that one weight multiplies are contiguous in memory.
 #[derive(Clone, Copy)]
 struct Sizes {
     batch: usize,
@@ -68,12 +62,12 @@ impl Sizes {
         }
     }
 
-    /// Weights that meet one place.
+    /// Weights per output channel.
     fn depth(self) -> usize {
         self.inputs * self.kernel[0] * self.kernel[1]
     }
 
-    /// Numbers of an image, and of its result.
+    /// Elements of an image, and of its result.
     fn of_image(self) -> usize {
         self.inputs * self.image[0] * self.image[1]
     }
@@ -82,17 +76,17 @@ impl Sizes {
         self.outputs * self.result[0] * self.result[1]
     }
 
-    /// Numbers of a padded image, with the few that a kernel's last row may meet behind it.
+    /// Elements of a padded image, with the few that a kernel's last row may read beyond its end.
     fn of_padded(self) -> usize {
         self.inputs * self.padded[0] * self.padded[1] + self.kernel[1]
     }
 
-    /// Whether the padded image itself is what the weights meet.
+    /// Whether the padded image needs no unfolding.
     fn is_pointwise(self) -> bool {
         self.kernel == [1, 1] && self.stride == [1, 1]
     }
 
-    /// The same in fewer multiplications, where there are so many channels that it pays.
+    /// The same in fewer multiplications, where there are enough channels that it pays.
     fn winograd(self) -> Option<Winograd> {
         let Self { batch, inputs, outputs, image, result, before, .. } = self;
         let pays = self.kernel == [3, 3] && self.stride == [1, 1] && inputs.min(outputs) >= CHANNELS;
@@ -100,7 +94,7 @@ impl Sizes {
         (pays && winograd.scratch() <= SCRATCH).then_some(winograd)
     }
 
-    /// Rows of results that are made at once.
+    /// Rows of results that are computed at once.
     fn rows(self) -> usize {
         (PART / (self.depth() * self.width).max(1)).clamp(1, self.result[0])
     }
@@ -110,7 +104,7 @@ impl Sizes {
         (0..all).step_by(rows).map(move |first| first..(first + rows).min(all))
     }
 
-    /// The image between zeros.
+    /// Copies the image into its place in the padded image.
     fn pad(self, image: &[f32], out: &mut [f32]) {
         let [height, width] = self.image;
         for (plane, image) in image.chunks_exact(height * width).enumerate() {
@@ -121,7 +115,7 @@ impl Sizes {
         }
     }
 
-    /// The image without what lies around it.
+    /// Copies the image out of the padded image.
     fn cut(self, padded: &[f32], out: &mut [f32]) {
         let [height, width] = self.image;
         for (plane, image) in out.chunks_exact_mut(height * width).enumerate() {
@@ -132,7 +126,7 @@ impl Sizes {
         }
     }
 
-    /// For every weight, where in the padded image its first number of these rows of results lies.
+    /// For every weight, the index in the padded image of the first element that it multiplies for these rows of results.
     fn taps(self, first_row: usize) -> impl Iterator<Item = usize> {
         let [height, width] = self.kernel;
         let [rows, columns] = self.padded;
@@ -142,7 +136,7 @@ impl Sizes {
         })
     }
 
-    /// What each weight meets, `[depth, rows · width]`.
+    /// The elements that each weight multiplies, `[depth, rows · width]` (im2col).
     fn unfold(self, padded: &[f32], rows: &Range<usize>, out: &mut [f32]) {
         let places = rows.len() * self.width;
         for (start, out) in self.taps(rows.start).zip(out.chunks_exact_mut(places)) {
@@ -157,7 +151,7 @@ impl Sizes {
         }
     }
 
-    /// Adds to every number of the padded image what the weights that met it say.
+    /// Adds the gradients of unfolded elements to the padded image (col2im).
     #[inline(always)]
     fn fold(self, columns: &[f32], rows: &Range<usize>, padded: &mut [f32]) {
         let places = rows.len() * self.width;
@@ -175,7 +169,7 @@ impl Sizes {
         }
     }
 
-    /// Rows of results as they are computed, with zeros in the places without meaning, `[outputs, rows · width]`.
+    /// Rows of results in the layout in which they are computed, with zeros in the unused places, `[outputs, rows · width]`.
     fn spread(self, result: &[f32], rows: &Range<usize>, out: &mut [f32]) {
         let [height, width] = self.result;
         for (plane, out) in out.chunks_exact_mut(rows.len() * self.width).enumerate() {
@@ -187,7 +181,7 @@ impl Sizes {
         }
     }
 
-    /// Puts computed rows in their place, each channel with its bias.
+    /// Copies computed rows to their place in the result and adds the bias of each channel.
     fn gather(self, computed: &[f32], rows: &Range<usize>, bias: &[f32], result: &mut [f32]) {
         let [height, width] = self.result;
         for ((plane, computed), bias) in computed.chunks_exact(rows.len() * self.width).enumerate().zip(bias)
@@ -215,8 +209,8 @@ impl Sizes {
         Matrix::new(weight.values(), self.outputs, self.depth(), self.depth())
     }
 
-    /// What the weights meet in these rows: unfolded, or, where a weight meets one number of each channel, as it lies.
-    fn met<'a>(self, padded: &'a [f32], columns: &'a mut [f32], rows: &Range<usize>) -> Matrix<'a> {
+    /// The elements that the weights multiply in these rows: unfolded, or for a pointwise convolution the image as it is.
+    fn unfolded<'a>(self, padded: &'a [f32], columns: &'a mut [f32], rows: &Range<usize>) -> Matrix<'a> {
         let places = rows.len() * self.width;
         if self.is_pointwise() {
             let plane = self.padded[0] * self.padded[1];
@@ -228,7 +222,7 @@ impl Sizes {
     }
 }
 
-/// A thread's memory.
+/// A thread's scratch memory.
 struct Scratch {
     padded: Vec<f32>,
     columns: Vec<f32>,
@@ -236,7 +230,7 @@ struct Scratch {
 }
 
 impl Kernel<3> for Conv2d {
-    type Kept = ();
+    type Saved = ();
 
     fn forward(&self, [x, weight, bias]: &[Array; 3]) -> (Array, ()) {
         let sizes = Sizes::new(self, x, weight);
@@ -252,9 +246,9 @@ impl Kernel<3> for Conv2d {
                 sizes.pad(x, &mut scratch.padded);
                 for rows in sizes.parts() {
                     let places = rows.len() * sizes.width;
-                    let met = sizes.met(&scratch.padded, &mut scratch.columns, &rows);
+                    let unfolded = sizes.unfolded(&scratch.padded, &mut scratch.columns, &rows);
                     let computed = &mut scratch.rows[..sizes.outputs * places];
-                    product(computed, places, false, 1.0, sizes.weights(weight), met, Threads::One);
+                    product(computed, places, false, 1.0, sizes.weights(weight), unfolded, Threads::One);
                     sizes.gather(computed, &rows, bias.values(), out);
                 }
             },
@@ -267,50 +261,50 @@ impl Kernel<3> for Conv2d {
         [x, weight, _]: &[Array; 3],
         (): &(),
         gradient: &Array,
-        [for_x, for_weight, for_bias]: [bool; 3],
+        [wants_x, wants_weight, wants_bias]: [bool; 3],
     ) -> [Option<Array>; 3] {
         let sizes = Sizes::new(self, x, weight);
         let [top, left, bottom, right] = self.padding;
         let is_narrow = top.max(bottom) < sizes.kernel[0] && left.max(right) < sizes.kernel[1];
-        let slope_of_x = || match self.stride {
-            [1, 1] if is_narrow => self.turned(sizes, weight, gradient),
-            _ => Array::new(slope_of_image(sizes, weight, gradient), &x.shape()),
+        let grad_x = || match self.stride {
+            [1, 1] if is_narrow => self.grad_by_rotation(sizes, weight, gradient),
+            _ => Array::new(grad_image(sizes, weight, gradient), &x.shape()),
         };
-        let slope_of_weight = || match sizes.winograd() {
-            Some(winograd) => winograd.slope_of_weight(x.values(), gradient.values()),
-            None => slope_of_weight(sizes, x, gradient),
+        let grad_weight = || match sizes.winograd() {
+            Some(winograd) => winograd.grad_weight(x.values(), gradient.values()),
+            None => grad_weight(sizes, x, gradient),
         };
         [
-            for_x.then(slope_of_x),
-            for_weight.then(|| Array::new(slope_of_weight(), &weight.shape())),
-            for_bias.then(|| Array::new(slope_of_bias(sizes, gradient), &[sizes.outputs])),
+            wants_x.then(grad_x),
+            wants_weight.then(|| Array::new(grad_weight(), &weight.shape())),
+            wants_bias.then(|| Array::new(grad_bias(sizes, gradient), &[sizes.outputs])),
         ]
     }
 }
 
 impl Conv2d {
-    /// The gradient of the image: a convolution of the result's with the kernel turned by half a circle. The border must
-    /// be narrower than the kernel.
-    fn turned(&self, sizes: Sizes, weight: &Array, gradient: &Array) -> Array {
+    /// The gradient of the image: a convolution of the result's gradient with the kernel rotated by 180°. The padding
+    /// must be narrower than the kernel.
+    fn grad_by_rotation(&self, sizes: Sizes, weight: &Array, gradient: &Array) -> Array {
         let Sizes { inputs, outputs, kernel: [height, width], .. } = sizes;
         let area = height * width;
-        let mut turned = vec![0.0; weight.values().len()];
+        let mut rotated = vec![0.0; weight.values().len()];
         for (output, of_output) in weight.values().chunks_exact(inputs * area).enumerate() {
             for (input, kernel) in of_output.chunks_exact(area).enumerate() {
-                let place = &mut turned[(input * outputs + output) * area..][..area];
+                let place = &mut rotated[(input * outputs + output) * area..][..area];
                 place.iter_mut().zip(kernel.iter().rev()).for_each(|(place, weight)| *place = *weight);
             }
         }
-        let turned = Array::new(turned, &[inputs, outputs, height, width]);
+        let rotated = Array::new(rotated, &[inputs, outputs, height, width]);
         let [top, left, bottom, right] = self.padding;
         let padding = [height - 1 - top, width - 1 - left, height - 1 - bottom, width - 1 - right];
         let bias = Array::new(vec![0.0; inputs], &[inputs]);
-        Self { padding, ..self.clone() }.forward(&[gradient.clone(), turned, bias]).0
+        Self { padding, ..self.clone() }.forward(&[gradient.clone(), rotated, bias]).0
     }
 }
 
-/// The gradient of the image, however the kernel moves and however wide the border is.
-fn slope_of_image(sizes: Sizes, weight: &Array, gradient: &Array) -> Vec<f32> {
+/// The gradient of the image, for any stride and padding.
+fn grad_image(sizes: Sizes, weight: &Array, gradient: &Array) -> Vec<f32> {
     let mut out = zeros(sizes.batch * sizes.of_image());
     out.par_chunks_mut(sizes.of_image()).zip(gradient.values().par_chunks(sizes.of_result())).for_each_init(
         || Scratch { columns: vec![0.0; sizes.depth() * sizes.rows() * sizes.width], ..sizes.scratch() },
@@ -324,7 +318,7 @@ fn slope_of_image(sizes: Sizes, weight: &Array, gradient: &Array) -> Vec<f32> {
                 let columns = &mut scratch.columns[..sizes.depth() * places];
                 let weights = sizes.weights(weight).transposed();
                 product(columns, places, false, 1.0, weights, given, Threads::One);
-                wide(
+                simd(
                     #[inline(always)]
                     || sizes.fold(columns, &rows, &mut scratch.padded),
                 );
@@ -335,10 +329,10 @@ fn slope_of_image(sizes: Sizes, weight: &Array, gradient: &Array) -> Vec<f32> {
     out
 }
 
-fn slope_of_weight(sizes: Sizes, x: &Array, gradient: &Array) -> Vec<f32> {
-    let at_once = sizes.batch.div_ceil(SUMS).max(1);
-    let x = x.values().par_chunks(at_once * sizes.of_image());
-    let parts = x.zip(gradient.values().par_chunks(at_once * sizes.of_result())).map(|(x, gradient)| {
+fn grad_weight(sizes: Sizes, x: &Array, gradient: &Array) -> Vec<f32> {
+    let per_part = sizes.batch.div_ceil(SUMS).max(1);
+    let x = x.values().par_chunks(per_part * sizes.of_image());
+    let parts = x.zip(gradient.values().par_chunks(per_part * sizes.of_result())).map(|(x, gradient)| {
         let mut scratch = sizes.scratch();
         let mut total = vec![0.0; sizes.outputs * sizes.depth()];
         for (x, gradient) in x.chunks_exact(sizes.of_image()).zip(gradient.chunks_exact(sizes.of_result())) {
@@ -348,8 +342,8 @@ fn slope_of_weight(sizes: Sizes, x: &Array, gradient: &Array) -> Vec<f32> {
                 let given = &mut scratch.rows[..sizes.outputs * places];
                 sizes.spread(gradient, &rows, given);
                 let given = Matrix::new(given, sizes.outputs, places, places);
-                let met = sizes.met(&scratch.padded, &mut scratch.columns, &rows);
-                product(&mut total, sizes.depth(), true, 1.0, given, met.transposed(), Threads::One);
+                let unfolded = sizes.unfolded(&scratch.padded, &mut scratch.columns, &rows);
+                product(&mut total, sizes.depth(), true, 1.0, given, unfolded.transposed(), Threads::One);
             }
         }
         total
@@ -362,10 +356,10 @@ fn slope_of_weight(sizes: Sizes, x: &Array, gradient: &Array) -> Vec<f32> {
     total
 }
 
-fn slope_of_bias(sizes: Sizes, gradient: &Array) -> Vec<f32> {
+fn grad_bias(sizes: Sizes, gradient: &Array) -> Vec<f32> {
     let pixels = sizes.result[0] * sizes.result[1];
     let planes: Vec<f32> =
-        gradient.values().par_chunks(pixels).map(|plane| wide(|| sum(pixels, |i| plane[i]))).collect();
+        gradient.values().par_chunks(pixels).map(|plane| simd(|| sum(pixels, |i| plane[i]))).collect();
     let mut total = vec![0.0; sizes.outputs];
     for image in planes.chunks_exact(sizes.outputs) {
         total.iter_mut().zip(image).for_each(|(total, x)| *total += x);

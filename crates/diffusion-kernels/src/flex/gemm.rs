@@ -6,7 +6,7 @@
 
 use ::gemm::Parallelism;
 
-/// A matrix of numbers that lie at regular distances in memory.
+/// A strided matrix in a slice.
 #[derive(Clone, Copy)]
 pub struct Matrix<'a> {
     values: &'a [f32],
@@ -17,13 +17,13 @@ pub struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// A matrix whose rows are `stride` numbers apart.
+    /// A matrix whose rows are `stride` elements apart.
     pub fn new(values: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
         check(values.len(), rows, columns, stride);
         Self { values, rows, columns, row_stride: stride, column_stride: 1 }
     }
 
-    /// Rows and columns exchanged.
+    /// The transpose.
     pub fn transposed(self) -> Self {
         Self {
             rows: self.columns,
@@ -37,7 +37,10 @@ impl<'a> Matrix<'a> {
 
 fn check(len: usize, rows: usize, columns: usize, stride: usize) {
     let end = if rows == 0 || columns == 0 { 0 } else { (rows - 1) * stride + columns };
-    assert!(end <= len && columns <= stride, "a matrix of {rows} × {columns} numbers in {len}");
+    assert!(
+        end <= len && columns <= stride,
+        "a matrix of {rows} × {columns} elements, rows {stride} apart, in {len}"
+    );
 }
 
 /// How many threads share a product.
@@ -47,11 +50,11 @@ pub enum Threads {
     All,
 }
 
-/// `out = keep·out + factor·a·b`, the rows of `out` being `stride` numbers apart.
+/// `out = factor·a·b`, or `out += factor·a·b` to `accumulate`; the rows of `out` are `stride` elements apart.
 pub fn product(
     out: &mut [f32],
     stride: usize,
-    keep: bool,
+    accumulate: bool,
     factor: f32,
     a: Matrix<'_>,
     b: Matrix<'_>,
@@ -61,7 +64,7 @@ pub fn product(
     assert_eq!(k, b.rows, "matrices of a product fit");
     check(out.len(), m, n, stride);
     let parallelism = if threads == Threads::All { Parallelism::Rayon(0) } else { Parallelism::None };
-    // SAFETY: `check` and `Matrix` saw that every element's place is inside of its slice, and `out` is borrowed alone.
+    // SAFETY: `check` and `Matrix::new` verified that every element lies inside its slice, and `out` is borrowed mutably.
     unsafe {
         ::gemm::gemm(
             m,
@@ -70,7 +73,7 @@ pub fn product(
             out.as_mut_ptr(),
             1,
             stride as isize,
-            keep,
+            accumulate,
             a.values.as_ptr(),
             a.column_stride as isize,
             a.row_stride as isize,

@@ -1,15 +1,13 @@
-//! What happens to images between the layers.
+//! Operations on images between the layers: shifts, concatenation, transposition, upsampling.
 
-use super::kernel::{Array, Kernel};
-use super::math::{sum, wide, zeros};
 use rayon::prelude::*;
 
-/// A number added to each channel of each image.
-#[derive(Clone, Debug)]
-pub struct Shift;
+use super::kernel::{Array, Kernel};
+use super::math::{simd, sum, zeros};
+use crate::operation::{JoinChannels, ShiftChannels, Transpose, Upsample};
 
-impl Kernel<2> for Shift {
-    type Kept = ();
+impl Kernel<2> for ShiftChannels {
+    type Saved = ();
 
     fn forward(&self, [x, shift]: &[Array; 2]) -> (Array, ()) {
         let shape = x.shape();
@@ -17,7 +15,7 @@ impl Kernel<2> for Shift {
         let mut out = zeros(x.values().len());
         let planes = out.par_chunks_mut(pixels).zip(x.values().par_chunks(pixels)).zip(shift.values());
         planes.for_each(|((out, x), shift)| {
-            wide(
+            simd(
                 #[inline(always)]
                 || {
                     for (out, x) in out.iter_mut().zip(x) {
@@ -34,29 +32,25 @@ impl Kernel<2> for Shift {
         [x, shift]: &[Array; 2],
         (): &(),
         gradient: &Array,
-        [for_x, for_shift]: [bool; 2],
+        [wants_x, wants_shift]: [bool; 2],
     ) -> [Option<Array>; 2] {
         let shape = x.shape();
         let pixels = shape[2] * shape[3];
         let sums = || {
             let planes = gradient.values().par_chunks(pixels);
-            planes.map(|plane| wide(|| sum(pixels, |i| plane[i]))).collect()
+            planes.map(|plane| simd(|| sum(pixels, |i| plane[i]))).collect()
         };
-        [for_x.then(|| gradient.clone()), for_shift.then(|| Array::new(sums(), &shift.shape()))]
+        [wants_x.then(|| gradient.clone()), wants_shift.then(|| Array::new(sums(), &shift.shape()))]
     }
 }
 
-/// Numbers of an image.
+/// Elements of an image.
 fn of_image(x: &Array) -> usize {
     x.shape()[1..].iter().product()
 }
 
-/// The channels of one image behind those of another.
-#[derive(Clone, Debug)]
-pub struct Join;
-
-impl Kernel<2> for Join {
-    type Kept = ();
+impl Kernel<2> for JoinChannels {
+    type Saved = ();
 
     fn forward(&self, [x, y]: &[Array; 2]) -> (Array, ()) {
         let mut shape = x.shape();
@@ -76,7 +70,7 @@ impl Kernel<2> for Join {
         [x, y]: &[Array; 2],
         (): &(),
         gradient: &Array,
-        [for_x, for_y]: [bool; 2],
+        [wants_x, wants_y]: [bool; 2],
     ) -> [Option<Array>; 2] {
         let [first, second] = [x, y].map(of_image);
         let part = |of: &Array, start: usize, len: usize| {
@@ -87,15 +81,11 @@ impl Kernel<2> for Join {
                 .for_each(|(out, image)| out.copy_from_slice(&image[start..][..len]));
             Array::new(out, &of.shape())
         };
-        [for_x.then(|| part(x, 0, first)), for_y.then(|| part(y, first, second))]
+        [wants_x.then(|| part(x, 0, first)), wants_y.then(|| part(y, first, second))]
     }
 }
 
-/// The last two axes exchanged, in memory too.
-#[derive(Clone, Debug)]
-pub struct Transpose;
-
-/// Rows and columns of a part that is exchanged at once, so that what is read by columns stays in a core's own cache.
+/// Rows and columns of a block that is transposed at once, so that what is read by columns stays in a core's own cache.
 const BLOCK: usize = 16;
 
 fn transposed(x: &Array) -> Array {
@@ -121,7 +111,7 @@ fn transposed(x: &Array) -> Array {
 }
 
 impl Kernel<1> for Transpose {
-    type Kept = ();
+    type Saved = ();
 
     fn forward(&self, [x]: &[Array; 1]) -> (Array, ()) {
         (transposed(x), ())
@@ -132,12 +122,8 @@ impl Kernel<1> for Transpose {
     }
 }
 
-/// Every pixel four times, as a square.
-#[derive(Clone, Debug)]
-pub struct Upsample;
-
 impl Kernel<1> for Upsample {
-    type Kept = ();
+    type Saved = ();
 
     fn forward(&self, [x]: &[Array; 1]) -> (Array, ()) {
         let shape = x.shape();

@@ -1,4 +1,7 @@
-//! What a kernel is, and how it becomes an operation of a backend.
+//! What a kernel is, and how it becomes an operation of `Flex` and, with its gradient, of `Autodiff<Flex>`.
+
+use std::any::Any;
+use std::fmt::Debug;
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
@@ -7,24 +10,22 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
-use burn::tensor::{DType, Tensor, TensorData, TensorMetadata, TensorPrimitive};
+use burn::tensor::{DType, TensorData, TensorMetadata};
 use burn_flex::FlexTensor;
-use std::any::Any;
-use std::fmt::Debug;
 
-/// Numbers in memory, one after the other, and their shape. Clones share the memory.
+/// A contiguous tensor in f32. Clones share the memory.
 #[derive(Clone, Debug)]
 pub struct Array {
     tensor: FlexTensor,
 }
 
 impl Array {
-    /// The numbers in `values` as a tensor of this shape.
+    /// The elements `values` in this shape.
     pub fn new(values: Vec<f32>, shape: &[usize]) -> Self {
         Self { tensor: FlexTensor::from_data(TensorData::new(values, shape.to_vec())) }
     }
 
-    /// The numbers of a tensor in f32.
+    /// A tensor in f32; copied, if it is not contiguous.
     pub fn of(tensor: FlexTensor) -> Self {
         Self { tensor: if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() } }
     }
@@ -34,12 +35,12 @@ impl Array {
         self.tensor
     }
 
-    /// The numbers alone; copied, if others hold them too.
+    /// The elements; copied, if another tensor shares the memory.
     pub fn into_values(self) -> Vec<f32> {
         self.tensor.into_data().into_vec().expect("an array is of type f32")
     }
 
-    /// The numbers, the last axis running fastest.
+    /// The elements in row-major order.
     pub fn values(&self) -> &[f32] {
         self.tensor.as_slice().expect("an array is contiguous and of type f32")
     }
@@ -49,7 +50,7 @@ impl Array {
         self.tensor.layout().shape().to_vec()
     }
 
-    /// The length of the last axis, and how often it comes.
+    /// The number of rows, and their length, that of the last axis.
     pub fn rows(&self) -> (usize, usize) {
         let shape = self.shape();
         let last = shape.last().copied().unwrap_or(1);
@@ -59,49 +60,41 @@ impl Array {
 
 /// An operation on `N` tensors, with its gradient.
 pub trait Kernel<const N: usize>: Clone + Debug + Send + 'static {
-    /// What the gradient needs besides the inputs.
-    type Kept: Clone + Debug + Send + 'static;
+    /// What is saved for the gradient besides the inputs.
+    type Saved: Clone + Debug + Send + 'static;
 
     /// The operation's result.
-    fn forward(&self, inputs: &[Array; N]) -> (Array, Self::Kept);
+    fn forward(&self, inputs: &[Array; N]) -> (Array, Self::Saved);
 
     /// The gradient for each of the inputs that `wanted` asks for.
     fn backward(
         &self,
         inputs: &[Array; N],
-        kept: &Self::Kept,
+        saved: &Self::Saved,
         gradient: &Array,
         wanted: [bool; N],
     ) -> [Option<Array>; N];
 }
 
-/// A tensor's primitive, if it is one of numbers.
-pub fn float<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Option<FloatTensor<B>> {
-    match tensor.clone().into_primitive() {
-        TensorPrimitive::Float(primitive) => Some(primitive),
-        TensorPrimitive::QFloat(_) => None,
-    }
-}
-
-/// The tensor of a primitive.
-pub fn tensor<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {
-    Tensor::from_primitive(TensorPrimitive::Float(primitive))
-}
-
-/// The operation on tensors of any backend; nothing, where there is no kernel for it.
+/// The result of `kernel`, if the inputs are of `Flex` or `Autodiff<Flex>` and in f32; else the inputs.
 pub fn apply<B: Backend, K: Kernel<N>, const N: usize>(
-    kernel: K,
+    kernel: &K,
     inputs: [FloatTensor<B>; N],
-) -> Option<FloatTensor<B>> {
+) -> Result<FloatTensor<B>, [FloatTensor<B>; N]> {
     if inputs.iter().any(|input| input.dtype() != DType::F32) {
-        return None;
+        return Err(inputs);
     }
     let inputs = match same::<_, [FlexTensor; N]>(inputs) {
-        Ok(inputs) => return same(kernel.forward(&inputs.map(Array::of)).0.tensor).ok(),
+        Ok(inputs) => return Ok(back(kernel.forward(&inputs.map(Array::of)).0.tensor)),
         Err(inputs) => inputs,
     };
-    let inputs = same::<_, [FloatTensor<Autodiff<Flex>>; N]>(inputs).ok()?;
-    same(tracked(kernel, inputs)).ok()
+    let inputs = same::<_, [FloatTensor<Autodiff<Flex>>; N]>(inputs)?;
+    Ok(back(tracked(kernel.clone(), inputs)))
+}
+
+/// A value of the type that the inputs had.
+pub fn back<T: 'static, U: 'static>(value: T) -> U {
+    same(value).ok().expect("the result is of the backend of the inputs")
 }
 
 /// `value`, if its type is `U`.
@@ -113,19 +106,19 @@ pub fn same<T: 'static, U: 'static>(value: T) -> Result<U, T> {
     }
 }
 
-/// A kernel's gradient as a step of Burn's.
+/// A kernel's gradient as a node of Burn's autodiff graph.
 #[derive(Debug)]
 struct Step<K>(K);
 
 impl<K: Kernel<N>, const N: usize> Backward<Flex, N> for Step<K> {
-    type State = (Vec<Array>, K::Kept);
+    type State = (Vec<Array>, K::Saved);
 
     fn backward(self, ops: Ops<Self::State, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = Array::of(gradients.consume::<Flex>(&ops.node));
         let wanted = std::array::from_fn(|i| ops.parents[i].is_some());
-        let (inputs, kept) = ops.state;
-        let inputs: [Array; N] = inputs.try_into().expect("as many inputs as there were");
-        let found = self.0.backward(&inputs, &kept, &gradient, wanted);
+        let (inputs, saved) = ops.state;
+        let inputs: [Array; N] = inputs.try_into().expect("one saved input for each of the kernel");
+        let found = self.0.backward(&inputs, &saved, &gradient, wanted);
         for (parent, found) in ops.parents.into_iter().zip(found) {
             if let (Some(parent), Some(found)) = (parent, found) {
                 gradients.register::<Flex>(parent.id, found.tensor);
@@ -140,9 +133,9 @@ fn tracked<K: Kernel<N>, const N: usize>(
 ) -> FloatTensor<Autodiff<Flex>> {
     let nodes = inputs.each_ref().map(|input| input.node.clone());
     let inputs = inputs.map(|input| Array::of(input.primitive));
-    let (output, kept) = kernel.forward(&inputs);
+    let (output, saved) = kernel.forward(&inputs);
     match Step(kernel).prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(step) => step.finish((inputs.to_vec(), kept), output.tensor),
+        OpsKind::Tracked(step) => step.finish((inputs.to_vec(), saved), output.tensor),
         OpsKind::UnTracked(step) => step.finish(output.tensor),
     }
 }

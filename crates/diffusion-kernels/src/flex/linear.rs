@@ -1,23 +1,21 @@
 //! Linear layers.
 
-use super::gemm::{Matrix, Threads, product};
-use super::kernel::{Array, Kernel};
-use super::math::{wide, zeros};
 use rayon::prelude::*;
 
-/// `x·weight`, and `+ bias` where there is one.
-#[derive(Clone, Debug)]
-pub struct Linear;
+use super::gemm::{Matrix, Threads, product};
+use super::kernel::{Array, Kernel};
+use super::math::{simd, zeros};
+use crate::operation::Linear;
 
-/// How many rows a thread takes at once: enough that handing them out costs nothing.
-fn rows_at_once(inputs: usize, outputs: usize) -> usize {
+/// The rows of one task: enough that scheduling it costs nothing.
+fn rows_per_task(inputs: usize, outputs: usize) -> usize {
     ((1 << 22) / (inputs * outputs).max(1)).max(256)
 }
 
-/// The product of the rows of `x` with a matrix, each row begun with `bias`.
+/// The product of the rows of `x` with a matrix, plus `bias` in each row.
 fn rows_times(x: &Array, matrix: Matrix<'_>, outputs: usize, bias: Option<&[f32]>) -> Array {
     let (rows, inputs) = x.rows();
-    let at_once = rows_at_once(inputs, outputs);
+    let per_task = rows_per_task(inputs, outputs);
     let mut out = zeros(rows * outputs);
     let part = |(out, x): (&mut [f32], &[f32])| {
         if let Some(bias) = bias {
@@ -26,10 +24,10 @@ fn rows_times(x: &Array, matrix: Matrix<'_>, outputs: usize, bias: Option<&[f32]
         let x = Matrix::new(x, out.len() / outputs, inputs, inputs);
         product(out, outputs, bias.is_some(), 1.0, x, matrix, Threads::One);
     };
-    if rows <= at_once {
+    if rows <= per_task {
         part((&mut out, x.values()));
     } else {
-        let parts = out.par_chunks_mut(at_once * outputs).zip(x.values().par_chunks(at_once * inputs));
+        let parts = out.par_chunks_mut(per_task * outputs).zip(x.values().par_chunks(per_task * inputs));
         parts.for_each(part);
     }
     let mut shape = x.shape();
@@ -42,7 +40,7 @@ pub fn sum_of_rows(values: &[f32], columns: usize) -> Vec<f32> {
     const ROWS: usize = 256;
     let total = |values: &[f32]| {
         let mut total = vec![0.0; columns];
-        wide(
+        simd(
             #[inline(always)]
             || {
                 for row in values.chunks_exact(columns) {
@@ -71,12 +69,12 @@ impl Linear {
     fn backward(x: &Array, weight: &Array, gradient: &Array, wanted: [bool; 3]) -> [Option<Array>; 3] {
         let (inputs, outputs) = weight.rows();
         let (rows, _) = x.rows();
-        let [for_x, for_weight, for_bias] = wanted;
-        let for_x = for_x.then(|| {
+        let [wants_x, wants_weight, wants_bias] = wanted;
+        let grad_x = wants_x.then(|| {
             let matrix = Matrix::new(weight.values(), inputs, outputs, outputs).transposed();
             rows_times(gradient, matrix, inputs, None)
         });
-        let for_weight = for_weight.then(|| {
+        let grad_weight = wants_weight.then(|| {
             let mut out = vec![0.0; inputs * outputs];
             let x = Matrix::new(x.values(), rows, inputs, inputs).transposed();
             let g = Matrix::new(gradient.values(), rows, outputs, outputs);
@@ -84,13 +82,13 @@ impl Linear {
             product(&mut out, outputs, false, 1.0, x, g, threads);
             Array::new(out, &[inputs, outputs])
         });
-        let for_bias = for_bias.then(|| Array::new(sum_of_rows(gradient.values(), outputs), &[outputs]));
-        [for_x, for_weight, for_bias]
+        let grad_bias = wants_bias.then(|| Array::new(sum_of_rows(gradient.values(), outputs), &[outputs]));
+        [grad_x, grad_weight, grad_bias]
     }
 }
 
 impl Kernel<3> for Linear {
-    type Kept = ();
+    type Saved = ();
 
     fn forward(&self, [x, weight, bias]: &[Array; 3]) -> (Array, ()) {
         (Self::forward(x, weight, Some(bias)), ())
@@ -108,7 +106,7 @@ impl Kernel<3> for Linear {
 }
 
 impl Kernel<2> for Linear {
-    type Kept = ();
+    type Saved = ();
 
     fn forward(&self, [x, weight]: &[Array; 2]) -> (Array, ()) {
         (Self::forward(x, weight, None), ())
@@ -119,9 +117,9 @@ impl Kernel<2> for Linear {
         [x, weight]: &[Array; 2],
         (): &(),
         gradient: &Array,
-        [for_x, for_weight]: [bool; 2],
+        [wants_x, wants_weight]: [bool; 2],
     ) -> [Option<Array>; 2] {
-        let [for_x, for_weight, _] = Self::backward(x, weight, gradient, [for_x, for_weight, false]);
-        [for_x, for_weight]
+        let [grad_x, grad_weight, _] = Self::backward(x, weight, gradient, [wants_x, wants_weight, false]);
+        [grad_x, grad_weight]
     }
 }

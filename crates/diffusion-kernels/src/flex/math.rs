@@ -1,18 +1,18 @@
-//! Functions and sums over slices that compilers turn into vector instructions.
+//! Functions and sums over slices that the compiler vectorizes.
 
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
-/// How many numbers a thread takes at once.
+/// Elements of one task.
 const CHUNK: usize = 1 << 14;
-/// Numbers that are summed side by side.
+/// Elements that are summed side by side.
 const LANES: usize = 16;
 
-/// Runs `work` with the widest vectors that this processor has.
+/// Runs `work` compiled for the widest SIMD instructions that this processor has.
 ///
-/// Loops in it are to be written as `for`: the iterators' own `for_each` and `fold` are compiled apart, without them.
+/// Loops in it must be written as `for`: the iterators' own `for_each` and `fold` are compiled separately, without them.
 #[inline(always)]
-pub fn wide<F: FnOnce() -> R, R>(work: F) -> R {
+pub fn simd<F: FnOnce() -> R, R>(work: F) -> R {
     struct Work<F>(F);
     impl<F: FnOnce() -> R, R> NullaryFnOnce for Work<F> {
         type Output = R;
@@ -25,17 +25,17 @@ pub fn wide<F: FnOnce() -> R, R>(work: F) -> R {
     Arch::new().dispatch(Work(work))
 }
 
-/// So many zeros, written by all threads: memory that was used before has to be cleared, and one thread would let the
-/// others wait.
+/// `len` zeros, written by all threads: memory that was used before has to be cleared, and a single thread would keep
+/// the others waiting.
 pub fn zeros(len: usize) -> Vec<f32> {
     if len <= 2 * CHUNK { vec![0.0; len] } else { rayon::iter::repeat_n(0.0, len).collect() }
 }
 
-/// `function` of every number.
+/// `function` of every element.
 pub fn map(x: &[f32], function: impl Fn(f32) -> f32 + Copy + Sync + Send) -> Vec<f32> {
     let mut out = zeros(x.len());
     let chunks = |(out, x): (&mut [f32], &[f32])| {
-        wide(
+        simd(
             #[inline(always)]
             || {
                 for (out, &x) in out.iter_mut().zip(x) {
@@ -52,12 +52,12 @@ pub fn map(x: &[f32], function: impl Fn(f32) -> f32 + Copy + Sync + Send) -> Vec
     out
 }
 
-/// `function` of every pair of numbers.
+/// `function` of every pair of elements.
 pub fn zip(x: &[f32], y: &[f32], function: impl Fn(f32, f32) -> f32 + Copy + Sync + Send) -> Vec<f32> {
-    assert_eq!(x.len(), y.len(), "slices go together");
+    assert_eq!(x.len(), y.len(), "slices of one length");
     let mut out = zeros(x.len());
     let chunks = |((out, x), y): ((&mut [f32], &[f32]), &[f32])| {
-        wide(
+        simd(
             #[inline(always)]
             || {
                 for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
@@ -97,7 +97,7 @@ pub fn sum(len: usize, term: impl Fn(usize) -> f32) -> f32 {
     lanes[0]
 }
 
-/// The largest number; one that is none is passed over.
+/// The largest element; NaNs are ignored.
 #[inline(always)]
 pub fn max(x: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
@@ -110,7 +110,7 @@ pub fn max(x: &[f32]) -> f32 {
     lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |top, &x| if x > top { x } else { top })
 }
 
-/// eˣ, to 1 unit in the last place; x is held between -87 and 88.
+/// eˣ, to 1 unit in the last place; x is clamped to [-87, 88].
 ///
 /// A polynomial around the nearest multiple of ln 2 (Moshier's Cephes).
 #[inline(always)]
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
     use std::f64::consts::FRAC_2_SQRT_PI;
 
-    /// `count` numbers from `first` to `last`.
+    /// `count` values from `first` to `last`.
     fn grid(first: f32, last: f32, count: u32) -> impl Iterator<Item = f32> {
         (0..=count).map(move |i| first + (last - first) * (i as f32 / count as f32))
     }

@@ -1,17 +1,13 @@
-//! Norms, and what scales and shifts behind them.
+//! Norms with their scales and shifts, and gated residuals.
 
-use super::activation::{silu, silu_slope};
-use super::kernel::{Array, Kernel};
-use super::math::{sum, wide, zeros};
 use rayon::prelude::*;
 
-/// `norm(x)·(1 + scale) + shift` with one scale and shift per example and number.
-#[derive(Clone, Debug)]
-pub struct ModulatedLayerNorm {
-    pub epsilon: f32,
-}
+use super::activation::{silu, silu_derivative};
+use super::kernel::{Array, Kernel};
+use super::math::{simd, sum, zeros};
+use crate::operation::{Gated, GroupNorm, ModulatedLayerNorm};
 
-/// Mean, and one over the standard deviation, of `x`.
+/// The mean of `x`, and one over its standard deviation.
 #[inline(always)]
 fn moments(x: &[f32], epsilon: f32) -> (f32, f32) {
     let mean = sum(x.len(), |i| x[i]) / x.len() as f32;
@@ -20,7 +16,7 @@ fn moments(x: &[f32], epsilon: f32) -> (f32, f32) {
 }
 
 impl Kernel<3> for ModulatedLayerNorm {
-    type Kept = ();
+    type Saved = ();
 
     fn forward(&self, [x, scale, shift]: &[Array; 3]) -> (Array, ()) {
         let shape = x.shape();
@@ -29,7 +25,7 @@ impl Kernel<3> for ModulatedLayerNorm {
         let vectors = scale.values().par_chunks(dim).zip(shift.values().par_chunks(dim));
         let examples = out.par_chunks_mut(tokens * dim).zip(x.values().par_chunks(tokens * dim));
         examples.zip(vectors).for_each(|((out, x), (scale, shift))| {
-            wide(
+            simd(
                 #[inline(always)]
                 || {
                     for (out, x) in out.chunks_exact_mut(dim).zip(x.chunks_exact(dim)) {
@@ -53,15 +49,15 @@ impl Kernel<3> for ModulatedLayerNorm {
     ) -> [Option<Array>; 3] {
         let shape = x.shape();
         let (batch, tokens, dim) = (shape[0], shape[1], shape[2]);
-        let mut for_x = zeros(x.values().len());
-        let (mut for_scale, mut for_shift) = (vec![0.0; batch * dim], vec![0.0; batch * dim]);
-        let out = for_x.par_chunks_mut(tokens * dim);
-        let vectors = for_scale.par_chunks_mut(dim).zip(for_shift.par_chunks_mut(dim));
+        let mut grad_x = zeros(x.values().len());
+        let (mut grad_scale, mut grad_shift) = (vec![0.0; batch * dim], vec![0.0; batch * dim]);
+        let out = grad_x.par_chunks_mut(tokens * dim);
+        let vectors = grad_scale.par_chunks_mut(dim).zip(grad_shift.par_chunks_mut(dim));
         let given = x.values().par_chunks(tokens * dim).zip(gradient.values().par_chunks(tokens * dim));
         out.zip(vectors).zip(given).zip(scale.values().par_chunks(dim)).for_each_init(
             || (vec![0.0; dim], vec![0.0; dim]),
-            |(normal, slope), (((out, (for_scale, for_shift)), (x, gradient)), scale)| {
-                wide(
+            |(normal, grad), (((out, (grad_scale, grad_shift)), (x, gradient)), scale)| {
+                simd(
                     #[inline(always)]
                     || {
                         for ((out, x), g) in
@@ -70,32 +66,32 @@ impl Kernel<3> for ModulatedLayerNorm {
                             let (mean, factor) = moments(x, self.epsilon);
                             for i in 0..dim {
                                 normal[i] = (x[i] - mean) * factor;
-                                slope[i] = g[i] * (1.0 + scale[i]);
-                                for_scale[i] += g[i] * normal[i];
-                                for_shift[i] += g[i];
+                                grad[i] = g[i] * (1.0 + scale[i]);
+                                grad_scale[i] += g[i] * normal[i];
+                                grad_shift[i] += g[i];
                             }
-                            let mean = sum(dim, |i| slope[i]) / dim as f32;
-                            let along = sum(dim, |i| slope[i] * normal[i]) / dim as f32;
+                            let mean = sum(dim, |i| grad[i]) / dim as f32;
+                            let along = sum(dim, |i| grad[i] * normal[i]) / dim as f32;
                             for i in 0..dim {
-                                out[i] = factor * (slope[i] - mean - normal[i] * along);
+                                out[i] = factor * (grad[i] - mean - normal[i] * along);
                             }
                         }
                     },
                 );
             },
         );
-        let [x, a, b] = wanted;
+        let [wants_x, wants_scale, wants_shift] = wanted;
         let vector = |values| Array::new(values, &[batch, dim]);
-        [x.then(|| Array::new(for_x, &shape)), a.then(|| vector(for_scale)), b.then(|| vector(for_shift))]
+        [
+            wants_x.then(|| Array::new(grad_x, &shape)),
+            wants_scale.then(|| vector(grad_scale)),
+            wants_shift.then(|| vector(grad_shift)),
+        ]
     }
 }
 
-/// `x + h·gate` with one gate per example and number.
-#[derive(Clone, Debug)]
-pub struct Gated;
-
 impl Kernel<3> for Gated {
-    type Kept = ();
+    type Saved = ();
 
     fn forward(&self, [x, h, gate]: &[Array; 3]) -> (Array, ()) {
         let shape = x.shape();
@@ -104,7 +100,7 @@ impl Kernel<3> for Gated {
         let given = x.values().par_chunks(tokens * dim).zip(h.values().par_chunks(tokens * dim));
         out.par_chunks_mut(tokens * dim).zip(given).zip(gate.values().par_chunks(dim)).for_each(
             |((out, (x, h)), gate)| {
-                wide(
+                simd(
                     #[inline(always)]
                     || {
                         for ((out, x), h) in
@@ -126,15 +122,15 @@ impl Kernel<3> for Gated {
         [_, h, gate]: &[Array; 3],
         (): &(),
         gradient: &Array,
-        [for_x, for_h, for_gate]: [bool; 3],
+        [wants_x, wants_h, wants_gate]: [bool; 3],
     ) -> [Option<Array>; 3] {
         let shape = h.shape();
         let (batch, tokens, dim) = (shape[0], shape[1], shape[2]);
-        let (mut slope, mut slope_gate) = (zeros(h.values().len()), vec![0.0; batch * dim]);
-        let out = slope.par_chunks_mut(tokens * dim).zip(slope_gate.par_chunks_mut(dim));
+        let (mut grad, mut grad_gate) = (zeros(h.values().len()), vec![0.0; batch * dim]);
+        let out = grad.par_chunks_mut(tokens * dim).zip(grad_gate.par_chunks_mut(dim));
         let given = h.values().par_chunks(tokens * dim).zip(gradient.values().par_chunks(tokens * dim));
         out.zip(given).zip(gate.values().par_chunks(dim)).for_each(|(((out, out_gate), (h, g)), gate)| {
-            wide(
+            simd(
                 #[inline(always)]
                 || {
                     for ((out, h), g) in
@@ -149,23 +145,15 @@ impl Kernel<3> for Gated {
             );
         });
         [
-            for_x.then(|| gradient.clone()),
-            for_h.then(|| Array::new(slope, &shape)),
-            for_gate.then(|| Array::new(slope_gate, &[batch, dim])),
+            wants_x.then(|| gradient.clone()),
+            wants_h.then(|| Array::new(grad, &shape)),
+            wants_gate.then(|| Array::new(grad_gate, &[batch, dim])),
         ]
     }
 }
 
-/// Group norm, and SiLU behind it if asked for.
-#[derive(Clone, Debug)]
-pub struct GroupNorm {
-    pub groups: usize,
-    pub epsilon: f32,
-    pub silu: bool,
-}
-
 impl Kernel<3> for GroupNorm {
-    type Kept = ();
+    type Saved = ();
 
     fn forward(&self, [x, gamma, beta]: &[Array; 3]) -> (Array, ()) {
         let shape = x.shape();
@@ -175,7 +163,7 @@ impl Kernel<3> for GroupNorm {
         let groups = out.par_chunks_mut(group * pixels).zip(x.values().par_chunks(group * pixels));
         groups.enumerate().for_each(|(i, (out, x))| {
             let first = i % self.groups * group;
-            wide(
+            simd(
                 #[inline(always)]
                 || {
                     let (mean, factor) = moments(x, self.epsilon);
@@ -211,65 +199,78 @@ impl Kernel<3> for GroupNorm {
         let (channels, pixels) = (shape[1], shape[2] * shape[3]);
         let group = channels / self.groups;
         let size = group * pixels;
-        let mut for_x = zeros(x.values().len());
-        // For every channel of every example: the slopes of scale and shift.
+        let mut grad_x = zeros(x.values().len());
+        // For every channel of every example: the gradients of scale and shift.
         let mut vectors = vec![[0.0; 2]; shape[0] * channels];
-        let out = for_x.par_chunks_mut(size).zip(vectors.par_chunks_mut(group));
+        let out = grad_x.par_chunks_mut(size).zip(vectors.par_chunks_mut(group));
         let given = x.values().par_chunks(size).zip(gradient.values().par_chunks(size));
         out.zip(given).enumerate().for_each_init(
             || vec![0.0; size],
-            |slope, (i, ((out, vectors), (x, g)))| {
+            |grad, (i, ((out, vectors), (x, g)))| {
                 let first = i % self.groups * group;
                 let gamma = &gamma.values()[first..][..group];
                 let beta = &beta.values()[first..][..group];
-                wide(
+                simd(
                     #[inline(always)]
-                    || {
-                        let (mean, factor) = moments(x, self.epsilon);
-                        let (mut total, mut along) = (0.0, 0.0);
-                        for c in 0..group {
-                            let place = c * pixels..(c + 1) * pixels;
-                            let (x, g, slope) = (&x[place.clone()], &g[place.clone()], &mut slope[place]);
-                            let (scale, shift) = (factor * gamma[c], beta[c]);
-                            for i in 0..pixels {
-                                slope[i] = if self.silu {
-                                    g[i] * silu_slope((x[i] - mean) * scale + shift)
-                                } else {
-                                    g[i]
-                                };
-                            }
-                            let sum_of_slopes = sum(pixels, |i| slope[i]);
-                            let sum_along = sum(pixels, |i| slope[i] * (x[i] - mean)) * factor;
-                            vectors[c] = [sum_along, sum_of_slopes];
-                            total += sum_of_slopes * gamma[c];
-                            along += sum_along * gamma[c];
-                        }
-                        let (total, along) = (total / size as f32, along / size as f32);
-                        for (c, gamma) in gamma.iter().enumerate() {
-                            let place = c * pixels..(c + 1) * pixels;
-                            let (x, slope, out) = (&x[place.clone()], &slope[place.clone()], &mut out[place]);
-                            for i in 0..pixels {
-                                let normal = (x[i] - mean) * factor;
-                                out[i] = factor * (slope[i] * gamma - total - normal * along);
-                            }
-                        }
-                    },
+                    || self.grad_group([x, g], [gamma, beta], grad, vectors, out),
                 );
             },
         );
         let mut sums = [vec![0.0; channels], vec![0.0; channels]];
         for example in vectors.chunks_exact(channels) {
-            for (c, slopes) in example.iter().enumerate() {
-                sums[0][c] += slopes[0];
-                sums[1][c] += slopes[1];
+            for (c, grads) in example.iter().enumerate() {
+                sums[0][c] += grads[0];
+                sums[1][c] += grads[1];
             }
         }
-        let [x, a, b] = wanted;
-        let [for_gamma, for_beta] = sums;
+        let [wants_x, wants_gamma, wants_beta] = wanted;
+        let [grad_gamma, grad_beta] = sums;
         [
-            x.then(|| Array::new(for_x, &shape)),
-            a.then(|| Array::new(for_gamma, &[channels])),
-            b.then(|| Array::new(for_beta, &[channels])),
+            wants_x.then(|| Array::new(grad_x, &shape)),
+            wants_gamma.then(|| Array::new(grad_gamma, &[channels])),
+            wants_beta.then(|| Array::new(grad_beta, &[channels])),
         ]
+    }
+}
+
+impl GroupNorm {
+    /// The gradients of one group of an example, whose elements are `x` and whose result has the gradient `g`: of `x` in
+    /// `out`, of scale and shift of each channel in `vectors`. What `grad` holds before is overwritten.
+    #[inline(always)]
+    fn grad_group(
+        &self,
+        [x, g]: [&[f32]; 2],
+        [gamma, beta]: [&[f32]; 2],
+        grad: &mut [f32],
+        vectors: &mut [[f32; 2]],
+        out: &mut [f32],
+    ) {
+        let (group, size) = (gamma.len(), x.len());
+        let pixels = size / group;
+        let (mean, factor) = moments(x, self.epsilon);
+        let (mut total, mut along) = (0.0, 0.0);
+        for c in 0..group {
+            let place = c * pixels..(c + 1) * pixels;
+            let (x, g, grad) = (&x[place.clone()], &g[place.clone()], &mut grad[place]);
+            let (scale, shift) = (factor * gamma[c], beta[c]);
+            for i in 0..pixels {
+                grad[i] =
+                    if self.silu { g[i] * silu_derivative((x[i] - mean) * scale + shift) } else { g[i] };
+            }
+            let sum_of_grads = sum(pixels, |i| grad[i]);
+            let sum_along = sum(pixels, |i| grad[i] * (x[i] - mean)) * factor;
+            vectors[c] = [sum_along, sum_of_grads];
+            total += sum_of_grads * gamma[c];
+            along += sum_along * gamma[c];
+        }
+        let (total, along) = (total / size as f32, along / size as f32);
+        for (c, gamma) in gamma.iter().enumerate() {
+            let place = c * pixels..(c + 1) * pixels;
+            let (x, grad, out) = (&x[place.clone()], &grad[place.clone()], &mut out[place]);
+            for i in 0..pixels {
+                let normal = (x[i] - mean) * factor;
+                out[i] = factor * (grad[i] * gamma - total - normal * along);
+            }
+        }
     }
 }

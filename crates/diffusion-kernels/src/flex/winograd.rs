@@ -1,23 +1,25 @@
-//! Convolutions by a kernel of 3 × 3 that moves by one pixel, in 16 multiplications for four results instead of 36: the
-//! minimal filtering F(2 × 2, 3 × 3) of Winograd (Lavin & Gray 2016, arXiv:1509.09308, section 4.1).
+//! Convolutions by a kernel of 3 × 3 with a stride of 1 in 16 multiplications for four results instead of 36: the minimal
+//! filtering F(2 × 2, 3 × 3) of Winograd (Lavin & Gray 2016, arXiv:1509.09308, section 4.1).
 //!
 //! The image is cut into tiles of 4 × 4 that overlap by two. Tiles, kernels and gradients are transformed, each into 16
-//! numbers; place by place these are matrices, and what a convolution sums are products of them.
+//! values; the values at one position of all tiles are a matrix, and the convolution's sums are products of such matrices.
 
-use super::gemm::{Matrix, Threads, product};
-use super::math::{wide, zeros};
-use rayon::prelude::*;
 use std::cell::Cell;
 
-/// Numbers of a transformed tile.
-const PLACES: usize = 16;
+use rayon::prelude::*;
+
+use super::gemm::{Matrix, Threads, product};
+use super::math::{simd, zeros};
+
+/// Values of a transformed tile.
+const POSITIONS: usize = 16;
 /// Tiles that are transformed side by side.
 const LANES: usize = 16;
-/// Tiles of one product, at least: fewer leave a core's vectors empty;
+/// The least number of tiles in one product: fewer leave SIMD lanes empty.
 const TILES: usize = 192;
-/// unless there would be fewer products than this, which several threads share.
+/// The least number of products, which several threads share; it goes before `TILES`.
 const PRODUCTS: usize = 4;
-/// The gradient of the weights is the sum of at most so many parts, whatever the number of threads.
+/// The gradient of the weights is the sum of at most this many parts, whatever the number of threads.
 const SUMS: usize = 16;
 
 type Lanes = [f32; LANES];
@@ -26,7 +28,7 @@ const ZERO: Lanes = [0.0; LANES];
 
 /// The sizes of a convolution.
 ///
-/// A row of tiles is followed by one without meaning, so that all that a transformation reads lies at fixed distances.
+/// Each row of tiles is followed by one unused tile, so that everything a transformation reads lies at fixed distances.
 #[derive(Clone, Copy)]
 pub struct Winograd {
     pub batch: usize,
@@ -35,7 +37,7 @@ pub struct Winograd {
     /// Height and width of the image and of the result.
     pub image: [usize; 2],
     pub result: [usize; 2],
-    /// Zeros above and to the left.
+    /// Rows and columns of zeros at the top and left.
     pub before: [usize; 2],
 }
 
@@ -55,9 +57,9 @@ impl Winograd {
         self.rows() * self.pitch()
     }
 
-    /// Numbers that a thread holds besides the images, at least.
+    /// The least number of elements that a thread holds besides the images.
     pub fn scratch(self) -> usize {
-        PLACES * (self.inputs + self.outputs) * self.tiles()
+        POSITIONS * (self.inputs + self.outputs) * self.tiles()
     }
 
     /// Images of one product.
@@ -65,13 +67,13 @@ impl Winograd {
         TILES.div_ceil(self.tiles()).min(self.batch.div_ceil(PRODUCTS)).max(1)
     }
 
-    /// Numbers between the matrices of two places, of `channels` rows; the last tiles are followed by what whole vectors
-    /// write beyond them.
-    fn of_place(self, channels: usize, images: usize) -> usize {
+    /// Elements from the matrix of one position to the next, of `channels` rows and the padding that a whole vector writes
+    /// beyond the last tile.
+    fn of_position(self, channels: usize, images: usize) -> usize {
         channels * images * self.tiles() + LANES
     }
 
-    /// Numbers of a plane that holds every second pixel of every second row of an image between zeros.
+    /// Elements of a plane that holds every second pixel of every second row of a padded image.
     fn of_quarter(self) -> usize {
         (self.rows() + 1) * self.pitch() + 1 + LANES
     }
@@ -81,7 +83,8 @@ impl Winograd {
         std::array::from_fn(|_| vec![0.0; self.of_quarter()])
     }
 
-    /// Puts an image, or another of its size or smaller, behind `before` zeros into its quarters. What is around it stays.
+    /// Splits an image, of the size of the input or smaller, into quarters after `before` rows and columns of zeros. What is
+    /// around it stays.
     #[inline(always)]
     fn split(self, image: &[f32], width: usize, before: [usize; 2], quarters: &mut Quarters) {
         for (y, row) in image.chunks_exact(width).enumerate() {
@@ -104,9 +107,9 @@ impl Winograd {
         }
     }
 
-    /// Bᵀ·d·B of every tile, into the matrices of the places, from `start` in each.
+    /// Bᵀ·d·B of every tile, into the matrices of the positions, from `start` in each.
     #[inline(always)]
-    fn transform_image(self, quarters: &Quarters, out: &mut [f32], start: usize, of_place: usize) {
+    fn transform_image(self, quarters: &Quarters, out: &mut [f32], start: usize, of_position: usize) {
         let pitch = self.pitch();
         for first in (0..self.tiles()).step_by(LANES) {
             let mut half = [[ZERO; 4]; 4];
@@ -120,7 +123,7 @@ impl Winograd {
             for j in 0..4 {
                 let column = before_product(&[half[0][j], half[1][j], half[2][j], half[3][j]]);
                 for i in 0..4 {
-                    put(&mut out[(4 * i + j) * of_place + start + first..], &column[i]);
+                    put(&mut out[(4 * i + j) * of_position + start + first..], &column[i]);
                 }
             }
         }
@@ -128,7 +131,7 @@ impl Winograd {
 
     /// A·d·Aᵀ of every tile of a result's gradient.
     #[inline(always)]
-    fn transform_gradient(self, quarters: &Quarters, out: &mut [f32], start: usize, of_place: usize) {
+    fn transform_gradient(self, quarters: &Quarters, out: &mut [f32], start: usize, of_position: usize) {
         for first in (0..self.tiles()).step_by(LANES) {
             let mut half = [[ZERO; 4]; 2];
             for (i, half) in half.iter_mut().enumerate() {
@@ -137,7 +140,7 @@ impl Winograd {
             for j in 0..4 {
                 let column = spread(&[half[0][j], half[1][j]]);
                 for i in 0..4 {
-                    put(&mut out[(4 * i + j) * of_place + start + first..], &column[i]);
+                    put(&mut out[(4 * i + j) * of_position + start + first..], &column[i]);
                 }
             }
         }
@@ -149,7 +152,7 @@ impl Winograd {
         self,
         products: &[f32],
         start: usize,
-        of_place: usize,
+        of_position: usize,
         bias: f32,
         quarters: &mut Quarters,
     ) {
@@ -158,7 +161,7 @@ impl Winograd {
             for (i, half) in half.iter_mut().enumerate() {
                 let mut row = [ZERO; 4];
                 for (j, x) in row.iter_mut().enumerate() {
-                    *x = lanes(&products[(4 * i + j) * of_place + start + first..]);
+                    *x = lanes(&products[(4 * i + j) * of_position + start + first..]);
                 }
                 *half = gathered(&row);
             }
@@ -188,31 +191,33 @@ impl Winograd {
         }
     }
 
-    /// G·g·Gᵀ of every kernel, `[outputs, PLACES, inputs]`.
+    /// G·g·Gᵀ of every kernel, `[outputs, POSITIONS, inputs]`.
     fn transform_weights(self, weight: &[f32]) -> Vec<f32> {
         let inputs = self.inputs;
-        let mut out = vec![0.0; self.outputs * PLACES * inputs];
-        out.par_chunks_mut(PLACES * inputs).zip(weight.par_chunks(9 * inputs)).for_each(|(out, weight)| {
-            for (input, kernel) in weight.as_chunks::<9>().0.iter().enumerate() {
-                let mut half = [[0.0; 4]; 3];
-                for (i, half) in half.iter_mut().enumerate() {
-                    *half = widened([kernel[3 * i], kernel[3 * i + 1], kernel[3 * i + 2]]);
-                }
-                for j in 0..4 {
-                    let column = widened([half[0][j], half[1][j], half[2][j]]);
-                    for i in 0..4 {
-                        out[(4 * i + j) * inputs + input] = column[i];
+        let mut out = vec![0.0; self.outputs * POSITIONS * inputs];
+        out.par_chunks_mut(POSITIONS * inputs).zip(weight.par_chunks(9 * inputs)).for_each(
+            |(out, weight)| {
+                for (input, kernel) in weight.as_chunks::<9>().0.iter().enumerate() {
+                    let mut half = [[0.0; 4]; 3];
+                    for (i, half) in half.iter_mut().enumerate() {
+                        *half = widened([kernel[3 * i], kernel[3 * i + 1], kernel[3 * i + 2]]);
+                    }
+                    for j in 0..4 {
+                        let column = widened([half[0][j], half[1][j], half[2][j]]);
+                        for i in 0..4 {
+                            out[(4 * i + j) * inputs + input] = column[i];
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
         out
     }
 
     /// Gᵀ·u·G, which takes the gradient of the transformed weights, the sum of `parts`, back to that of the weights.
     fn transform_back(self, parts: &[Vec<f32>]) -> Vec<f32> {
         let inputs = self.inputs;
-        let of_output = PLACES * inputs;
+        let of_output = POSITIONS * inputs;
         let mut out = vec![0.0; 9 * self.outputs * inputs];
         out.par_chunks_mut(9 * inputs).enumerate().for_each(|(output, out)| {
             let mut total = vec![0.0; of_output];
@@ -241,20 +246,20 @@ impl Winograd {
         out
     }
 
-    /// The images' transformed tiles, `[PLACES, inputs, images · tiles]`.
+    /// The images' transformed tiles, `[POSITIONS, inputs, images · tiles]`.
     fn transform_images(self, images: &[f32], quarters: &mut Quarters, out: &mut [f32]) {
         let area = self.image[0] * self.image[1];
         let count = images.len() / (self.inputs * area);
-        let of_place = self.of_place(self.inputs, count);
+        let of_position = self.of_position(self.inputs, count);
         for channel in 0..self.inputs {
             for image in 0..count {
                 let plane = &images[(image * self.inputs + channel) * area..][..area];
                 let start = (channel * count + image) * self.tiles();
-                wide(
+                simd(
                     #[inline(always)]
                     || {
                         self.split(plane, self.image[1], self.before, quarters);
-                        self.transform_image(quarters, out, start, of_place);
+                        self.transform_image(quarters, out, start, of_position);
                     },
                 );
             }
@@ -270,22 +275,22 @@ impl Winograd {
         let images = x.par_chunks(at_once * self.inputs * self.image[0] * self.image[1]);
         out.par_chunks_mut(at_once * self.outputs * area).zip(images).for_each(|(out, x)| {
             let count = out.len() / (self.outputs * area);
-            let [of_tiles, of_products] = [self.inputs, self.outputs].map(|n| self.of_place(n, count));
-            with_scratch([PLACES * of_tiles, PLACES * of_products], |tiles, products| {
+            let [of_tiles, of_products] = [self.inputs, self.outputs].map(|n| self.of_position(n, count));
+            with_scratch([POSITIONS * of_tiles, POSITIONS * of_products], |tiles, products| {
                 let mut quarters = self.quarters();
                 self.transform_images(x, &mut quarters, tiles);
                 let columns = count * self.tiles();
                 let places = products.chunks_exact_mut(of_products).zip(tiles.chunks_exact(of_tiles));
                 for (place, (out, tiles)) in places.enumerate() {
                     let weights = &weights[place * self.inputs..];
-                    let weights = Matrix::new(weights, self.outputs, self.inputs, PLACES * self.inputs);
+                    let weights = Matrix::new(weights, self.outputs, self.inputs, POSITIONS * self.inputs);
                     let tiles = Matrix::new(tiles, self.inputs, columns, columns);
                     product(out, columns, false, 1.0, weights, tiles, Threads::One);
                 }
                 for (index, out) in out.chunks_exact_mut(area).enumerate() {
                     let (image, channel) = (index / self.outputs, index % self.outputs);
                     let start = (channel * count + image) * self.tiles();
-                    wide(
+                    simd(
                         #[inline(always)]
                         || {
                             self.transform_result(products, start, of_products, bias[channel], &mut quarters);
@@ -299,35 +304,35 @@ impl Winograd {
     }
 
     /// The gradient of the weights, `[outputs, inputs, 3, 3]`.
-    pub fn slope_of_weight(self, x: &[f32], gradient: &[f32]) -> Vec<f32> {
+    pub fn grad_weight(self, x: &[f32], gradient: &[f32]) -> Vec<f32> {
         let at_once = self.at_once();
         let in_part = self.batch.div_ceil(SUMS).next_multiple_of(at_once).max(1);
         let of_image = self.inputs * self.image[0] * self.image[1];
         let of_result = self.outputs * self.result[0] * self.result[1];
         let parts = x.par_chunks(in_part * of_image).zip(gradient.par_chunks(in_part * of_result));
         let parts = parts.map(|(x, gradient)| {
-            let mut total = vec![0.0; self.outputs * PLACES * self.inputs];
+            let mut total = vec![0.0; self.outputs * POSITIONS * self.inputs];
             for (x, gradient) in x.chunks(at_once * of_image).zip(gradient.chunks(at_once * of_result)) {
-                self.add_slope_of_weight(x, gradient, &mut total);
+                self.add_grad_weight(x, gradient, &mut total);
             }
             total
         });
         self.transform_back(&parts.collect::<Vec<_>>())
     }
 
-    /// Adds what some images say to the gradient of the transformed weights.
-    fn add_slope_of_weight(self, x: &[f32], gradient: &[f32], total: &mut [f32]) {
+    /// Adds the gradient from some images to the gradient of the transformed weights.
+    fn add_grad_weight(self, x: &[f32], gradient: &[f32], total: &mut [f32]) {
         let area = self.result[0] * self.result[1];
         let count = gradient.len() / (self.outputs * area);
-        let [of_tiles, of_given] = [self.inputs, self.outputs].map(|n| self.of_place(n, count));
-        with_scratch([PLACES * of_tiles, PLACES * of_given], |tiles, given| {
+        let [of_tiles, of_given] = [self.inputs, self.outputs].map(|n| self.of_position(n, count));
+        with_scratch([POSITIONS * of_tiles, POSITIONS * of_given], |tiles, given| {
             self.transform_images(x, &mut self.quarters(), tiles);
             let mut quarters = self.quarters();
             for channel in 0..self.outputs {
                 for image in 0..count {
                     let plane = &gradient[(image * self.outputs + channel) * area..][..area];
                     let start = (channel * count + image) * self.tiles();
-                    wide(
+                    simd(
                         #[inline(always)]
                         || {
                             self.split(plane, self.result[1], [0, 0], &mut quarters);
@@ -342,24 +347,24 @@ impl Winograd {
                 let given = Matrix::new(given, self.outputs, columns, columns);
                 let tiles = Matrix::new(tiles, self.inputs, columns, columns).transposed();
                 let total = &mut total[place * self.inputs..];
-                product(total, PLACES * self.inputs, true, 1.0, given, tiles, Threads::One);
+                product(total, POSITIONS * self.inputs, true, 1.0, given, tiles, Threads::One);
             }
         });
     }
 }
 
-/// Lends a thread's own memory, which is not cleared in between, for `work`.
+/// Runs `work` with the thread's own scratch memory, which is not cleared in between.
 fn with_scratch<R>(lengths: [usize; 2], work: impl FnOnce(&mut [f32], &mut [f32]) -> R) -> R {
     thread_local! {
-        static KEPT: Cell<[Vec<f32>; 2]> = const { Cell::new([Vec::new(), Vec::new()]) };
+        static SCRATCH: Cell<[Vec<f32>; 2]> = const { Cell::new([Vec::new(), Vec::new()]) };
     }
-    let mut kept = KEPT.take();
-    for (kept, length) in kept.iter_mut().zip(lengths) {
-        kept.resize(kept.len().max(length), 0.0);
+    let mut scratch = SCRATCH.take();
+    for (scratch, length) in scratch.iter_mut().zip(lengths) {
+        scratch.resize(scratch.len().max(length), 0.0);
     }
-    let [first, second] = &mut kept;
+    let [first, second] = &mut scratch;
     let result = work(&mut first[..lengths[0]], &mut second[..lengths[1]]);
-    KEPT.set(kept);
+    SCRATCH.set(scratch);
     result
 }
 

@@ -1,4 +1,4 @@
-//! Calls of the operations, and the same made of Burn's own.
+//! Calls of the operations, and the same composed of Burn's own.
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::{gelu, gelu_approximate, silu, softmax};
@@ -8,20 +8,25 @@ use burn::tensor::ops::{ConvOptions, PadMode};
 use diffusion_kernels::Activation::{Gelu, GeluTanh, Silu};
 use diffusion_kernels::{self as kernels, Activation};
 
+use self::Case::{
+    Activate, Attention, Conv, Gated, GroupNorm, Join, LayerNorm, Linear, Shift, Transpose, Upsample,
+};
+use self::Layout::{Contiguous, Narrowed, Second, Transposed};
+use crate::run::noise;
+
 const EPSILON: f64 = 1e-5;
 
 /// How the inputs lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Layout {
     Contiguous,
-    /// With the last two axes exchanged, and so the gradient of the result.
+    /// With the last two axes swapped, and the gradient of the result likewise.
     Transposed,
     /// As the middle of a larger tensor's last axis.
     Narrowed,
     /// As the second of two such tensors.
     Second,
 }
-use Layout::{Contiguous, Narrowed, Second, Transposed};
 
 /// A call of an operation: its shapes and options.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,9 +43,6 @@ pub enum Case {
     Transpose([usize; 3]),
     Upsample([usize; 4]),
 }
-use Case::{
-    Activate, Attention, Conv, Gated, GroupNorm, Join, LayerNorm, Linear, Shift, Transpose, Upsample,
-};
 
 /// The inputs of a case, made from tensors of rank 1 in which the gradients are found.
 pub struct Inputs<B: Backend> {
@@ -76,7 +78,7 @@ impl<B: Backend> Inputs<B> {
         out.reshape([-1])
     }
 
-    /// One number for each example and each place of the last axis, beside every token.
+    /// A vector per example, broadcast over the tokens.
     fn vector(&self, index: usize) -> Tensor<B, 3> {
         self.get::<2>(index).unsqueeze_dim(1)
     }
@@ -146,7 +148,7 @@ impl Case {
                 i.flat(if bias { y + i.get::<1>(2).unsqueeze() } else { y })
             }
             LayerNorm(_) => {
-                let normal = normalised(i.get::<3>(0));
+                let normal = normalize(i.get::<3>(0));
                 i.flat(normal * (i.vector(1) + 1.0) + i.vector(2))
             }
             Gated(_) => i.flat(i.get::<3>(0) + i.get::<3>(1) * i.vector(2)),
@@ -159,7 +161,7 @@ impl Case {
             }
             GroupNorm { x: [batch, channels, height, width], groups, silu: active } => {
                 let normal =
-                    normalised(i.get::<4>(0).reshape([batch, groups, channels / groups * height * width]));
+                    normalize(i.get::<4>(0).reshape([batch, groups, channels / groups * height * width]));
                 let [gamma, beta] = [1, 2].map(|v| i.get::<1>(v).reshape([1, channels, 1, 1]));
                 let out = normal.reshape([batch, channels, height, width]) * gamma + beta;
                 i.flat(if active { silu(out) } else { out })
@@ -179,7 +181,7 @@ impl Case {
         }
     }
 
-    /// How far results, and gradients, may be off, relative to the largest number. A third of this is reached.
+    /// The largest error allowed of results and of gradients, relative to the largest value. About a third of it occurs.
     pub fn tolerance(&self) -> [f64; 2] {
         match self {
             Activate(GeluTanh, _) => [2e-7, 6e-6],
@@ -196,10 +198,10 @@ impl Case {
         }
     }
 
-    /// Numbers for every input.
-    pub fn numbers(&self, layout: Layout) -> Vec<Vec<f32>> {
+    /// The values of every input.
+    pub fn values(&self, layout: Layout) -> Vec<Vec<f32>> {
         let spread = if matches!(self, Activate(..)) { 8.0 } else { 2.0 };
-        let numbers = |(seed, shape): (usize, Vec<usize>)| {
+        let values = |(seed, shape): (usize, Vec<usize>)| {
             let last = shape[shape.len() - 1];
             let count: usize = shape.iter().product();
             let count = match layout {
@@ -209,24 +211,13 @@ impl Case {
             };
             noise(seed as u64, count).iter().map(|x| spread * (x + 0.1)).collect()
         };
-        self.shapes().into_iter().enumerate().map(numbers).collect()
+        self.shapes().into_iter().enumerate().map(values).collect()
     }
 }
 
 /// Mean 0 and variance 1 over the last axis.
-fn normalised<B: Backend>(x: Tensor<B, 3>) -> Tensor<B, 3> {
-    let centred = x.clone() - x.mean_dim(2);
-    let variance = (centred.clone() * centred.clone()).mean_dim(2);
-    centred / (variance + EPSILON).sqrt()
-}
-
-/// Numbers between -1 and 1 (Steele et al. 2014, "Fast splittable pseudorandom number generators", SplitMix64).
-pub fn noise(seed: u64, count: usize) -> Vec<f32> {
-    let number = |i: u64| {
-        let mut z = (seed + 1).wrapping_mul(0xd134_2543_de82_ef95) ^ i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..count as u64).map(number).collect()
+fn normalize<B: Backend>(x: Tensor<B, 3>) -> Tensor<B, 3> {
+    let centered = x.clone() - x.mean_dim(2);
+    let variance = (centered.clone() * centered.clone()).mean_dim(2);
+    centered / (variance + EPSILON).sqrt()
 }

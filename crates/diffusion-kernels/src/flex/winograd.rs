@@ -17,7 +17,7 @@ const POSITIONS: usize = 16;
 const LANES: usize = 16;
 /// The least number of tiles in one product: fewer leave SIMD lanes empty.
 const TILES: usize = 192;
-/// The least number of products, which several threads share; it goes before `TILES`.
+/// The least number of products, which several threads share. It takes precedence over `TILES`.
 const PRODUCTS: usize = 4;
 /// The gradient of the weights is the sum of at most this many parts, whatever the number of threads.
 const SUMS: usize = 16;
@@ -373,12 +373,12 @@ type Quarters = [Vec<f32>; 4];
 
 #[inline(always)]
 fn lanes(x: &[f32]) -> Lanes {
-    *x.first_chunk().expect("planes end with a vector's width to spare")
+    *x.first_chunk().expect("planes end with a vector's width of padding")
 }
 
 #[inline(always)]
 fn put(out: &mut [f32], x: &Lanes) {
-    *out.first_chunk_mut().expect("planes end with a vector's width to spare") = *x;
+    *out.first_chunk_mut().expect("planes end with a vector's width of padding") = *x;
 }
 
 #[inline(always)]

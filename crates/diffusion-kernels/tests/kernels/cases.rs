@@ -76,7 +76,7 @@ pub const CONV: &[Case] = &[
     conv([2, 3, 9, 5], 4, [3, 2], [1, 1], [2, 1, 0, 0]),
     conv([2, 3, 8, 9], 4, [3, 2], [2, 1], [1, 0, 0, 1]),
     conv([2, 2, 7, 11], 3, [2, 3], [1, 3], [0, 1, 1, 2]),
-    // Pixels that no kernel meets.
+    // Pixels that no kernel covers.
     conv([2, 3, 7, 6], 4, [1, 1], [2, 3], [0; 4]),
     conv([2, 3, 8, 7], 4, [2, 2], [3, 3], [0; 4]),
     // Borders as wide as the kernel.

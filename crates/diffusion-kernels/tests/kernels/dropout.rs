@@ -34,7 +34,7 @@ fn dropout_is_of_the_seed() {
             assert_eq!([*out, *gradient], [x * kept, weight * kept]);
         }
         let share = dropped as f64 / values.len() as f64;
-        // Five deviations of a mean of so many draws.
+        // Five standard deviations of the mean of that many draws.
         let deviation = (probability * (1.0 - probability) / values.len() as f64).sqrt();
         assert!((share - probability).abs() <= 5.0 * deviation, "{share} of the values are dropped");
         assert!(same_bits(&out, &seeded(7, probability).0), "the seed decides");

@@ -140,15 +140,15 @@ fn other_backends_and_types_are_left_to_burn() {
 fn checkpointing_changes_nothing() {
     fn gradient<B: AutodiffBackend>() -> Vec<f32> {
         let x = leaf::<B>(&noise(1, 30)).require_grad();
-        // What exp needs is made again, of what the kernel gave.
+        // What exp needs is recomputed from the result of the kernel.
         let y = kernels::activation(Silu, &x.clone().exp()).unwrap().exp();
         let y = kernels::activation(Gelu, &y).unwrap().exp();
         let gradients = y.sum().backward();
         host(x.grad(&gradients).unwrap())
     }
-    let kept = gradient::<Autodiff<Flex>>();
-    let made_again = gradient::<Autodiff<Flex, BalancedCheckpointing>>();
-    assert!(kept.iter().all(|x| x.is_finite()) && same_bits(&kept, &made_again));
+    let saved = gradient::<Autodiff<Flex>>();
+    let recomputed = gradient::<Autodiff<Flex, BalancedCheckpointing>>();
+    assert!(saved.iter().all(|x| x.is_finite()) && same_bits(&saved, &recomputed));
 }
 
 #[test]

@@ -193,7 +193,7 @@ impl Kernel<3> for GroupNorm {
         [x, gamma, beta]: &[Array; 3],
         (): &(),
         gradient: &Array,
-        wanted: [bool; 3],
+        [wants_x, wants_gamma, wants_beta]: [bool; 3],
     ) -> [Option<Array>; 3] {
         let shape = x.shape();
         let (channels, pixels) = (shape[1], shape[2] * shape[3]);
@@ -212,19 +212,40 @@ impl Kernel<3> for GroupNorm {
                 let beta = &beta.values()[first..][..group];
                 simd(
                     #[inline(always)]
-                    || self.grad_group([x, g], [gamma, beta], grad, vectors, out),
+                    || {
+                        let (mean, factor) = moments(x, self.epsilon);
+                        let (mut total, mut along) = (0.0, 0.0);
+                        for c in 0..group {
+                            let place = c * pixels..(c + 1) * pixels;
+                            let (x, g, grad) = (&x[place.clone()], &g[place.clone()], &mut grad[place]);
+                            let (scale, shift) = (factor * gamma[c], beta[c]);
+                            for i in 0..pixels {
+                                grad[i] = if self.silu {
+                                    g[i] * silu_derivative((x[i] - mean) * scale + shift)
+                                } else {
+                                    g[i]
+                                };
+                            }
+                            let sum_of_grads = sum(pixels, |i| grad[i]);
+                            let sum_along = sum(pixels, |i| grad[i] * (x[i] - mean)) * factor;
+                            vectors[c] = [sum_along, sum_of_grads];
+                            total += sum_of_grads * gamma[c];
+                            along += sum_along * gamma[c];
+                        }
+                        let (total, along) = (total / size as f32, along / size as f32);
+                        for (c, gamma) in gamma.iter().enumerate() {
+                            let place = c * pixels..(c + 1) * pixels;
+                            let (x, grad, out) = (&x[place.clone()], &grad[place.clone()], &mut out[place]);
+                            for i in 0..pixels {
+                                let normal = (x[i] - mean) * factor;
+                                out[i] = factor * (grad[i] * gamma - total - normal * along);
+                            }
+                        }
+                    },
                 );
             },
         );
-        let mut sums = [vec![0.0; channels], vec![0.0; channels]];
-        for example in vectors.chunks_exact(channels) {
-            for (c, grads) in example.iter().enumerate() {
-                sums[0][c] += grads[0];
-                sums[1][c] += grads[1];
-            }
-        }
-        let [wants_x, wants_gamma, wants_beta] = wanted;
-        let [grad_gamma, grad_beta] = sums;
+        let [grad_gamma, grad_beta] = sums_over_examples(&vectors, channels);
         [
             wants_x.then(|| Array::new(grad_x, &shape)),
             wants_gamma.then(|| Array::new(grad_gamma, &[channels])),
@@ -233,44 +254,14 @@ impl Kernel<3> for GroupNorm {
     }
 }
 
-impl GroupNorm {
-    /// The gradients of one group of an example, whose elements are `x` and whose result has the gradient `g`: of `x` in
-    /// `out`, of scale and shift of each channel in `vectors`. What `grad` holds before is overwritten.
-    #[inline(always)]
-    fn grad_group(
-        &self,
-        [x, g]: [&[f32]; 2],
-        [gamma, beta]: [&[f32]; 2],
-        grad: &mut [f32],
-        vectors: &mut [[f32; 2]],
-        out: &mut [f32],
-    ) {
-        let (group, size) = (gamma.len(), x.len());
-        let pixels = size / group;
-        let (mean, factor) = moments(x, self.epsilon);
-        let (mut total, mut along) = (0.0, 0.0);
-        for c in 0..group {
-            let place = c * pixels..(c + 1) * pixels;
-            let (x, g, grad) = (&x[place.clone()], &g[place.clone()], &mut grad[place]);
-            let (scale, shift) = (factor * gamma[c], beta[c]);
-            for i in 0..pixels {
-                grad[i] =
-                    if self.silu { g[i] * silu_derivative((x[i] - mean) * scale + shift) } else { g[i] };
-            }
-            let sum_of_grads = sum(pixels, |i| grad[i]);
-            let sum_along = sum(pixels, |i| grad[i] * (x[i] - mean)) * factor;
-            vectors[c] = [sum_along, sum_of_grads];
-            total += sum_of_grads * gamma[c];
-            along += sum_along * gamma[c];
-        }
-        let (total, along) = (total / size as f32, along / size as f32);
-        for (c, gamma) in gamma.iter().enumerate() {
-            let place = c * pixels..(c + 1) * pixels;
-            let (x, grad, out) = (&x[place.clone()], &grad[place.clone()], &mut out[place]);
-            for i in 0..pixels {
-                let normal = (x[i] - mean) * factor;
-                out[i] = factor * (grad[i] * gamma - total - normal * along);
-            }
+/// For each channel the sums of both values over all examples, from `[examples, channels]`.
+fn sums_over_examples(vectors: &[[f32; 2]], channels: usize) -> [Vec<f32>; 2] {
+    let mut sums = [vec![0.0; channels], vec![0.0; channels]];
+    for example in vectors.chunks_exact(channels) {
+        for (c, values) in example.iter().enumerate() {
+            sums[0][c] += values[0];
+            sums[1][c] += values[1];
         }
     }
+    sums
 }

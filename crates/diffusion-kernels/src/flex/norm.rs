@@ -208,8 +208,7 @@ impl Kernel<3> for GroupNorm {
             || vec![0.0; size],
             |grad, (i, ((out, vectors), (x, g)))| {
                 let first = i % self.groups * group;
-                let gamma = &gamma.values()[first..][..group];
-                let beta = &beta.values()[first..][..group];
+                let [gamma, beta] = [gamma, beta].map(|vector| &vector.values()[first..][..group]);
                 simd(
                     #[inline(always)]
                     || {
@@ -246,16 +245,13 @@ impl Kernel<3> for GroupNorm {
             },
         );
         let [grad_gamma, grad_beta] = sums_over_examples(&vectors, channels);
-        [
-            wants_x.then(|| Array::new(grad_x, &shape)),
-            wants_gamma.then(|| Array::new(grad_gamma, &[channels])),
-            wants_beta.then(|| Array::new(grad_beta, &[channels])),
-        ]
+        let grad_x = wants_x.then(|| Array::new(grad_x, &shape));
+        [grad_x, wants_gamma.then_some(grad_gamma), wants_beta.then_some(grad_beta)]
     }
 }
 
 /// For each channel the sums of both values over all examples, from `[examples, channels]`.
-fn sums_over_examples(vectors: &[[f32; 2]], channels: usize) -> [Vec<f32>; 2] {
+fn sums_over_examples(vectors: &[[f32; 2]], channels: usize) -> [Array; 2] {
     let mut sums = [vec![0.0; channels], vec![0.0; channels]];
     for example in vectors.chunks_exact(channels) {
         for (c, values) in example.iter().enumerate() {
@@ -263,5 +259,5 @@ fn sums_over_examples(vectors: &[[f32; 2]], channels: usize) -> [Vec<f32>; 2] {
             sums[1][c] += values[1];
         }
     }
-    sums
+    sums.map(|values| Array::new(values, &[channels]))
 }

@@ -1,81 +1,193 @@
 //! What a backend computes on, and whether it is there.
 
+use crate::BackendName;
 #[cfg(feature = "wgpu")]
 use crate::gpu::listening;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 use crate::gpu::probe;
-use crate::{BackendError, BackendName};
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
 use burn::tensor::backend::Backend;
-use std::sync::OnceLock;
 
-/// Why this machine cannot run the backend `name`, if it is built in and cannot; found out once in a process, by a sum.
-pub fn absence(name: BackendName) -> Option<String> {
-    static FOUND: [OnceLock<Option<String>>; 7] = [const { OnceLock::new() }; 7];
-    let find = || match name {
-        elsewhere if misplaced(elsewhere).is_some() => misplaced(elsewhere),
-        #[cfg(feature = "wgpu")]
-        BackendName::Wgpu => probe::<burn::backend::Wgpu>(),
-        #[cfg(feature = "vulkan")]
-        BackendName::Vulkan => probe::<burn::backend::Vulkan>(),
-        #[cfg(feature = "metal")]
-        BackendName::Metal => probe::<burn::backend::Metal>(),
-        #[cfg(feature = "cuda")]
-        BackendName::Cuda => probe::<burn::backend::Cuda>(),
-        _ => None,
-    };
-    FOUND[name as usize].get_or_init(find).clone()
+/// A kind of device, as it is known without the backends that compute on it.
+pub trait Place {
+    /// What a user can do who has none.
+    const HINT: &'static str;
+
+    /// Whether it is a GPU.
+    fn is_on_gpu() -> bool {
+        true
+    }
+
+    /// Why this system has none; wgpu would take what there is, with shaders for something else.
+    fn misplaced() -> Option<&'static str> {
+        None
+    }
 }
 
-/// The device that the backend `name` computes on, in words, with a GPU's driver; to be asked before the backend is
-/// used.
-///
-/// # Errors
-/// If the backend is not built in, or finds no device.
-pub fn describe(name: BackendName) -> Result<String, BackendError> {
-    if let Some(reason) = misplaced(name) {
-        return Err(BackendError::NoDevice { backend: name.name(), reason });
+/// The same as the backend `B` finds it.
+#[allow(dead_code, reason = "a build without backends finds none")]
+pub trait Device<B: Backend>: Place {
+    /// The default one.
+    fn device() -> B::Device {
+        Default::default()
     }
-    match name {
-        #[cfg(feature = "flex")]
-        BackendName::Flex => Ok(processor(name)),
-        #[cfg(feature = "ndarray")]
-        BackendName::Ndarray => Ok(processor(name)),
-        #[cfg(feature = "wgpu")]
-        BackendName::Wgpu => adapter(name, burn::backend::Wgpu::<f32, i32>::name),
-        #[cfg(feature = "vulkan")]
-        BackendName::Vulkan => adapter(name, burn::backend::Vulkan::<f32, i32>::name),
-        #[cfg(feature = "metal")]
-        BackendName::Metal => adapter(name, burn::backend::Metal::<f32, i32>::name),
-        #[cfg(feature = "cuda")]
-        BackendName::Cuda => match absence(name) {
-            Some(reason) => Err(BackendError::NoDevice { backend: name.name(), reason }),
-            None => {
-                let device = Default::default();
-                Ok(format!("{device:?} as {}", burn::backend::Cuda::<f32, i32>::name(&device)))
+
+    /// Why there is none, if there is none.
+    fn probe() -> Option<String> {
+        None
+    }
+
+    /// The default one in words; the error is why there is none.
+    fn describe(name: BackendName) -> Result<String, String>;
+}
+
+/// The machine's processor.
+pub struct Processor;
+
+impl Place for Processor {
+    const HINT: &'static str = "";
+
+    fn is_on_gpu() -> bool {
+        false
+    }
+}
+
+impl<B: Backend> Device<B> for Processor {
+    /// As Rayon, which the CPU backends compute with, sees it.
+    fn describe(name: BackendName) -> Result<String, String> {
+        let asked = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).filter(|&n| n > 0);
+        let threads =
+            asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+        Ok(format!("{name} on this machine's processor, {threads} threads"))
+    }
+}
+
+const VULKAN_HINT: &str =
+    "install a Vulkan driver (on Debian, mesa-vulkan-drivers works without a GPU), or use --backend flex";
+
+/// A GPU by whatever wgpu finds.
+pub struct Graphics;
+
+impl Place for Graphics {
+    const HINT: &'static str = VULKAN_HINT;
+}
+
+/// A GPU by Vulkan, which wgpu has everywhere but on macOS.
+pub struct NotOnMac;
+
+impl Place for NotOnMac {
+    const HINT: &'static str = VULKAN_HINT;
+
+    fn misplaced() -> Option<&'static str> {
+        cfg!(target_os = "macos").then_some("macOS has Metal in Vulkan's place")
+    }
+}
+
+/// A GPU by Metal, which only macOS has.
+pub struct OnMac;
+
+impl Place for OnMac {
+    const HINT: &'static str = "use --backend wgpu or flex";
+
+    fn misplaced() -> Option<&'static str> {
+        cfg!(not(target_os = "macos")).then_some("Metal is on macOS only")
+    }
+}
+
+#[cfg(feature = "wgpu")]
+mod graphics {
+    use super::*;
+    use burn::backend::wgpu::{WgpuDevice, graphics::AutoGraphicsApi, init_setup};
+    use std::sync::OnceLock;
+
+    macro_rules! by_wgpu {
+        ($($place:ident),+) => { $(
+            impl<B: Backend<Device = WgpuDevice>> Device<B> for $place {
+                fn probe() -> Option<String> {
+                    probe::<B>()
+                }
+
+                fn describe(_: BackendName) -> Result<String, String> {
+                    adapter(B::name)
+                }
             }
-        },
-        #[cfg(feature = "tch")]
-        BackendName::Tch => Ok(format!("libtorch on {:?}", of_torch())),
-        #[allow(unreachable_patterns, reason = "a build with every backend lacks none")]
-        missing => Err(BackendError::NotBuilt(missing.name())),
+        )+ };
+    }
+
+    by_wgpu!(Graphics, NotOnMac, OnMac);
+
+    /// The GPU that wgpu chooses.
+    fn adapter(compiler: fn(&WgpuDevice) -> String) -> Result<String, String> {
+        // One runtime, which can be set up once, stands behind every name.
+        static FOUND: OnceLock<Result<String, String>> = OnceLock::new();
+        let find = move || {
+            let device = Default::default();
+            let info = init_setup::<AutoGraphicsApi>(&device, Default::default()).adapter.get_info();
+            format!(
+                "{} ({:?}) through {}, driver {} {}, as {}",
+                info.name,
+                info.device_type,
+                info.backend,
+                info.driver,
+                info.driver_info,
+                compiler(&device)
+            )
+        };
+        FOUND.get_or_init(|| listening(find)).clone()
     }
 }
 
-/// Why this system has nothing for the backend `name`; wgpu would take what there is, with shaders for something else.
-fn misplaced(name: BackendName) -> Option<String> {
-    match name {
-        BackendName::Metal if cfg!(not(target_os = "macos")) => Some("Metal is on macOS only".to_string()),
-        BackendName::Vulkan if cfg!(target_os = "macos") => {
-            Some("macOS has Metal in Vulkan's place".to_string())
+/// An NVIDIA GPU by CUDA.
+pub struct Nvidia;
+
+impl Place for Nvidia {
+    const HINT: &'static str = "install NVIDIA's driver and the CUDA toolkit, or use --backend wgpu or flex";
+}
+
+#[cfg(feature = "cuda")]
+impl<B: Backend> Device<B> for Nvidia {
+    fn probe() -> Option<String> {
+        probe::<B>()
+    }
+
+    fn describe(name: BackendName) -> Result<String, String> {
+        if let Some(reason) = crate::absence(name) {
+            return Err(reason);
         }
-        _ => None,
+        let device = B::Device::default();
+        Ok(format!("{device:?} as {}", B::name(&device)))
     }
 }
 
-/// The device that PyTorch's library computes on: a GPU where it sees one.
+/// What PyTorch's library computes on: a GPU where it sees one.
+pub struct Torch;
+
+impl Place for Torch {
+    const HINT: &'static str = VULKAN_HINT;
+
+    #[cfg(not(feature = "tch"))]
+    fn is_on_gpu() -> bool {
+        false
+    }
+
+    #[cfg(feature = "tch")]
+    fn is_on_gpu() -> bool {
+        of_torch() != burn::backend::libtorch::LibTorchDevice::Cpu
+    }
+}
+
 #[cfg(feature = "tch")]
-pub fn of_torch() -> burn::backend::libtorch::LibTorchDevice {
+impl<B: Backend<Device = burn::backend::libtorch::LibTorchDevice>> Device<B> for Torch {
+    fn device() -> B::Device {
+        of_torch()
+    }
+
+    fn describe(_: BackendName) -> Result<String, String> {
+        Ok(format!("libtorch on {:?}", of_torch()))
+    }
+}
+
+#[cfg(feature = "tch")]
+fn of_torch() -> burn::backend::libtorch::LibTorchDevice {
     use burn::backend::libtorch::LibTorchDevice;
     if tch::Cuda::is_available() {
         LibTorchDevice::Cuda(0)
@@ -84,39 +196,4 @@ pub fn of_torch() -> burn::backend::libtorch::LibTorchDevice {
     } else {
         LibTorchDevice::Cpu
     }
-}
-
-/// The processor as Rayon, which the CPU backends compute with, sees it.
-#[cfg(any(feature = "flex", feature = "ndarray"))]
-fn processor(name: BackendName) -> String {
-    let asked = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).filter(|&n| n > 0);
-    let threads =
-        asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-    format!("{} on this machine's processor, {threads} threads", name.name())
-}
-
-/// The GPU that wgpu chooses.
-#[cfg(feature = "wgpu")]
-fn adapter(
-    name: BackendName,
-    compiler: fn(&burn::backend::wgpu::WgpuDevice) -> String,
-) -> Result<String, BackendError> {
-    use burn::backend::wgpu::{graphics::AutoGraphicsApi, init_setup};
-    // One runtime, which can be set up once, stands behind every name.
-    static FOUND: OnceLock<Result<String, String>> = OnceLock::new();
-    let find = move || {
-        let device = Default::default();
-        let info = init_setup::<AutoGraphicsApi>(&device, Default::default()).adapter.get_info();
-        format!(
-            "{} ({:?}) through {}, driver {} {}, as {}",
-            info.name,
-            info.device_type,
-            info.backend,
-            info.driver,
-            info.driver_info,
-            compiler(&device)
-        )
-    };
-    let described = FOUND.get_or_init(|| listening(find)).clone();
-    described.map_err(|reason| BackendError::NoDevice { backend: name.name(), reason })
 }

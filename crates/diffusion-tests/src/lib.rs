@@ -20,29 +20,34 @@ mod close;
 
 pub use backend::{TestBackend, run};
 pub use close::assert_close;
-pub use diffusion_backends::BackendName;
+pub use diffusion_backends::{BackendName, for_each_built};
 
-/// Makes a test of each named body for each enabled backend, in modules named after the backends.
+/// Makes a test of each named body for each backend that is built in, in modules named after the backends.
 #[macro_export]
 macro_rules! backend_tests {
     ($($body:ident),+ $(,)?) => {
-        $crate::backend_tests!(@one "ndarray" ndarray Ndarray NdArray: $($body),+);
-        $crate::backend_tests!(@one "flex" flex Flex Flex: $($body),+);
-        $crate::backend_tests!(@one "wgpu" wgpu Wgpu Wgpu: $($body),+);
-        $crate::backend_tests!(@one "vulkan" vulkan Vulkan Vulkan: $($body),+);
-        $crate::backend_tests!(@one "metal" metal Metal Metal: $($body),+);
-        $crate::backend_tests!(@one "cuda" cuda Cuda Cuda: $($body),+);
-        $crate::backend_tests!(@one "tch" tch Tch LibTorch: $($body),+);
+        $crate::for_each_built! { [$crate::tests_on] ($($body),+) }
     };
-    (@one $feature:literal $module:ident $name:ident $backend:ident: $($body:ident),+) => {
-        #[cfg(feature = $feature)]
+}
+
+/// The tests of [`backend_tests!`] on one backend.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! tests_on {
+    (($module:ident $name:ident $backend:ident) ($($body:ident),+)) => {
         mod $module {
             $(
                 #[test]
                 fn $body() {
-                    $crate::run::<::burn::backend::$backend>($crate::BackendName::$name, super::$body::<::burn::backend::$backend>);
+                    use ::burn::backend::$backend;
+                    $crate::run::<$backend>($crate::BackendName::$name, super::$body::<$backend>);
                 }
             )+
         }
     };
 }
+
+/// The README's examples are tests.
+#[cfg(all(doctest, feature = "flex"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -1,0 +1,38 @@
+//! Why there is nowhere to compute, in a sentence and a hint.
+
+use crate::BackendName;
+
+/// Why there is nowhere to compute.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// The program has not got the backend.
+    #[error("this program was built without the backend {0}")]
+    NotBuilt(BackendName),
+    /// The backend finds no device.
+    #[error("{backend} finds no GPU that it can use: {reason}")]
+    NoDevice {
+        /// Which backend.
+        backend: BackendName,
+        /// What it said.
+        reason: String,
+    },
+}
+
+impl BackendError {
+    /// What a user can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NotBuilt(_) => "run it by `cargo xtask`, which builds in what it needs",
+            Self::NoDevice { backend, .. } => backend.hint(),
+        }
+    }
+}
+
+/// A name that no backend has.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no backend {0}; there are {all}", all = all())]
+pub struct UnknownBackend(pub(crate) String);
+
+fn all() -> String {
+    BackendName::ALL.iter().map(|backend| backend.name()).collect::<Vec<_>>().join(", ")
+}

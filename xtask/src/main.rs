@@ -2,6 +2,11 @@
 //!
 //! It has no dependencies, so that `cargo xtask train` begins to build the real program at once.
 
+mod backends;
+mod links;
+mod packages;
+
+use backends::{BACKENDS, Ci};
 use std::env;
 use std::ffi::OsString;
 use std::fs;
@@ -18,42 +23,16 @@ The workspace's commands.
   cargo xtask doctor --backend NAME      find out whether a device computes what a CPU does, layer by layer
   cargo xtask bench [OPTIONS]            what training and sampling cost; with --peer, beside smalldiffusion
   cargo xtask test [--backend NAME]      all tests; on flex, ndarray and wgpu, or on the backend that is named
-  cargo xtask lint                       formatting, clippy and documentation, warnings denied
+  cargo xtask lint                       formatting, clippy, documentation, its links, and what would be published
   cargo xtask outside                    the README's example in a crate of its own, outside this workspace
   cargo xtask ci                         lint, test and outside
   cargo xtask fixtures [NAME...]         make the reference numbers anew, with Python
-
-Backends: flex (the default), ndarray, wgpu; vulkan, metal, cuda and tch, where the machine has what they need.
 ";
-
-/// A backend; its name is its feature in every crate that has it. To add one, add its line here and its name in
-/// `diffusion-backends`.
-struct Backend {
-    name: &'static str,
-    /// What a program is built with. A GPU chooses its kernels there; for the tests' tiny shapes the choice would cost
-    /// more than it saves.
-    program_features: &'static str,
-    /// Whether every machine can build it, so that tests and lints take it in unasked.
-    is_everywhere: bool,
-}
-
-const BACKENDS: [Backend; 7] = [
-    Backend { name: "flex", program_features: "flex", is_everywhere: true },
-    Backend { name: "ndarray", program_features: "ndarray", is_everywhere: true },
-    Backend { name: "wgpu", program_features: "wgpu,autotune", is_everywhere: true },
-    Backend { name: "vulkan", program_features: "vulkan,autotune", is_everywhere: false },
-    Backend { name: "metal", program_features: "metal,autotune", is_everywhere: false },
-    Backend { name: "cuda", program_features: "cuda,autotune", is_everywhere: false },
-    Backend { name: "tch", program_features: "tch", is_everywhere: false },
-];
-
-/// The crates whose features choose a backend.
-const TESTED: [&str; 2] = ["diffusion-tests", "diffusion-cli"];
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
     let Some(task) = arguments.next() else {
-        print!("{USAGE}");
+        print!("{}", usage());
         return ExitCode::FAILURE;
     };
     let arguments: Vec<OsString> = arguments.collect();
@@ -66,10 +45,10 @@ fn main() -> ExitCode {
         Some("ci") => lint().and_then(|()| test(&[])).and_then(|()| outside()),
         Some("fixtures") => fixtures(&arguments),
         Some("help" | "--help" | "-h") => {
-            print!("{USAGE}");
+            print!("{}", usage());
             return ExitCode::SUCCESS;
         }
-        _ => Err(format!("there is no task {task:?}\n\n{USAGE}").into()),
+        _ => Err(format!("there is no task {task:?}\n\n{}", usage()).into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -95,33 +74,49 @@ impl From<String> for Failure {
     }
 }
 
-/// Builds the program with the backend that the arguments name, and runs it with all of them.
+/// What there is to do.
+fn usage() -> String {
+    format!(
+        "{USAGE}\nBackends: {}; the first is the default, and the README says what each needs.\n",
+        backends::names()
+    )
+}
+
+/// Builds the program with the backend that the arguments name, and becomes it with all of them.
 fn run_program(task: &str, arguments: &[OsString]) -> Result<(), Failure> {
-    let mut features = program_features(arguments)?.to_string();
+    let mut features = program_features(arguments)?;
     if task == "doctor" {
         // What it holds the backend against.
-        features += ",flex,ndarray";
-        if let Some(reference) = backend(arguments, "--reference")? {
-            features = format!("{features},{}", reference.program_features);
+        features += ",diffusion/flex,diffusion/ndarray";
+        if let Some(reference) = backends::named(arguments, "--reference")? {
+            features = format!("{features},{}", reference.program_features());
         }
     }
-    become_program(program("diffusion-cli", &features).arg(task).args(arguments))
+    build_and_become("diffusion-cli", &features, |program| program.arg(task).args(arguments))
 }
 
 fn bench(arguments: &[OsString]) -> Result<(), Failure> {
-    become_program(program("diffusion-bench", program_features(arguments)?).args(arguments))
+    build_and_become("diffusion-bench", &program_features(arguments)?, |program| program.args(arguments))
 }
 
 /// The features of a program that computes on the backend that the arguments name.
-fn program_features(arguments: &[OsString]) -> Result<&'static str, Failure> {
-    Ok(backend(arguments, "--backend")?.unwrap_or(&BACKENDS[0]).program_features)
+fn program_features(arguments: &[OsString]) -> Result<String, Failure> {
+    Ok(backends::named(arguments, "--backend")?.unwrap_or(&BACKENDS[0]).program_features())
 }
 
-/// Runs the program of a crate, but for its arguments.
-fn program(package: &str, features: &str) -> Command {
-    let mut command = cargo(&["run", "--quiet", "--release", "--no-default-features"]);
-    command.args(["--package", package, "--features", features, "--"]);
-    command
+/// Builds the program of a crate under cargo's eyes, which takes minutes the first time, and then runs it, with cargo
+/// silent: what is printed then is its own.
+fn build_and_become(
+    package: &str,
+    features: &str,
+    with_arguments: impl FnOnce(&mut Command) -> &mut Command,
+) -> Result<(), Failure> {
+    let what = ["--release", "--no-default-features", "--package", package, "--features", features];
+    spawn(cargo(&["build"]).args(what))?;
+    let mut program = cargo(&["run", "--quiet"]);
+    // What the program calls itself where it tells how to go on.
+    program.args(what).arg("--").env("DIFFUSION_INVOCATION", "cargo xtask");
+    become_program(with_arguments(&mut program))
 }
 
 /// Hands this process over to the program, so that Ctrl-C reaches it alone and its status is ours.
@@ -140,27 +135,48 @@ fn test(arguments: &[OsString]) -> Result<(), Failure> {
     if let Some(other) = arguments.first().filter(|first| !first.to_string_lossy().starts_with("--backend")) {
         return Err(format!("`cargo xtask test` takes --backend NAME, and not {other:?}").into());
     }
-    let features = match backend(arguments, "--backend")? {
-        Some(backend) => features_of(&TESTED, [backend.name]),
-        None => features_of(&TESTED, everywhere()),
-    };
-    // The programs' own tests run them, so they need a backend in any case.
-    spawn(
-        cargo(&["test", "--workspace", "--no-default-features", "--features"])
-            .arg(features + ",diffusion-cli/flex,diffusion-bench/flex"),
-    )
+    let mut command = cargo(&["test", "--workspace", "--no-default-features", "--features"]);
+    match backends::named(arguments, "--backend")? {
+        Some(backend) => {
+            command.arg(backends::workspace_features([backend]));
+            if backend.name != BACKENDS[0].name {
+                // The programs' tests need the default backend in any case; what is stamped for it is not asked for.
+                command.args(["--", "--skip", &format!("::{}::", BACKENDS[0].name)]);
+            }
+        }
+        None => {
+            let tested = BACKENDS.iter().filter(|backend| backend.ci == Ci::Tests);
+            command.arg(backends::workspace_features(tested));
+        }
+    }
+    spawn(&mut command)
 }
 
 fn lint() -> Result<(), Failure> {
-    // What needs another system to run is compiled all the same; only PyTorch's library must be there for that too.
-    let names = BACKENDS.iter().map(|backend| backend.name).filter(|name| *name != "tch");
-    let features = features_of(&["diffusion-tests", "diffusion-cli", "diffusion-bench"], names)
-        + ",diffusion-backends/autotune";
+    let compiled = BACKENDS.iter().filter(|backend| backend.ci != Ci::Nothing);
+    let features = backends::workspace_features(compiled) + ",diffusion-cli/autotune";
     spawn(&mut cargo(&["fmt", "--all", "--check"]))?;
+    check_links()?;
+    packages::check()?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--no-default-features", "--features", &features];
     spawn(cargo(&clippy).args(["--", "--deny", "warnings"]))?;
     let doc = ["doc", "--workspace", "--no-deps", "--no-default-features", "--features", &features];
     spawn(cargo(&doc).env("RUSTDOCFLAGS", "--deny warnings"))
+}
+
+/// Follows the links of every document.
+fn check_links() -> Result<(), Failure> {
+    let root = root();
+    let mut documents = Vec::new();
+    for folder in ["", "docs"] {
+        let entries = fs::read_dir(root.join(folder))
+            .map_err(|error| format!("cannot read {}: {error}", root.join(folder).display()))?;
+        let names = entries.flatten().map(|entry| Path::new(folder).join(entry.file_name()));
+        documents.extend(names.filter(|name| name.extension().is_some_and(|extension| extension == "md")));
+    }
+    documents.sort();
+    let broken = links::broken(&root, &documents);
+    if broken.is_empty() { Ok(()) } else { Err(broken.join("\n").into()) }
 }
 
 /// Builds and runs the README's example as a user would: in a crate of its own that depends on the facade by path.
@@ -178,7 +194,7 @@ fn outside() -> Result<(), Failure> {
         .and_then(|()| fs::write(folder.join("src/main.rs"), example))
         .and_then(|()| fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")));
     written.map_err(|error| format!("cannot write {}: {error}", folder.display()))?;
-    let mut command = cargo(&["run", "--quiet"]);
+    let mut command = cargo(&["run"]);
     spawn(command.current_dir(&folder).env("CARGO_TARGET_DIR", folder.join("target")))
 }
 
@@ -207,35 +223,6 @@ fn fixtures(names: &[OsString]) -> Result<(), Failure> {
         )?;
     }
     spawn(Command::new(&python).arg(folder.join("make.py")).args(names))
-}
-
-/// The backend that `option NAME` or `option=NAME` asks for.
-fn backend(arguments: &[OsString], option: &str) -> Result<Option<&'static Backend>, Failure> {
-    let mut arguments = arguments.iter().map(|argument| argument.to_string_lossy());
-    while let Some(argument) = arguments.next() {
-        let name = match argument.split_once('=') {
-            Some((given, name)) if given == option => name.to_string(),
-            None if argument == option => arguments.next().unwrap_or_default().into_owned(),
-            _ => continue,
-        };
-        let names = || BACKENDS.map(|backend| backend.name).join(", ");
-        let found = BACKENDS.iter().find(|backend| backend.name == name);
-        return found
-            .map(Some)
-            .ok_or_else(|| format!("there is no backend {name:?}; there are {}", names()).into());
-    }
-    Ok(None)
-}
-
-/// The backends that every machine can build.
-fn everywhere() -> impl Iterator<Item = &'static str> {
-    BACKENDS.iter().filter(|backend| backend.is_everywhere).map(|backend| backend.name)
-}
-
-/// The features `names` of each of the crates `packages`, as cargo wants them.
-fn features_of(packages: &[&str], names: impl IntoIterator<Item = &'static str>) -> String {
-    let of_all = |name| packages.iter().map(move |package| format!("{package}/{name}"));
-    names.into_iter().flat_map(of_all).collect::<Vec<_>>().join(",")
 }
 
 /// The workspace's folder.

@@ -1,6 +1,5 @@
 //! What a backend computes on, and whether it is there.
 
-use crate::BackendName;
 #[cfg(feature = "wgpu")]
 use crate::gpu::listening;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
@@ -37,7 +36,7 @@ pub trait Device<B: Backend>: Place {
     }
 
     /// The default one in words; the error is why there is none.
-    fn describe(name: BackendName) -> Result<String, String>;
+    fn describe(name: &str) -> Result<String, String>;
 }
 
 /// The machine's processor.
@@ -53,7 +52,7 @@ impl Place for Processor {
 
 impl<B: Backend> Device<B> for Processor {
     /// As Rayon, which the CPU backends compute with, sees it.
-    fn describe(name: BackendName) -> Result<String, String> {
+    fn describe(name: &str) -> Result<String, String> {
         let asked = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).filter(|&n| n > 0);
         let threads =
             asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
@@ -106,7 +105,7 @@ mod graphics {
                     probe::<B>()
                 }
 
-                fn describe(_: BackendName) -> Result<String, String> {
+                fn describe(_: &str) -> Result<String, String> {
                     adapter(B::name)
                 }
             }
@@ -149,8 +148,8 @@ impl<B: Backend> Device<B> for Nvidia {
         probe::<B>()
     }
 
-    fn describe(name: BackendName) -> Result<String, String> {
-        if let Some(reason) = crate::absence(name) {
+    fn describe(_: &str) -> Result<String, String> {
+        if let Some(reason) = probe::<B>() {
             return Err(reason);
         }
         let device = B::Device::default();
@@ -181,7 +180,7 @@ impl<B: Backend<Device = burn::backend::libtorch::LibTorchDevice>> Device<B> for
         of_torch()
     }
 
-    fn describe(_: BackendName) -> Result<String, String> {
+    fn describe(_: &str) -> Result<String, String> {
         Ok(format!("libtorch on {:?}", of_torch()))
     }
 }

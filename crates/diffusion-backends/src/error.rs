@@ -1,6 +1,6 @@
 //! Why there is nowhere to compute, in a sentence and a hint.
 
-use crate::BackendName;
+use crate::name::BackendName;
 
 /// Why there is nowhere to compute.
 #[derive(Debug, thiserror::Error)]
@@ -26,13 +26,4 @@ impl BackendError {
             Self::NoDevice { backend, .. } => backend.hint(),
         }
     }
-}
-
-/// A name that no backend has.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no backend {0}; there are {all}", all = all())]
-pub struct UnknownBackend(pub(crate) String);
-
-fn all() -> String {
-    BackendName::ALL.iter().map(|backend| backend.name()).collect::<Vec<_>>().join(", ")
 }

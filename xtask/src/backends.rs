@@ -28,7 +28,7 @@ macro_rules! backends {
         $(#[doc = $doc:literal])+
         $module:ident $feature:literal $name:ident {
             burn: $burn:ident, device: $device:ident, autotune: $autotune:literal, ci: $ci:ident,
-            tolerance: $tolerance:literal $(, unless: $twin:literal)?
+            tolerance: $tolerance:literal, hint: $hint:literal $(, unless: $twin:literal)?
         }
     )+) => {
         /// All of them, the default first.

@@ -15,7 +15,7 @@ macro_rules! backends {
         $(#[doc = $doc:literal])+
         $module:ident $feature:literal $name:ident {
             burn: $burn:ident, device: $device:ident, autotune: $autotune:literal, ci: $ci:ident,
-            tolerance: $tolerance:literal $(, unless: $twin:literal)?
+            tolerance: $tolerance:literal, hint: $hint:literal $(, unless: $twin:literal)?
         }
     )+) => {
         $(
@@ -51,7 +51,8 @@ macro_rules! exported {
         /// Calls a macro once for every backend that is built in, for code that is stamped instead of generic.
         ///
         /// `for_each_built! { [path::to::then] (anything) }` becomes `path::to::then! { (module Name Type) (anything) }`
-        /// for each: a name for a module, the variant of [`BackendName`], and the type in `burn::backend`.
+        /// for each: a name for a module, the variant of [`BackendName`](crate::BackendName), and the type in
+        /// `burn::backend`.
         #[macro_export]
         macro_rules! for_each_built {
             ([$dollar($dollar then:tt)+] $dollar arguments:tt) => {

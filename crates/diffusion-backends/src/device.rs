@@ -2,15 +2,11 @@
 
 #[cfg(feature = "wgpu")]
 use crate::gpu::listening;
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
 use crate::gpu::probe;
 use burn::tensor::backend::Backend;
 
 /// A kind of device, as it is known without the backends that compute on it.
 pub trait Place {
-    /// What a user can do who has none.
-    const HINT: &'static str;
-
     /// Whether it is a GPU.
     fn is_on_gpu() -> bool {
         true
@@ -43,8 +39,6 @@ pub trait Device<B: Backend>: Place {
 pub struct Processor;
 
 impl Place for Processor {
-    const HINT: &'static str = "";
-
     fn is_on_gpu() -> bool {
         false
     }
@@ -60,22 +54,15 @@ impl<B: Backend> Device<B> for Processor {
     }
 }
 
-const VULKAN_HINT: &str =
-    "install a Vulkan driver (on Debian, mesa-vulkan-drivers works without a GPU), or use --backend flex";
-
 /// A GPU by whatever wgpu finds.
 pub struct Graphics;
 
-impl Place for Graphics {
-    const HINT: &'static str = VULKAN_HINT;
-}
+impl Place for Graphics {}
 
 /// A GPU by Vulkan, which wgpu has everywhere but on macOS.
 pub struct NotOnMac;
 
 impl Place for NotOnMac {
-    const HINT: &'static str = VULKAN_HINT;
-
     fn misplaced() -> Option<&'static str> {
         cfg!(target_os = "macos").then_some("macOS has Metal in Vulkan's place")
     }
@@ -85,8 +72,6 @@ impl Place for NotOnMac {
 pub struct OnMac;
 
 impl Place for OnMac {
-    const HINT: &'static str = "use --backend wgpu or flex";
-
     fn misplaced() -> Option<&'static str> {
         cfg!(not(target_os = "macos")).then_some("Metal is on macOS only")
     }
@@ -135,15 +120,12 @@ mod graphics {
     }
 }
 
-/// An NVIDIA GPU by CUDA.
-pub struct Nvidia;
+/// A GPU as its backend names it, which panics where there is none.
+pub struct Gpu;
 
-impl Place for Nvidia {
-    const HINT: &'static str = "install NVIDIA's driver and the CUDA toolkit, or use --backend wgpu or flex";
-}
+impl Place for Gpu {}
 
-#[cfg(feature = "cuda")]
-impl<B: Backend> Device<B> for Nvidia {
+impl<B: Backend> Device<B> for Gpu {
     fn probe() -> Option<String> {
         probe::<B>()
     }
@@ -161,8 +143,6 @@ impl<B: Backend> Device<B> for Nvidia {
 pub struct Torch;
 
 impl Place for Torch {
-    const HINT: &'static str = VULKAN_HINT;
-
     #[cfg(not(feature = "tch"))]
     fn is_on_gpu() -> bool {
         false

@@ -28,7 +28,6 @@
 mod built;
 mod device;
 mod error;
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod gpu;
 mod name;
 mod run;

@@ -1,6 +1,6 @@
 //! A backend by its name.
 
-use crate::device::{Graphics, NotOnMac, Nvidia, OnMac, Place, Processor, Torch};
+use crate::device::{self, Place};
 use std::{fmt, str};
 
 macro_rules! backends {
@@ -8,7 +8,7 @@ macro_rules! backends {
         $(#[doc = $doc:literal])+
         $module:ident $feature:literal $name:ident {
             burn: $burn:ident, device: $device:ident, autotune: $autotune:literal, ci: $ci:ident,
-            tolerance: $tolerance:literal $(, unless: $twin:literal)?
+            tolerance: $tolerance:literal, hint: $hint:literal $(, unless: $twin:literal)?
         }
     )+) => {
         /// A backend by its name on the command line.
@@ -32,21 +32,21 @@ macro_rules! backends {
             /// Whether it computes on a GPU.
             pub fn is_on_gpu(self) -> bool {
                 match self {
-                    $(Self::$name => $device::is_on_gpu(),)+
+                    $(Self::$name => device::$device::is_on_gpu(),)+
                 }
             }
 
             /// What a user can do who has no device for it.
             pub(crate) fn hint(self) -> &'static str {
                 match self {
-                    $(Self::$name => $device::HINT,)+
+                    $(Self::$name => $hint,)+
                 }
             }
 
             /// Why this system has nothing for it, if it hasn't.
             pub(crate) fn misplaced(self) -> Option<&'static str> {
                 match self {
-                    $(Self::$name => $device::misplaced(),)+
+                    $(Self::$name => device::$device::misplaced(),)+
                 }
             }
         }

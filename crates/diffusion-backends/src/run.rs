@@ -1,7 +1,7 @@
 //! Work on a backend that is named at run time.
 
 #[allow(unused_imports, reason = "a build without backends finds no device")]
-use crate::device::{Device, Graphics, NotOnMac, Nvidia, OnMac, Processor, Torch};
+use crate::device::{self, Device};
 use crate::error::BackendError;
 use crate::name::BackendName;
 use burn::tensor::backend::Backend;
@@ -21,7 +21,7 @@ macro_rules! backends {
         $(#[doc = $doc:literal])+
         $module:ident $feature:literal $name:ident {
             burn: $burn:ident, device: $device:ident, autotune: $autotune:literal, ci: $ci:ident,
-            tolerance: $tolerance:literal $(, unless: $twin:literal)?
+            tolerance: $tolerance:literal, hint: $hint:literal $(, unless: $twin:literal)?
         }
     )+) => {
         /// Why a backend that fits the system finds no device, if it is built in and does not.
@@ -29,7 +29,7 @@ macro_rules! backends {
             match name {
                 $(
                     #[cfg(feature = $feature)]
-                    BackendName::$name => <$device as Device<burn::backend::$burn>>::probe(),
+                    BackendName::$name => <device::$device as Device<burn::backend::$burn>>::probe(),
                 )+
                 #[allow(unreachable_patterns, reason = "a build with every backend lacks none")]
                 _ => None,
@@ -49,7 +49,7 @@ macro_rules! backends {
                 $(
                     #[cfg(feature = $feature)]
                     BackendName::$name => {
-                        let described = <$device as Device<burn::backend::$burn>>::describe(name.name());
+                        let described = <device::$device as Device<burn::backend::$burn>>::describe(name.name());
                         described.map_err(|reason| no_device(name, reason))
                     }
                 )+
@@ -70,7 +70,7 @@ macro_rules! backends {
                 $(
                     #[cfg(feature = $feature)]
                     BackendName::$name => {
-                        let device = <$device as Device<burn::backend::$burn>>::device();
+                        let device = <device::$device as Device<burn::backend::$burn>>::device();
                         Ok(job.run::<burn::backend::$burn>(&device))
                     }
                 )+

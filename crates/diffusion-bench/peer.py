@@ -119,7 +119,7 @@ class Average:
 
 
 def training(accelerator, model, dataset, batch, schedule):
-    """The library's own loop, with its optimizer; yields its state and the average after each update."""
+    """The library's own loop, with its optimizer; yields its state and the EMA after each update."""
     import smalldiffusion as sd
     from torch.utils.data import DataLoader
 

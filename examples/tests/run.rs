@@ -1,5 +1,6 @@
 //! Every example runs, in a short form, and the number that it prints is a sensible one.
 
+use diffusion_recipe::RunConfig;
 use safetensors::tensor::{Dtype, TensorView};
 use std::io::Write;
 use std::path::Path;
@@ -101,4 +102,15 @@ fn imagenet_dit() {
     let loss = number(env!("CARGO_BIN_EXE_imagenet_dit"), &arguments, "loss ");
     // The data have a variance of about 0.33, the noise one of 1, and an untrained transformer puts out zeros.
     assert!((1.0..2.0).contains(&loss), "loss {loss}");
+}
+
+#[test]
+fn from_toml() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (path, mut config) =
+        (folder.path().join("config.toml"), RunConfig::preset("swissroll").expect("a preset"));
+    config.set("training.steps=300").expect("a setting");
+    std::fs::write(&path, config.to_toml().expect("a configuration")).expect("a file");
+    let loss = number(env!("CARGO_BIN_EXE_from_toml"), &[&path.display().to_string()], "loss ");
+    assert!((0.3..0.95).contains(&loss), "loss {loss}");
 }

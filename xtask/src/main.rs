@@ -26,7 +26,7 @@ The workspace's commands.
   cargo xtask lint                       formatting, clippy, documentation, its links, and what would be published
   cargo xtask outside                    the README's example in a crate of its own, outside this workspace
   cargo xtask ci                         lint, test and outside
-  cargo xtask fixtures [NAME...]         make the reference numbers anew, with Python
+  cargo xtask fixtures [NAME...]         make the fixtures anew, with Python
 ";
 
 fn main() -> ExitCode {

@@ -22,7 +22,9 @@ impl BackendError {
     /// What a user can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::NotBuilt(_) => "run it by `cargo xtask`, which builds in what it needs",
+            Self::NotBuilt(_) => {
+                "build it in, e.g. by `cargo install --path crates/diffusion-cli --features wgpu`, or run `cargo xtask`"
+            }
             Self::NoDevice { backend, .. } => backend.hint(),
         }
     }

@@ -73,7 +73,7 @@ fn finish<B: Backend>(device: &B::Device) -> Result<(), BenchError> {
 }
 
 /// Whole training steps of the library's own loop: batch, noise, forward, loss, backward, the look at the gradients,
-/// AdamW and the average of the weights.
+/// AdamW and the EMA of the weights.
 fn training<B, N, P, S, T, const D: usize>(
     network: N,
     prediction: P,
@@ -121,8 +121,9 @@ fn sampling<B: Backend>(
         for _ in 0..count {
             seed += 1;
             let noise = Noise::new(seed);
-            let x = model.rand_input::<4>(batch, noise, device) * sigmas[0];
-            std::hint::black_box(sample(&model, General::DDIM, &sigmas, x, noise).last());
+            std::hint::black_box(
+                sample(&model, GradientEstimation::DDIM, &sigmas, batch, noise, device).last(),
+            );
             finish::<B>(device)?;
         }
         Ok(begun.elapsed().as_secs_f64())
@@ -158,8 +159,7 @@ fn checkpoint<B: AutodiffBackend>(
     serve: &mut Serve<'_>,
 ) -> Result<(), BenchError> {
     let folder = tempfile::tempdir().map_err(BenchError::Temporary)?;
-    let description =
-        Description { network: format!("{dit:?}"), parameterization: "eps".into(), schedule: "ddpm".into() };
+    let description = ModelSpec::new(&dit.config(), &"eps".to_string(), &"ddpm".to_string());
     let model = Diffusion::<B, _, _>::new(dit.config().init::<B>(0, device), EpsPrediction);
     let parameters = model.num_params();
     let (schedule, config) = (Ddpm::default(), TrainConfig::new(u64::MAX));

@@ -41,7 +41,7 @@ pub struct Curve {
     pub points: Vec<(usize, Work)>,
 }
 
-/// The perceptron of the reference's toy example.
+/// The MLP of smalldiffusion's toy example.
 fn toy(batch: usize) -> Work {
     Work::TrainMlp { hidden_dims: vec![16, 128, 128, 128, 128, 16], batch }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Work {
-    /// A training step of a perceptron on a Swiss roll of as many points as a batch has.
+    /// A training step of an MLP on a Swiss roll of as many points as a batch has.
     TrainMlp {
         /// Widths of the hidden layers.
         hidden_dims: Vec<usize>,
@@ -48,7 +48,7 @@ pub enum Work {
         /// How many noisy examples are denoised at once.
         queries: usize,
     },
-    /// Writing a transformer, the average of its weights and the optimizer's moments to a file system.
+    /// Writing a transformer, the EMA of its weights and the optimizer's moments to a file system.
     CheckpointSave {
         /// The network.
         dit: DitSizes,
@@ -113,7 +113,7 @@ pub struct UnetSizes {
 }
 
 impl UnetSizes {
-    /// The preset `fashion-unet`'s network, that of the reference's example.
+    /// The preset `fashion-unet`'s network, that of smalldiffusion's example.
     pub fn fashion() -> Self {
         Self {
             in_dim: 28,
@@ -133,7 +133,7 @@ impl UnetSizes {
     }
 }
 
-/// The perceptron on points of a plane with these hidden layers.
+/// The MLP on points of a plane with these hidden layers.
 pub fn mlp(hidden_dims: &[usize]) -> TimeInputMlpConfig {
     TimeInputMlpConfig { dim: 2, hidden_dims: hidden_dims.to_vec() }
 }

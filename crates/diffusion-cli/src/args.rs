@@ -1,11 +1,14 @@
-//! What can be said on the command line.
+//! What can be given on the command line.
 
-use crate::interval::Interval;
-use crate::presets::Preset;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Parser, Subcommand};
+use diffusion::core::AnySampler;
 use diffusion::train::Which;
 use diffusion_backends::BackendName;
+use diffusion_recipe::{ImageNetwork, ImageSize, Interval, ModelSize, Preset};
+use std::error::Error;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Train diffusion models and sample from them.
 #[derive(Debug, Parser)]
@@ -18,7 +21,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Train a model and draw what it makes.
-    Train(TrainArgs),
+    Train(Box<TrainArgs>),
     /// Draw samples from a trained model.
     Sample(SampleArgs),
     /// Make a run of a model that smalldiffusion trained.
@@ -31,66 +34,68 @@ pub enum Command {
 
 #[derive(Debug, clap::Args)]
 pub struct TrainArgs {
-    /// What to train; without it, `swissroll`, which needs no data.
-    #[arg(value_enum)]
-    pub preset: Option<Preset>,
+    /// What to train [default: swissroll, which needs no data].
+    #[arg(value_parser = presets())]
+    pub preset: Option<String>,
     /// Repeat the run that this config.toml describes, instead of a preset.
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     pub config: Option<PathBuf>,
-    /// Begin with the configuration of another run, an imported one say, and the weights of its last step.
+    /// Begin with the configuration of another run, e.g. an imported one, and the weights of its last step.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["preset", "config"])]
-    pub from: Option<PathBuf>,
-    /// Go on with a run that was interrupted or killed, from its newest whole checkpoint, as if nothing had happened.
+    pub init_from: Option<PathBuf>,
+    /// Go on with a run that was interrupted or killed, from its newest valid checkpoint, as if nothing had happened.
     #[arg(
         long,
         value_name = "RUN",
-        conflicts_with_all = ["preset", "config", "from", "data", "images", "batch_size", "accumulate", "lr",
-            "lr_decay", "warmup", "clip_norm", "exam_every", "seed", "out", "overwrite", "print_config"],
+        conflicts_with_all = ["preset", "config", "init_from", "data", "images", "batch_size", "lr", "val_every", "seed",
+            "out", "overwrite", "print_config"],
     )]
     pub resume: Option<PathBuf>,
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]
     pub backend: BackendName,
-    /// The folder, or for `datasaurus` the file, with the data.
+    /// The folder, or for `datasaurus` the file, with the data [default: the configuration's].
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
-    /// Train on the PNG and JPEG images of a folder, brought to the network's size; a subfolder is a class.
+    /// Train on the PNG and JPEG images of a folder; a subfolder is a class. Without a preset or configuration all
+    /// settings follow from the images.
     #[arg(long, value_name = "FOLDER", conflicts_with = "data")]
     pub images: Option<PathBuf>,
-    /// Number of updates; with --resume, in all.
+    /// The height and width that the images are brought to.
+    #[arg(long, value_name = "N|HxW", default_value = "64", requires = "images", conflicts_with_all = CONFIGURED)]
+    pub image_size: ImageSize,
+    /// The network for the images.
+    #[arg(long, value_parser = of_names::<ImageNetwork, 2>(ImageNetwork::NAMES), default_value = "unet",
+        requires = "images", conflicts_with_all = CONFIGURED)]
+    pub network: ImageNetwork,
+    /// How large that network is.
+    #[arg(long, value_parser = of_names::<ModelSize, 2>(ModelSize::NAMES), default_value = "small",
+        requires = "images", conflicts_with_all = CONFIGURED)]
+    pub size: ModelSize,
+    /// Number of updates; with --resume, in all [default: the configuration's].
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
-    /// Examples per batch.
+    /// Examples per batch [default: the configuration's].
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
-    /// Batches per update, whose gradients are averaged: a larger batch in the memory of a small one.
-    #[arg(long, value_name = "N")]
-    pub accumulate: Option<usize>,
-    /// Learning rate.
+    /// Learning rate [default: the configuration's].
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub lr: Option<f64>,
-    /// How the learning rate falls after the warm-up.
-    #[arg(long, value_enum, value_name = "DECAY")]
-    pub lr_decay: Option<LrDecayName>,
-    /// Steps in which the learning rate rises linearly from 0.
-    #[arg(long, value_name = "N")]
-    pub warmup: Option<u64>,
-    /// Scale the gradients down where their common norm is larger.
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
-    pub clip_norm: Option<f64>,
-    /// Between checkpoints: steps, or minutes as in 10m.
+    /// Between checkpoints: steps, or minutes as in 10m [default: the configuration's].
     #[arg(long, value_name = "N|Nm")]
     pub checkpoint_every: Option<Interval>,
-    /// How many checkpoints to keep, besides the best by its held-out loss.
+    /// Steps between validations, which measure the loss per noise level on training and on validation examples
+    /// [default: the configuration's].
     #[arg(long, value_name = "N")]
-    pub checkpoint_keep: Option<usize>,
-    /// Steps between exams, the loss per noise level on training and on held-out examples.
-    #[arg(long, value_name = "N")]
-    pub exam_every: Option<u64>,
-    /// The seed of every random number of the run.
+    pub val_every: Option<u64>,
+    /// The seed of every random number of the run [default: the configuration's].
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// The run's folder; without it, runs/PRESET.
+    /// Any other setting of config.toml by its path, e.g. training.clip_norm=1 or network.depth=8; repeat it as often
+    /// as needed. --print-config shows all settings.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// The run's folder [default: runs/PRESET].
     #[arg(long, value_name = "RUN")]
     pub out: Option<PathBuf>,
     /// Replace the run that is in the folder already.
@@ -101,79 +106,56 @@ pub struct TrainArgs {
     pub print_config: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LrDecayName {
-    /// Not at all.
-    Constant,
-    /// Along half a cosine, to 0 at the last step.
-    Cosine,
-    /// As one over the root of the step, from the end of the warm-up on.
-    InverseSqrt,
-}
-
-/// The newest, the best by its held-out loss, or that of a step.
-fn which(text: &str) -> Result<Which, String> {
-    match text {
-        "latest" => Ok(Which::Latest),
-        "best" => Ok(Which::Best),
-        step => step
-            .parse()
-            .map(Which::Step)
-            .map_err(|_| format!("found `{text}`, expected latest, best or a step")),
-    }
-}
+/// What has settings already.
+const CONFIGURED: [&str; 4] = ["preset", "config", "init_from", "resume"];
 
 #[derive(Debug, clap::Args)]
 pub struct SampleArgs {
     /// The folder of a finished or interrupted run.
     pub run: PathBuf,
-    /// Number of samples.
+    /// Number of samples [default: the run's].
     #[arg(long, value_name = "N")]
     pub count: Option<usize>,
-    /// How many to draw at once, for the sake of memory: it changes no sample.
+    /// How many to draw at once, for the sake of memory: it changes no sample [default: as many as fit well].
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
-    /// Number of sampling steps.
+    /// Number of sampling steps [default: the run's].
     #[arg(long, value_name = "N")]
     pub steps: Option<usize>,
-    /// The sampler; without it, the run's own.
-    #[arg(long, value_enum)]
-    pub sampler: Option<SamplerName>,
-    /// gam of the general sampler: 1 is DDIM or DDPM, 2 is accelerated.
-    #[arg(long, value_name = "G", allow_negative_numbers = true)]
-    pub gam: Option<f64>,
-    /// mu of the general sampler, in [0, 1): 0 is deterministic, 0.5 is DDPM.
-    #[arg(long, value_name = "M", allow_negative_numbers = true)]
-    pub mu: Option<f64>,
-    /// Strength of classifier-free guidance; 0 is off.
+    /// The sampler [default: the run's].
+    #[arg(long, value_parser = PossibleValuesParser::new(AnySampler::NAMES))]
+    pub sampler: Option<String>,
+    /// Strength of classifier-free guidance; 0 is off [default: the run's].
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub cfg_scale: Option<f64>,
-    /// The labels of the samples, repeated as often as needed; without them, all classes in turn.
+    /// The labels of the samples, repeated as often as needed [default: all classes in turn].
     #[arg(long, value_name = "0,1,2", value_delimiter = ',')]
     pub labels: Option<Vec<usize>>,
-    /// The seed of the noise: sample i depends on it and on i alone.
+    /// The seed of the noise: sample i depends on it and on i alone [default: the run's].
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Any setting of the run's [sampling] table, e.g. sampling.sampler.mu=0.5; repeat it as often as needed.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]
     pub backend: BackendName,
-    /// The picture, or the tensors where it ends in .safetensors; without it, samples-seed-N.png in the run's folder.
+    /// The picture, or the tensors where it ends in .safetensors [default: samples-seed-N.png in the run's folder].
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Which checkpoint: latest, best (by its held-out loss), or the number of its step.
-    #[arg(long, value_name = "WHICH", value_parser = which, default_value = "latest")]
-    pub checkpoint: Which,
-    /// Use the weights themselves instead of their moving average.
-    #[arg(long)]
-    pub raw: bool,
+    #[command(flatten)]
+    pub weights: WeightsArgs,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SamplerName {
-    /// The reference's sampler: DDPM, DDIM and accelerated sampling.
-    General,
-    /// Heun's second-order method.
-    Heun,
+/// Which of a run's weights.
+#[derive(Debug, clap::Args)]
+pub struct WeightsArgs {
+    /// Which checkpoint: latest, best (by its validation loss), or the number of its step.
+    #[arg(long, value_name = "WHICH", value_parser = which, default_value = "latest")]
+    pub checkpoint: Which,
+    /// Use the weights themselves instead of their exponential moving average.
+    #[arg(long)]
+    pub no_ema: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -181,15 +163,15 @@ pub struct ImportArgs {
     /// A state dict: a .pth or .pt file by `torch.save(model.state_dict(), …)`, or a safetensors file.
     pub file: PathBuf,
     /// The preset whose network the weights are for.
-    #[arg(long = "as", value_enum, value_name = "PRESET", required_unless_present = "config")]
-    pub preset: Option<Preset>,
+    #[arg(long = "as", value_parser = presets(), value_name = "PRESET", required_unless_present = "config")]
+    pub preset: Option<String>,
     /// The config.toml of the run that the weights are for, instead of a preset.
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     pub config: Option<PathBuf>,
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]
     pub backend: BackendName,
-    /// The run's folder; without it, runs/PRESET.
+    /// The run's folder [default: runs/PRESET].
     #[arg(long, value_name = "RUN")]
     pub out: Option<PathBuf>,
     /// Replace the run that is in the folder already.
@@ -204,18 +186,14 @@ pub struct ExportArgs {
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]
     pub backend: BackendName,
-    /// The file; without it, state_dict.safetensors in the run's folder.
+    /// The file [default: state_dict.safetensors in the run's folder].
     #[arg(long, value_name = "FILE.safetensors")]
     pub out: Option<PathBuf>,
     /// Replace the file that is there already.
     #[arg(long)]
     pub overwrite: bool,
-    /// Which checkpoint: latest, best (by its held-out loss), or the number of its step.
-    #[arg(long, value_name = "WHICH", value_parser = which, default_value = "latest")]
-    pub checkpoint: Which,
-    /// Use the weights themselves instead of their moving average.
-    #[arg(long)]
-    pub raw: bool,
+    #[command(flatten)]
+    pub weights: WeightsArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -223,13 +201,50 @@ pub struct DoctorArgs {
     /// What to examine.
     #[arg(long, value_enum, default_value_t)]
     pub backend: BackendName,
-    /// What to hold it against; without it, flex, and for flex ndarray.
+    /// What to compare it with [default: flex, and for flex ndarray].
     #[arg(long, value_enum)]
     pub reference: Option<BackendName>,
-    /// Examine with this preset's model; without it, with a small one of every kind.
-    #[arg(long, value_enum)]
-    pub preset: Option<Preset>,
+    /// Examine with this preset's model [default: a small one of every kind].
+    #[arg(long, value_parser = presets())]
+    pub preset: Option<String>,
     /// Add a fault of 1 % to the output of these layers on the device examined, to see that the doctor finds it.
     #[arg(long, value_name = "LAYER", value_delimiter = ',')]
-    pub plant: Vec<String>,
+    pub inject_fault: Vec<String>,
+}
+
+/// The presets' names, with a sentence on each.
+fn presets() -> PossibleValuesParser {
+    let value = |preset: Preset| PossibleValue::new(preset.name).help(preset.description);
+    PossibleValuesParser::new(Preset::all().map(value).collect::<Vec<_>>())
+}
+
+/// One of `names`, read as a `T`.
+fn of_names<T, const N: usize>(names: [&'static str; N]) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err: Error + Send + Sync + 'static> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| name.parse())
+}
+
+/// The newest checkpoint, the best by its validation loss, or that of a step.
+fn which(text: &str) -> Result<Which, String> {
+    match text {
+        "latest" => Ok(Which::Latest),
+        "best" => Ok(Which::Best),
+        step => step
+            .parse()
+            .map(Which::Step)
+            .map_err(|_| format!("found `{text}`, expected latest, best or a step")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_do_not_contradict_each_other() {
+        Args::command().debug_assert();
+    }
 }

@@ -3,35 +3,27 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod args;
-mod condition;
-mod config;
 mod doctor;
+mod draw;
 mod error;
-mod examine;
 mod export;
 mod import;
-mod inspect;
-mod interval;
-mod metrics;
+mod invocation;
+mod output;
 mod pictures;
-mod presets;
 mod progress;
-mod reference;
-mod run;
 mod sample;
-mod samples;
-mod say;
-mod session;
-mod size;
+mod table;
 mod train;
 
 use clap::Parser;
+use output::log;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     diffusion::keep_memory();
     let result = match args::Args::parse().command {
-        args::Command::Train(args) => train::main(args),
+        args::Command::Train(args) => train::main(*args),
         args::Command::Sample(args) => sample::main(args),
         args::Command::Import(args) => import::main(args),
         args::Command::Export(args) => export::main(args),
@@ -40,9 +32,9 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            log(format_args!("error: {error}"));
             if let Some(hint) = error.hint() {
-                eprintln!("hint: {hint}");
+                log(format_args!("hint: {hint}"));
             }
             ExitCode::from(error.exit_code())
         }

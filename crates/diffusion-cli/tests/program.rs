@@ -101,7 +101,7 @@ fn a_run_can_be_sampled_from() {
     succeed(&guided);
     assert!(fs::read(&out).unwrap() == first, "the same seed draws another picture");
     let variants: [&[&str]; 4] =
-        [&["--seed", "9"], &["--raw"], &["--sampler", "heun"], &["--gam", "1", "--mu", "0.5"]];
+        [&["--seed", "9"], &["--no-ema"], &["--sampler", "heun"], &["--sampler", "ddpm"]];
     for variant in variants {
         succeed(&[&guided[..], variant].concat());
         assert!(fs::read(&out).unwrap() != first, "{variant:?} changes nothing");
@@ -113,7 +113,7 @@ fn a_run_can_be_sampled_from() {
     );
 }
 
-/// Twelve grey images of 28×28 pixels, labelled 0 to 9 and 0, 1.
+/// Twelve gray images of 28×28 pixels, labeled 0 to 9 and 0, 1.
 fn write_idx(folder: &str) {
     fs::create_dir(folder).unwrap();
     let images: Vec<u8> =
@@ -169,25 +169,25 @@ fn bad_input_is_answered_with_a_sentence() {
         fail(&[&["train", "--out", &none][..], more].concat(), expected);
         assert!(!Path::new(&none).exists(), "{more:?} leaves a folder");
     };
-    no(&["--steps", "0"], "0 training steps were asked for");
-    no(&["--batch-size", "0"], "the batch size is 0");
-    no(&["--lr", "nan"], "the learning rate is NaN");
+    no(&["--steps", "0"], "error: training.steps: ");
+    no(&["--batch-size", "0"], "error: batch_size: ");
+    no(&["--lr", "nan"], "error: training.lr: ");
     no(&["--data", "x"], "makes its own data");
-    no(&["fashion-dit-small", "--data", &run], "found neither train-images-idx3-ubyte nor");
-    no(&["datasaurus", "--data", &none], "pass it as --data FILE");
+    no(&["fashion-dit-small", "--data", &run], "train-images-idx3-ubyte");
+    no(&["datasaurus", "--data", &none], &none);
     no(&["--config", &none], "cannot read");
 
     fail(&["sample", &none], "is not a run's folder");
     fail(&["sample", &run, "--labels", "1"], "this model has none");
-    fail(&["sample", &run, "--cfg-scale", "2"], "this model has no labels");
-    fail(&["sample", &run, "--mu", "1"], "mu is 1");
-    fail(&["sample", &run, "--sampler", "heun", "--gam", "2"], "belong to the general sampler");
-    fail(&["sample", &run, "--count", "0"], "0 samples");
+    fail(&["sample", &run, "--cfg-scale", "2"], "error: sampling.guidance: ");
+    fail(&["sample", &run, "--set", "sampling.sampler.mu=1"], "error: sampling.sampler.mu: ");
+    fail(&["sample", &run, "--sampler", "heun", "--set", "sampling.sampler.gam=2"], "sampling.sampler.gam: ");
+    fail(&["sample", &run, "--count", "0"], "error: sampling.count: ");
     fail(
         &["sample", &run, "--out", &path("run/config.toml")],
-        "is no name of a PNG picture or a safetensors file",
+        "is not the name of a PNG picture or a safetensors file",
     );
-    fail(&["sample", &run, "--steps", "18446744073709551615"], "expected at most");
+    fail(&["sample", &run, "--steps", "18446744073709551615"], "error: sampling.steps: ");
     fail(&["sample", &tree, "--labels", "64"], "the classes 0 to 63");
     fail(&["sample", &run, "--out", &path("no/such/folder.png")], "there is no folder");
 }
@@ -200,22 +200,22 @@ fn a_bad_configuration_is_answered_with_a_sentence() {
     let text = fs::read_to_string(path("run/config.toml")).unwrap();
     for (from, to, expected) in [
         ("preset", "prefix", "unknown field `prefix`"),
-        ("n = 200", "n = 200\nm = 3", "line 19: unknown field `m`"),
-        ("n = 200", "n = 1", "LogLinear { n: 1"),
+        ("n = 200", "n = 200\nm = 3", "unknown field `m`"),
+        ("n = 200", "n = 1", "error: schedule.n: "),
         ("\"log-linear\"", "\"linear\"", "unknown variant `linear`"),
-        ("prediction = \"eps\"", "prediction = \"flow\"", "does not suit a network that predicts the flow"),
-        ("dim = 2", "dim = 3", "the data have examples of shape [2], the network takes [3]"),
-        ("dim = 2", "dim = 0", "the network's dim is 0"),
-        ("hidden_dims = [16", "hidden_dims = [0", "the network's hidden width is 0"),
-        ("flip = false", "flip = true", "expected a height and a width to mirror"),
-        ("hidden_dims = [16", "hidden_dims = [1000000000000", "expected at most"),
-        ("n = 200", "n = 1000000000000", "is impossible"),
-        ("n = 100", "n = 1000000000000", "a Swiss roll of 1000000000000 points"),
-        ("prediction = \"eps\"", "prediction = \"vpred\"", "prediction must be one of"),
-        ("warmup_power = 0.6", "warmup_power = -0.6", "the average's warm-up power is -0.6"),
-        ("mu = 0.0", "mu = 1.0", "mu is 1"),
-        ("decay = 0.999", "decay = 1.0", "the average's decay is 1"),
-        ("cfg_scale = 0.0", "cfg_scale = 2.0", "this model has no labels"),
+        ("prediction = \"eps\"", "prediction = \"flow\"", "error: schedule: "),
+        ("dim = 2", "dim = 3", "[3]"),
+        ("dim = 2", "dim = 0", "error: network.dim: "),
+        ("hidden_dims = [16", "hidden_dims = [0", "error: network.hidden_dims"),
+        ("flip = false", "flip = true", "error: flip: "),
+        ("hidden_dims = [16", "hidden_dims = [1000000000000", "error: network.hidden_dims"),
+        ("n = 200", "n = 1000000000000", "error: schedule.n: "),
+        ("n = 100", "n = 1000000000000", "error: data.n: "),
+        ("prediction = \"eps\"", "prediction = \"vpred\"", "line 4: "),
+        ("warmup_power = 0.6", "warmup_power = -0.6", "error: training.ema.warmup_power: "),
+        ("mu = 0.0", "mu = 1.0", "error: sampling.sampler.mu: "),
+        ("decay = 0.999", "decay = 1.0", "error: training.ema.decay: "),
+        ("kind = \"none\"", "kind = \"classifier-free\"\nscale = 2.0", "error: sampling.guidance: "),
     ] {
         let changed = text.replacen(from, to, 1);
         assert_ne!(changed, text, "{from} is not in the configuration");
@@ -230,20 +230,20 @@ fn a_bad_unet_is_answered_with_a_sentence() {
     let (_guard, path) = folder();
     let (file, none) = (path("config.toml"), path("none"));
     for (from, to, expected) in [
-        ("ch = 32", "ch = 48", "the network's ch is 48"),
-        ("ch = 32", "ch = 0", "the network's ch is 0"),
-        ("ch = 32", "ch = 1000000", "the widest layer of the network is 4000000"),
-        ("in_ch = 1", "in_ch = 3", "the network takes 3 channels and puts out 1"),
-        ("in_dim = 28", "in_dim = 30", "images of 30 pixels cannot be halved 2 times"),
-        ("ch_mult = [1, 2, 2]", "ch_mult = []", "the network's number of levels is 0"),
-        ("ch_mult = [1, 2, 2]", "ch_mult = [1, 0]", "the network's multiple of channels is 0"),
-        ("num_res_blocks = 1", "num_res_blocks = 0", "the network's num_res_blocks is 0"),
-        ("dropout = 0.1", "dropout = 1.0", "the network's dropout is 1"),
+        ("ch = 32", "ch = 48", "error: network.ch: "),
+        ("ch = 32", "ch = 0", "error: network.ch: "),
+        ("ch = 32", "ch = 1000000", "error: network.ch"),
+        ("in_ch = 1", "in_ch = 3", "error: network.out_ch: "),
+        ("in_dim = 28", "in_dim = 30", "error: network.in_dim: "),
+        ("ch_mult = [1, 2, 2]", "ch_mult = []", "error: network.ch_mult: "),
+        ("ch_mult = [1, 2, 2]", "ch_mult = [1, 0]", "error: network.ch_mult"),
+        ("num_res_blocks = 1", "num_res_blocks = 0", "error: network.num_res_blocks: "),
+        ("dropout = 0.1", "dropout = 1.0", "error: network.dropout: "),
         ("out_ch = 1", "out_ch = 1\nwidth = 3", "unknown field `width`"),
-        ("in_dim = 28", "in_dim = 0", "the network's in_dim is 0"),
-        ("in_dim = 28", "in_dim = 65536", "the numbers of an image is 4294967296"),
-        ("in_ch = 1", "in_ch = 0", "the network's in_ch is 0"),
-        ("embed_ch_mult = 4", "embed_ch_mult = 0", "the network's embed_ch_mult is 0"),
+        ("in_dim = 28", "in_dim = 0", "error: network.in_dim: "),
+        ("in_dim = 28", "in_dim = 65536", "error: network.in_dim: "),
+        ("in_ch = 1", "in_ch = 0", "error: network.in_ch: "),
+        ("embed_ch_mult = 4", "embed_ch_mult = 0", "error: network.embed_ch_mult: "),
     ] {
         changed_config("fashion-unet-small", &file, &[(from, to)]);
         // Without data, so that what is let through fails at once rather than trains.
@@ -254,7 +254,7 @@ fn a_bad_unet_is_answered_with_a_sentence() {
         "[sampling.schedule]\nkind = \"flow\"\nn = 9\nt_min = 0.1\nt_max = 1.0\n\n[sampling.sampler]",
     );
     changed_config("fashion-unet-small", &file, &[sampling]);
-    fail(&["train", "--config", &file, "--out", &none], "does not suit that of training");
+    fail(&["train", "--config", &file, "--out", &none], "error: sampling.schedule: ");
     assert!(!Path::new(&none).exists());
 }
 
@@ -266,12 +266,9 @@ fn a_checkpoint_of_another_model_is_refused() {
     let config = path("run/config.toml");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text.replace("[16, 128, 128, 128, 128, 16]", "[16, 64, 16]")).unwrap();
-    fail(
-        &["sample", &run],
-        "holds weights for the network `TimeInputMlp(TimeInputMlpConfig { dim: 2, hidden_dims: [16, 128",
-    );
+    fail(&["sample", &run], "holds weights for the network `{ dim = 2, hidden_dims = [16, 128");
     fs::write(&config, text.replace("\"eps\"", "\"v\"")).unwrap();
-    fail(&["sample", &run], "holds weights for the parameterization `EpsPrediction`, not for `VPrediction`");
+    fail(&["sample", &run], "holds weights for the prediction `eps`, not for `v`");
     fs::write(&config, text.replace("sigma_max = 10.0", "sigma_max = 20.0")).unwrap();
     fail(&["sample", &run], "holds weights for the schedule");
     fs::write(&config, &text).unwrap();
@@ -369,22 +366,31 @@ fn weights_go_out_and_come_back() {
         fs::read(out).unwrap()
     };
     assert!(sample(&run, &[]) == sample(&back, &[]), "the imported weights draw other samples");
-    assert!(sample(&run, &["--raw"]) != sample(&back, &["--raw"]), "the average was not what was exported");
-    succeed(&["export", &run, "--out", &file, "--overwrite", "--raw"]);
+    assert!(
+        sample(&run, &["--no-ema"]) != sample(&back, &["--no-ema"]),
+        "the EMA weights were not what was exported"
+    );
+    succeed(&["export", &run, "--out", &file, "--overwrite", "--no-ema"]);
     succeed(&["import", &file, "--as", "tree", "--out", &back, "--overwrite"]);
-    assert!(sample(&run, &["--raw"]) == sample(&back, &[]), "the last step's weights draw other samples");
+    assert!(sample(&run, &["--no-ema"]) == sample(&back, &[]), "the last step's weights draw other samples");
 
-    succeed(&["train", "--from", &back, "--out", &further, "--steps", "2"]);
-    // At a rate that changes no weight: the last step's weights are trained on, not their average.
-    succeed(&["train", "--from", &run, "--out", &path("same"), "--steps", "1", "--lr", "1e-30"]);
-    assert!(sample(&path("same"), &["--raw"]) == sample(&run, &["--raw"]), "other weights are trained on");
+    succeed(&["train", "--init-from", &back, "--out", &further, "--steps", "2"]);
+    // At a rate that changes no weight: the last step's weights are trained on, not their EMA.
+    succeed(&["train", "--init-from", &run, "--out", &path("same"), "--steps", "1", "--lr", "1e-30"]);
+    assert!(
+        sample(&path("same"), &["--no-ema"]) == sample(&run, &["--no-ema"]),
+        "other weights are trained on"
+    );
     let (begun, continued) = (metrics(&run)[0].2, metrics(&further)[0].2);
     assert!(
         continued < 0.95 * begun,
-        "the loss begins at {continued} as if nothing had been learnt: {begun}"
+        "the loss begins at {continued} as if nothing had been learned: {begun}"
     );
-    fail(&["train", "--from", &back, "--out", &back, "--overwrite", "--steps", "1"], "which it is made from");
-    fail(&["train", "--from", &path("none")], "is not a run's folder");
+    fail(
+        &["train", "--init-from", &back, "--out", &back, "--overwrite", "--steps", "1"],
+        "which it is made from",
+    );
+    fail(&["train", "--init-from", &path("none")], "is not a run's folder");
     succeed(&["export", &run, "--overwrite"]);
     let inside = path("run/state_dict.safetensors");
     fail(&["import", &inside, "--as", "tree", "--out", &run, "--overwrite"], "which it is made from");
@@ -405,8 +411,8 @@ fn foreign_files_are_refused_with_a_sentence() {
         fail(&["import", &wrong, "--as", preset, "--out", &out], expected);
         assert!(!Path::new(&out).exists(), "a folder is left behind");
     };
-    no(b"dear reader", "swissroll", "is not a state dict");
-    no(b"", "swissroll", "is not a state dict");
+    no(b"dear reader", "swissroll", "wrong.pth");
+    no(b"", "swissroll", "wrong.pth");
     no(&bytes[..bytes.len() / 2], "swissroll", "wrong.pth");
     no(&bytes, "tree", "tensor `cond_embed.embeddings.weight` of shape [65, 16] is missing");
     no(&bytes, "tree", "tensor `net.0.weight` has shape [16, 4], expected [16, 20]");
@@ -415,7 +421,7 @@ fn foreign_files_are_refused_with_a_sentence() {
 }
 
 #[test]
-fn colour_pictures_are_read_from_cifar_s_files_and_from_folders() {
+fn color_pictures_are_read_from_cifar_s_files_and_from_folders() {
     let (_guard, path) = folder();
     let (file, run, data) = (path("small.toml"), path("run"), path("cifar"));
     let small = [
@@ -468,7 +474,7 @@ fn latents_are_read_from_shards_and_written_as_tensors() {
     let bad = path("bad.toml");
     for (from, to) in [("scale = 0.18215", "scale = 1e-50"), ("shift = 0.0", "shift = nan")] {
         changed_config("imagenet-dit", &bad, &[(from, to)]);
-        fail(&["train", "--config", &bad, "--data", &shards, "--out", &run], "the latents' scale is");
+        fail(&["train", "--config", &bad, "--data", &shards, "--out", &run], "error: data.");
     }
     fs::create_dir(&shards).unwrap();
     let values: Vec<u8> = (0..3 * 4096).flat_map(|i| (((i * 7) % 11) as f32 - 5.0).to_le_bytes()).collect();
@@ -480,7 +486,7 @@ fn latents_are_read_from_shards_and_written_as_tensors() {
     let plain = [("latent_mean", latents.clone()), ("label", labels.clone())];
     safetensors::serialize_to_file(plain, None, Path::new(&shard)).unwrap();
     let arguments = ["train", "--config", &file, "--data", &shards, "--out", &run, "--steps", "2"];
-    fail(&arguments, "set flip = false");
+    fail(&arguments, "error: flip: ");
     let mirrored = [("latent_mean", latents.clone()), ("latent_mean_flip", latents), ("label", labels)];
     safetensors::serialize_to_file(mirrored, None, Path::new(&shard)).unwrap();
     succeed(&arguments);
@@ -522,9 +528,9 @@ fn wrong_lines(table: &str) -> Vec<&str> {
 
 /// Against itself, which every build of the tests can do; against another backend below.
 #[test]
-fn the_doctor_finds_no_fault_but_planted_ones() {
+fn the_doctor_finds_no_fault_but_injected_ones() {
     let doctor = ["doctor", "--backend", "flex", "--reference", "flex"];
-    let unknown = ["--preset", "swissroll", "--plant", "net.9"];
+    let unknown = ["--preset", "swissroll", "--inject-fault", "net.9"];
     fail(&[&doctor[..], &unknown].concat(), "no layer is called \"net.9\"; there are net.0, net.2, ");
     let told = succeed(&doctor);
     assert!(told.starts_with("device: flex on this machine's processor, "), "{told}");
@@ -534,11 +540,11 @@ fn the_doctor_finds_no_fault_but_planted_ones() {
     assert_eq!(wrong_lines(&told), [""; 0]);
     assert!(told.contains("\nverdict: every layer agrees (largest error "), "{told}");
 
-    let planted = ["net.5", "blocks.modules.1.attn", "mid.attn.attn"];
-    let output = diffusion(&[&doctor[..], &["--plant", &planted.join(",")]].concat());
+    let faulty = ["net.5", "blocks.modules.1.attn", "mid.attn.attn"];
+    let output = diffusion(&[&doctor[..], &["--inject-fault", &faulty.join(",")]].concat());
     let told = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{told}");
-    assert_eq!(wrong_lines(&told), planted, "{told}");
+    assert_eq!(wrong_lines(&told), faulty, "{told}");
     assert!(
         told.contains("\nverdict: 3 layers are wrong: net.5 (forward 1.0e-2, tolerance 1e-4) of time"),
         "{told}"
@@ -573,4 +579,99 @@ fn the_doctor_names_the_gpu_and_its_driver() {
     let device = told.lines().next().unwrap();
     assert!(device.contains(") through ") && device.contains(", driver "), "{device}");
     assert!(told.contains("verdict: every layer agrees"), "{told}");
+}
+
+/// Channels, classes, levels and the size of batches follow from the images, and are printed and kept.
+#[test]
+fn settings_follow_from_a_folder_of_images() {
+    let (_guard, path) = folder();
+    let images = path("images");
+    for (class, brightness) in [("cats", 40), ("dogs", 200)] {
+        fs::create_dir_all(path(&format!("images/{class}"))).unwrap();
+        for i in 0..3 {
+            let gray = image::Luma([brightness + 10 * i]);
+            let file = path(&format!("images/{class}/{i}.png"));
+            image::GrayImage::from_pixel(20, 30, gray).save(file).unwrap();
+        }
+    }
+    let config = succeed(&["train", "--images", &images, "--image-size", "16", "--print-config"]);
+    for line in ["preset = \"images\"", "batch_size = 6", "in_dim = 16", "in_ch = 1", "ch_mult = [1, 2]"] {
+        assert!(config.lines().any(|found| found == line), "{line} is not in {config}");
+    }
+    assert!(config.contains("[network.labels]\nnum_classes = 2\n"), "{config}");
+
+    let run = path("run");
+    let small = ["--set", "network.depth=1", "--set", "sampling.steps=2", "--set", "sampling.count=2"];
+    let arguments = ["train", "--images", &images, "--image-size", "16", "--network", "dit", "--out", &run];
+    let output = diffusion(&[&arguments[..], &small, &["--steps", "2"]].concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && errors.contains("patch_size = 2"), "{errors}");
+    let kept = fs::read_to_string(path("run/config.toml")).unwrap();
+    assert!(kept.contains("patch_size = 2\ndepth = 1\n") && kept.contains("kind = \"images\""), "{kept}");
+    size_of_picture(Path::new(&run).join("samples.png"));
+
+    fail(&["train", "--images", &images, "--image-size", "16x24"], "error: image_size: ");
+    fail(&["train", "--images", &path("none"), "--image-size", "16"], "none");
+    let output = diffusion(&["train", "--image-size", "16"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn every_setting_can_be_changed_by_its_path() {
+    let (_guard, path) = folder();
+    let run = path("run");
+    let more = ["--steps", "2", "--set", "training.clip_norm=0.5", "--set", "network.hidden_dims=[8, 8]"];
+    train("swissroll", &run, &more);
+    let config = || fs::read_to_string(path("run/config.toml")).unwrap();
+    assert!(
+        config().contains("clip_norm = 0.5") && config().contains("hidden_dims = [8, 8]"),
+        "{}",
+        config()
+    );
+    succeed(&["train", "--resume", &run, "--steps", "3", "--set", "checkpoint_keep=9"]);
+    assert!(config().contains("checkpoint_keep = 9"), "{}", config());
+    let out = path("out.png");
+    succeed(&[
+        "sample",
+        &run,
+        "--count",
+        "2",
+        "--set",
+        "sampling.schedule.kind=log-linear",
+        "--set",
+        "sampling.schedule.n=10",
+        "--set",
+        "sampling.schedule.sigma_min=0.1",
+        "--set",
+        "sampling.schedule.sigma_max=5",
+        "--out",
+        &out,
+    ]);
+    fail(&["train", "--set", "network.depth=3", "--out", &path("no")], "error: network.depth: unknown field");
+    fail(&["train", "--set", "training.lr", "--out", &path("no")], "error: training.lr: expected key=value");
+    fail(&["train", "--resume", &run, "--set", "network.hidden_dims=[9]"], "holds weights for the network");
+}
+
+/// A hint is a command that can be typed where the program was called.
+#[test]
+fn hints_name_the_program_as_it_was_called() {
+    let (_guard, path) = folder();
+    let hint = |invocation: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_diffusion"));
+        command.args(["sample", &path("none")]).env_remove("DIFFUSION_INVOCATION");
+        let output = command.envs(invocation.map(|name| ("DIFFUSION_INVOCATION", name))).output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(hint(None).contains("`diffusion train`"), "{}", hint(None));
+    assert!(hint(Some("cargo xtask")).contains("`cargo xtask train`"));
+}
+
+#[test]
+fn help_lists_presets_and_defaults() {
+    let help = succeed(&["train", "--help"]);
+    for text in
+        ["- fashion-unet-small:", "Points on a spiral", "[default: flex]", "[default: swissroll", "KEY=VALUE"]
+    {
+        assert!(help.contains(text), "{text} is not in {help}");
+    }
 }

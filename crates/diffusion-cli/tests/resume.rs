@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Folder, assert_same_run, command, fail, files, metrics, succeed, write_idx};
+use common::{Folder, assert_same_run, command, files, metrics, succeed, write_idx};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -50,7 +50,7 @@ fn newest(run: &str) -> Option<u64> {
 }
 
 /// SIGKILL at 25 moments: after a checkpoint that a seed chooses and a share of the time to the next. Each time the run
-/// is resumed to the same bytes as one that was left alone, in weights, average, optimizer, metrics and pictures.
+/// is resumed to the same bytes as one that was left alone, in weights, EMA, optimizer, metrics and pictures.
 #[test]
 fn a_run_that_is_killed_goes_on_as_if_nothing_had_happened() {
     let folder = Folder::new();
@@ -97,7 +97,7 @@ fn a_run_that_was_killed_at_once_begins_again() {
     fs::remove_dir_all(&checkpoints).unwrap();
     fs::create_dir_all(checkpoints.join(".step-00000000.partial")).unwrap();
     // Of other files too there may be halves.
-    for half in ["metrics.partial", "config.partial", "loss.png.123.part"] {
+    for half in [".metrics.jsonl.123-0.partial", ".config.toml.123-0.partial", ".loss.png.123-0.partial"] {
         fs::write(Path::new(&run).join(half), "half").unwrap();
     }
     fs::create_dir_all(checkpoints.join(".step-00000077.partial")).unwrap();
@@ -128,16 +128,26 @@ fn a_run_that_is_made_longer_is_the_longer_run() {
     );
     assert!(fs::read_to_string(&config).unwrap().contains("dropout = 0.1"));
     let (whole, parts) = (folder.path("whole"), folder.path("parts"));
-    succeed(&["train", "--config", &config, "--out", &whole, "--steps", "5", "--checkpoint-keep", "9"]);
-    let errors =
-        succeed(&["train", "--config", &config, "--out", &parts, "--steps", "3", "--checkpoint-keep", "9"]);
+    succeed(&["train", "--config", &config, "--out", &whole, "--steps", "5", "--set", "checkpoint_keep=9"]);
+    let errors = succeed(&[
+        "train",
+        "--config",
+        &config,
+        "--out",
+        &parts,
+        "--steps",
+        "3",
+        "--set",
+        "checkpoint_keep=9",
+    ]);
     assert!(
-        errors.contains("21 examples, 3 steps of 2·3") && errors.contains("2 examples are held out"),
+        errors.contains("21 examples, 3 steps of 2·3")
+            && errors.contains("2 examples are kept for validation"),
         "{errors}"
     );
     let errors = succeed(&["train", "--resume", &parts, "--steps", "5"]);
     assert!(errors.contains("resuming after step 3"), "{errors}");
-    // An exam and a checkpoint more than the run in one go had: those of the end that was none.
+    // A validation and a checkpoint more than the run in one go had: those of the end that was none.
     for run in [&whole, &parts] {
         assert_eq!(metrics(run).len(), 5);
     }
@@ -153,7 +163,7 @@ fn a_run_that_is_made_longer_is_the_longer_run() {
     assert_eq!(losses(&whole), losses(&parts));
 }
 
-/// The newest checkpoint that is whole is used, the damaged one named; the rest is computed again to the same bytes.
+/// The newest valid checkpoint is used, the damaged one named; the rest is computed again to the same bytes.
 #[test]
 fn a_damaged_checkpoint_is_named_and_passed_over() {
     let folder = Folder::new();
@@ -252,6 +262,6 @@ fn another_backend_goes_on_with_a_warning() {
     let errors = succeed(&["train", "--resume", &run, "--steps", "6", "--backend", "ndarray"]);
     assert!(errors.contains("warning: the run was on flex so far; on ndarray it goes on"), "{errors}");
     assert_eq!(metrics(&run).len(), 6);
-    let errors = fail(&["train", "--resume", &run, "--steps", "3"]);
+    let errors = common::fail(&["train", "--resume", &run, "--steps", "3"]);
     assert!(errors.contains("has done 6"), "{errors}");
 }

@@ -9,11 +9,11 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Latents of eight examples of two classes, `[1, 4, 4]`, with a NaN in the third where `spoilt`.
-fn write_latents(folder: &str, spoilt: bool) {
+/// Latents of eight examples of two classes, `[1, 4, 4]`, with a NaN in the third where `spoiled`.
+fn write_latents(folder: &str, spoiled: bool) {
     fs::create_dir(folder).unwrap();
     let mut latents: Vec<f32> = (0..8 * 16).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
-    if spoilt {
+    if spoiled {
         latents[2 * 16 + 5] = f32::NAN;
     }
     let bytes: Vec<u8> = latents.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -56,7 +56,7 @@ fn a_nan_in_the_data_is_placed_and_skipped() {
     write_latents(&data, true);
     let config = latents_config(&folder, &data, 8);
     let errors = succeed(&["train", "--config", &config, "--out", &out]);
-    let start = "warning: 1 numbers of the data are not finite, the first in example 2 at its number 5";
+    let start = "warning: 1 values of the data are not finite, the first in example 2 at its value 5";
     assert!(errors.contains(start), "{errors}");
     let lines = metrics(&out);
     let skipped: Vec<_> = lines.iter().filter(|line| !line["skipped"].is_null()).collect();
@@ -101,23 +101,23 @@ fn a_nan_in_a_weight_is_named_and_stops_training() {
     let end = "error: steps 5 to 14 were skipped: the weights of `network.net.2.weight` are not finite; training stopped";
     assert!(errors.contains(end) && errors.contains("hint: try a smaller --lr"), "{errors}");
     assert_eq!(metrics(&out).len(), 14);
-    // The one that is spoilt is removed by hand, as the message's checkpoint shows; the one before it is whole.
+    // The one that is spoiled is removed by hand, as the message's checkpoint shows; the one before it is whole.
     fs::remove_dir_all(newest).unwrap();
     let errors = succeed(&["train", "--resume", &out, "--steps", "6"]);
     assert!(errors.contains("resuming after step 2"), "{errors}");
 }
 
-/// Changes a file of a checkpoint and seals it anew, as a user's own tool might.
+/// Changes a file of a checkpoint and updates its checksum, as a user's own tool might.
 fn rewrite(path: &PathBuf, change: impl Fn(&[u8]) -> Vec<u8>) {
     let (name, state) = (path.file_name().unwrap().to_str().unwrap(), path.with_file_name("state.toml"));
     let old = fs::read(path).unwrap();
     let new = change(&old);
     fs::write(path, &new).unwrap();
-    let account = fs::read_to_string(&state).unwrap();
-    let (body, _) = account.rsplit_once("# crc32").unwrap();
-    let seal = |bytes: &[u8]| format!("crc32 = {}", crc32fast::hash(bytes));
+    let metadata = fs::read_to_string(&state).unwrap();
+    let (body, _) = metadata.rsplit_once("# crc32").unwrap();
+    let checksum = |bytes: &[u8]| format!("crc32 = {}", crc32fast::hash(bytes));
     let (head, tail) = body.split_once(&format!("[files.\"{name}\"]")).unwrap();
-    let tail = tail.replacen(&seal(&old), &seal(&new), 1);
+    let tail = tail.replacen(&checksum(&old), &checksum(&new), 1);
     let body = format!("{head}[files.\"{name}\"]{tail}");
     fs::write(state, format!("{body}# crc32 of the above: {:08x}\n", crc32fast::hash(body.as_bytes())))
         .unwrap();
@@ -131,25 +131,25 @@ fn a_loss_without_bounds_stops_training() {
     let out = folder.path("run");
     let errors = fail(&["train", "swissroll", "--steps", "200", "--lr", "1e12", "--out", &out]);
     assert!(
-        errors.contains("were skipped: ") && errors.contains("the weights from before them are in"),
+        errors.contains("were skipped: ") && errors.contains("the weights from before are in"),
         "{errors}"
     );
-    assert!(errors.contains("hint: try a smaller --lr, --clip-norm 1 or --warmup 1000"), "{errors}");
+    assert!(errors.contains("hint: try a smaller --lr, --set training.clip_norm=1"), "{errors}");
     let lines = metrics(&out);
     let bad = lines.iter().rev().take_while(|line| !line["skipped"].is_null()).count();
     assert!(bad == 10 && lines.len() < 200, "{bad} of {} steps", lines.len());
     assert!(Path::new(&out).join("loss.png").is_file());
-    succeed(&["sample", &out, "--count", "4", "--raw"]);
+    succeed(&["sample", &out, "--count", "4", "--no-ema"]);
 }
 
-/// Its loss at each noise level, twice, a floor below the training loss, in metrics, as table and picture; the best
+/// Its loss at each noise level, twice, the optimal denoiser's below the training loss, in metrics, as table and picture; the best
 /// checkpoint is kept and can be drawn from.
 #[test]
-fn a_run_is_examined_on_its_way() {
+fn a_run_is_validated_on_its_way() {
     let folder = Folder::new();
     let (data, out) = (folder.path("latents"), folder.path("run"));
     write_latents(&data, false);
-    // 8 examples are too few to hold one out, so the folder has more shards.
+    // 8 examples are too few to keep one, so the folder has more shards.
     for i in 1..4 {
         fs::copy(
             Path::new(&data).join("shard-0.safetensors"),
@@ -163,33 +163,33 @@ fn a_run_is_examined_on_its_way() {
     fs::write(&config, text).unwrap();
     let (output, errors) = run(&["train", "--config", &config, "--out", &out]);
     assert!(output.status.success(), "{errors}");
-    assert!(errors.contains("3 examples are held out"), "{errors}");
-    let exams: Vec<_> = metrics(&out).into_iter().filter(|line| !line["exam"].is_null()).collect();
-    assert_eq!(exams.iter().map(|line| line["step"].as_u64().unwrap()).collect::<Vec<_>>(), [3, 6, 9]);
-    for line in &exams {
-        let exam = &line["exam"];
-        for who in ["training", "held_out", "floor"] {
-            assert_eq!(exam[who]["bins"].as_array().unwrap().len(), 10, "{exam}");
-            assert!(exam[who]["mean"].as_f64().unwrap().is_finite(), "{exam}");
+    assert!(errors.contains("3 examples are kept for validation"), "{errors}");
+    let validations: Vec<_> = metrics(&out).into_iter().filter(|line| !line["val"].is_null()).collect();
+    assert_eq!(validations.iter().map(|line| line["step"].as_u64().unwrap()).collect::<Vec<_>>(), [3, 6, 9]);
+    for line in &validations {
+        let val = &line["val"];
+        for who in ["training", "validation", "optimal"] {
+            assert_eq!(val[who]["bins"].as_array().unwrap().len(), 10, "{val}");
+            assert!(val[who]["mean"].as_f64().unwrap().is_finite(), "{val}");
         }
-        assert!(exam["floor"]["mean"].as_f64() < exam["training"]["mean"].as_f64(), "{exam}");
-        assert_eq!(exam["floor"], exams[0]["exam"]["floor"], "the floor moves");
-        let low = exam["sigma_min"].as_array().unwrap();
-        assert!(low.windows(2).all(|pair| pair[0].as_f64() < pair[1].as_f64()), "{exam}");
+        assert!(val["optimal"]["mean"].as_f64() < val["training"]["mean"].as_f64(), "{val}");
+        assert_eq!(val["optimal"], validations[0]["val"]["optimal"], "the optimal denoiser's loss moves");
+        let low = val["sigma_min"].as_array().unwrap();
+        assert!(low.windows(2).all(|pair| pair[0].as_f64() < pair[1].as_f64()), "{val}");
     }
     let table = String::from_utf8(output.stdout).unwrap();
-    assert!(table.contains("noise level σ   training   held out      floor       gap"), "{table}");
+    assert!(table.contains("noise level σ   training  validation     optimal       gap"), "{table}");
     assert_eq!(
         table.lines().filter(|line| line.contains(" to 0.") || line.contains(" to 1.")).count(),
         10,
         "{table}"
     );
-    let (width, height) = image::image_dimensions(Path::new(&out).join("exam.png")).unwrap();
+    let (width, height) = image::image_dimensions(Path::new(&out).join("val_loss.png")).unwrap();
     assert_eq!((width, height), (900, 540));
-    // The first exam is the best so far, so there is a checkpoint of it between those at the start and at the end.
+    // The first validation is the best so far, so there is a checkpoint of it between those at the start and at the end.
     assert!(Path::new(&out).join("checkpoints/step-00000003").is_dir());
-    let best = exams.iter().min_by(|a, b| {
-        let loss = |line: &serde_json::Value| line["exam"]["held_out"]["mean"].as_f64().unwrap();
+    let best = validations.iter().min_by(|a, b| {
+        let loss = |line: &serde_json::Value| line["val"]["validation"]["mean"].as_f64().unwrap();
         loss(a).total_cmp(&loss(b))
     });
     let step = best.unwrap()["step"].to_string();
@@ -227,12 +227,12 @@ fn a_sample_depends_on_seed_and_number_alone() {
     let config = latents_config(&folder, &data, 12);
     succeed(&["train", "--config", &config, "--lr", "0.02", "--out", &run]);
     let noise = folder.path("noise.safetensors");
-    succeed(&["sample", &run, "--seed", "7", "--out", &noise, "--raw", "--count", "8", "--steps", "1"]);
+    succeed(&["sample", &run, "--seed", "7", "--out", &noise, "--no-ema", "--count", "8", "--steps", "1"]);
     let drawn = |more: &[&str]| {
         let _ = fs::remove_file(&out);
-        let mu = ["--gam", "1", "--mu", "0.5", "--steps", "12"];
+        let ddpm = ["--sampler", "ddpm", "--steps", "12"];
         succeed(
-            &[&["sample", &run, "--seed", "7", "--out", &out, "--labels", "0,1"][..], &mu, more].concat(),
+            &[&["sample", &run, "--seed", "7", "--out", &out, "--labels", "0,1"][..], &ddpm, more].concat(),
         );
         tensor(&out, "samples")
     };

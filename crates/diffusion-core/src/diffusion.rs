@@ -1,8 +1,10 @@
 //! A network with a meaning: the diffusion model, its loss and its predictions.
 
-use crate::guidance::{Denoiser, Evaluation, Given};
-use crate::network::{Condition, Network, NullCondition};
-use crate::parameterization::{Combination, Parameterization};
+use crate::condition::Condition;
+use crate::denoiser::{Denoiser, DenoiserOutput};
+use crate::network::Network;
+use crate::objective::{Objective, PredictionMse};
+use crate::parameterization::{Parameterization, Scalings};
 use crate::path::Path;
 use crate::random::Noise;
 use crate::sigma::{Sigma, combine, mix};
@@ -76,7 +78,8 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
         let sigma = sigma.into();
         assert_eq!(x0.dims(), eps.dims(), "data and noise differ in shape");
         sigma.check(x0.dims()[0]);
-        mix((sigma.map(P::Path::alpha), x0), (sigma, eps))
+        let path = self.parameterization.path();
+        mix((sigma.map(|s| path.alpha(s)), x0), (sigma, eps))
     }
 
     /// The network's raw output F(c_in·x, σ), a prediction of `a·x₀ + b·ε`.
@@ -102,8 +105,30 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
         sigma.check(batch);
         condition.check(batch);
         let levels = sigma.tensor(batch, &x.device());
-        let x = sigma.map(|s| self.parameterization.input_scale(s)).times(x);
+        let x = sigma.map(|s| self.parameterization.c_in(s)).times(x);
         self.network.forward(x, levels, condition)
+    }
+
+    /// The training loss: the mean over the batch of [`loss_per_example`](Self::loss_per_example), smalldiffusion's
+    /// `get_loss`.
+    ///
+    /// # Shapes
+    /// - `x0`, `eps`: `[batch, …]`, noise of unit variance
+    /// - returns `[1]`
+    ///
+    /// # Panics
+    /// As [`noised`](Self::noised) and [`predict`](Self::predict).
+    pub fn loss<const D: usize>(
+        &self,
+        x0: Tensor<B, D>,
+        sigma: impl Into<Sigma>,
+        eps: Tensor<B, D>,
+        condition: N::Condition,
+    ) -> Tensor<B, 1>
+    where
+        N: Network<B, D>,
+    {
+        self.loss_under(&PredictionMse, x0, sigma, eps, condition)
     }
 
     /// Squared error of the prediction, per example: `‖F(c_in·x, σ) − (a·x₀ + b·ε)‖²`, averaged over all axes but
@@ -125,11 +150,11 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
     where
         N: Network<B, D>,
     {
-        self.squared_error(x0, sigma.into(), eps, condition).flatten::<2>(1, D - 1).mean_dim(1).squeeze_dim(1)
+        self.loss_per_example_under(&PredictionMse, x0, sigma, eps, condition)
     }
 
-    /// The training loss: the mean over the batch of [`loss_per_example`](Self::loss_per_example), the reference's
-    /// `get_loss`.
+    /// The training loss under `objective`: the mean over the batch of
+    /// [`loss_per_example_under`](Self::loss_per_example_under).
     ///
     /// # Shapes
     /// - `x0`, `eps`: `[batch, …]`, noise of unit variance
@@ -137,8 +162,9 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
     ///
     /// # Panics
     /// As [`noised`](Self::noised) and [`predict`](Self::predict).
-    pub fn loss<const D: usize>(
+    pub fn loss_under<const D: usize>(
         &self,
+        objective: &impl Objective,
         x0: Tensor<B, D>,
         sigma: impl Into<Sigma>,
         eps: Tensor<B, D>,
@@ -147,14 +173,39 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
     where
         N: Network<B, D>,
     {
-        let error = self.squared_error(x0, sigma.into(), eps, condition);
+        let losses = self.weighted_losses(objective, x0, sigma.into(), eps, condition);
         // Along an axis: on a GPU the mean of a whole tensor adds its parts in the order in which they are ready.
-        let numbers = error.shape().num_elements();
-        error.reshape([1, numbers]).mean_dim(1).reshape([1])
+        let values = losses.shape().num_elements();
+        losses.reshape([1, values]).mean_dim(1).reshape([1])
     }
 
-    fn squared_error<const D: usize>(
+    /// The loss of each example under `objective`, averaged over all axes but the batch.
+    ///
+    /// # Shapes
+    /// - `x0`, `eps`: `[batch, …]`, noise of unit variance
+    /// - returns `[batch]`
+    ///
+    /// # Panics
+    /// As [`noised`](Self::noised) and [`predict`](Self::predict).
+    pub fn loss_per_example_under<const D: usize>(
         &self,
+        objective: &impl Objective,
+        x0: Tensor<B, D>,
+        sigma: impl Into<Sigma>,
+        eps: Tensor<B, D>,
+        condition: N::Condition,
+    ) -> Tensor<B, 1>
+    where
+        N: Network<B, D>,
+    {
+        let losses = self.weighted_losses(objective, x0, sigma.into(), eps, condition);
+        losses.flatten::<2>(1, D - 1).mean_dim(1).squeeze_dim(1)
+    }
+
+    /// The loss of each value, `[batch, …]`.
+    fn weighted_losses<const D: usize>(
+        &self,
+        objective: &impl Objective,
         x0: Tensor<B, D>,
         sigma: Sigma,
         eps: Tensor<B, D>,
@@ -164,15 +215,16 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
         N: Network<B, D>,
     {
         let output = self.predict(self.noised(x0.clone(), &sigma, eps.clone()), &sigma, condition);
-        let target = |s| self.parameterization.prediction(s);
+        let target = |s| self.parameterization.target(s);
         let target = mix((sigma.map(|s| target(s).x0), x0), (sigma.map(|s| target(s).eps), eps));
         assert_eq!(output.dims(), target.dims(), "prediction and target differ in shape");
-        (output - target).square()
+        let weight = |s| objective.weight(&self.parameterization, s).on_output(&self.parameterization, s);
+        sigma.map(weight).times(objective.penalty(output - target))
     }
 
     /// The estimate of the noise ε in `x`.
     ///
-    /// For flow models this is ε itself; the reference's `predict_eps` of a flow model is [`velocity`](Self::velocity).
+    /// For flow models this is ε itself; smalldiffusion's `predict_eps` of a flow model is [`velocity`](Self::velocity).
     ///
     /// # Shapes
     /// - `x`, returns: `[batch, …]`
@@ -234,35 +286,13 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
         x: Tensor<B, D>,
         sigma: Sigma,
         condition: N::Condition,
-        combination: impl Fn(f64) -> Combination,
+        scalings: impl Fn(f64) -> Scalings,
     ) -> Tensor<B, D>
     where
         N: Network<B, D>,
     {
         let output = self.predict(x.clone(), &sigma, condition);
-        combine(&sigma, combination, x, output)
-    }
-
-    /// The estimate of ε under classifier-free guidance, `ε_c + scale·(ε_c − ε_u)`: 0 is off, and other authors' G
-    /// is `1 + scale`.
-    ///
-    /// # Shapes
-    /// - `x`, returns: `[batch, …]`
-    ///
-    /// # Panics
-    /// As [`predict`](Self::predict).
-    pub fn predict_eps_cfg<const D: usize>(
-        &self,
-        x: Tensor<B, D>,
-        sigma: f64,
-        condition: <N as Network<B, D>>::Condition,
-        scale: f64,
-    ) -> Tensor<B, D>
-    where
-        N: Network<B, D> + NullCondition<Condition = <N as Network<B, D>>::Condition>,
-    {
-        let output = self.given(condition).guided(scale).evaluate(x.clone(), sigma).output;
-        combine(&Sigma::All(sigma), |s| self.parameterization.noise(s), x, output)
+        combine(&sigma, scalings, x, output)
     }
 
     /// The model with its condition bound, ready to be sampled from or guided.
@@ -270,17 +300,74 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
         Given { model: self, condition }
     }
 
-    pub(crate) fn evaluation<const D: usize>(
+    /// The estimate of ε that follows from the network's output.
+    pub(crate) fn eps_of<const D: usize>(
         &self,
         x: Tensor<B, D>,
         output: Tensor<B, D>,
         sigma: f64,
-    ) -> Evaluation<B, D> {
-        Evaluation {
+    ) -> Tensor<B, D> {
+        combine(&Sigma::All(sigma), |s| self.parameterization.noise(s), x, output)
+    }
+
+    pub(crate) fn denoiser_output<const D: usize>(
+        &self,
+        x: Tensor<B, D>,
+        output: Tensor<B, D>,
+        sigma: f64,
+    ) -> DenoiserOutput<B, D> {
+        DenoiserOutput {
             x,
             output,
             denoised: self.parameterization.denoised(sigma),
             velocity: self.parameterization.velocity(sigma),
         }
+    }
+}
+
+impl<B: Backend, N, P: Parameterization, const D: usize> Denoiser<B, D> for Diffusion<B, N, P>
+where
+    N: Network<B, D, Condition = ()>,
+{
+    type Path = P::Path;
+
+    fn path(&self) -> P::Path {
+        self.parameterization.path()
+    }
+
+    fn input_shape(&self, batch: usize) -> [usize; D] {
+        self.network.input_shape(batch)
+    }
+
+    fn evaluate(&self, x: Tensor<B, D>, sigma: f64) -> DenoiserOutput<B, D> {
+        self.given(()).evaluate(x, sigma)
+    }
+}
+
+/// A model with its condition bound; made by [`Diffusion::given`].
+#[derive(Clone, Debug)]
+pub struct Given<'a, M, C> {
+    pub(crate) model: &'a M,
+    pub(crate) condition: C,
+}
+
+impl<B: Backend, N, P: Parameterization, const D: usize> Denoiser<B, D>
+    for Given<'_, Diffusion<B, N, P>, N::Condition>
+where
+    N: Network<B, D>,
+{
+    type Path = P::Path;
+
+    fn path(&self) -> P::Path {
+        self.model.parameterization.path()
+    }
+
+    fn input_shape(&self, batch: usize) -> [usize; D] {
+        self.model.network.input_shape(batch)
+    }
+
+    fn evaluate(&self, x: Tensor<B, D>, sigma: f64) -> DenoiserOutput<B, D> {
+        let output = self.model.predict(x.clone(), sigma, self.condition.clone());
+        self.model.denoiser_output(x, output, sigma)
     }
 }

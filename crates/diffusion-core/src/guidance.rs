@@ -1,159 +1,104 @@
-//! What a sampler may know of a model, and guidance: a denoiser made of denoisers.
+//! Guidance: a denoiser made of two denoisers, which follows one away from the other.
+//!
+//! The two may be one model under two conditions, which then are evaluated in one batch, or any two denoisers on one
+//! path, e.g. a model and a smaller one.
 
-use crate::diffusion::Diffusion;
-use crate::network::{Condition, Network, NullCondition};
-use crate::parameterization::{Combination, Parameterization};
-use crate::path::Path;
-use crate::sigma::{Sigma, mix};
+mod any;
+mod pair;
+
+pub use any::*;
+pub use pair::{DenoiserPair, TwoConditions};
+
+use crate::condition::Condition;
+use crate::denoiser::{Denoiser, DenoiserOutput};
+use crate::diffusion::{Diffusion, Given};
+use crate::parameterization::Parameterization;
 use burn::tensor::{Tensor, backend::Backend};
 
-/// Anything that can estimate the data behind a noisy input: all that a sampler sees of a model.
+/// A rule that combines the outputs of two denoisers.
 ///
-/// An unconditional [`Diffusion`] is one as it is; a conditional one becomes one by
-/// [`given`](Diffusion::given); guidance makes one out of others.
-pub trait Denoiser<B: Backend, const D: usize> {
-    /// The path on which the noise levels lie.
-    type Path: Path;
+/// What it remembers between the steps of one sampling run is an explicit value, as of a [`Sampler`](crate::Sampler).
+pub trait Guidance {
+    /// What one run remembers from evaluation to evaluation.
+    type State<B: Backend, const D: usize>;
 
-    /// The denoiser's one output at `x`, from which everything else follows.
+    /// The state before the first evaluation of a run.
+    fn start<B: Backend, const D: usize>(&self) -> Self::State<B, D>;
+
+    /// Whether the rule does anything at `sigma`; where it does not, the second denoiser is not evaluated.
+    fn is_active(&self, sigma: f64) -> bool;
+
+    /// The output that takes the place of `with`.
+    ///
+    /// Both outputs mean the same, so that a combination whose weights add up to 1 guides the estimates of x₀, ε and
+    /// the velocity alike: each is linear in the output, and the input's weights cancel in the difference.
     ///
     /// # Shapes
-    /// - `x`: `[batch, …]`
-    /// - `sigma`: positive, the same for the whole batch
-    fn evaluate(&self, x: Tensor<B, D>, sigma: f64) -> Evaluation<B, D>;
+    /// - `with`, `without`, returns: `[batch, …]`
+    fn combine<B: Backend, const D: usize>(
+        &self,
+        with: Tensor<B, D>,
+        without: Tensor<B, D>,
+        sigma: f64,
+        state: &mut Self::State<B, D>,
+    ) -> Tensor<B, D>;
 }
 
-impl<B: Backend, const D: usize, M: Denoiser<B, D>> Denoiser<B, D> for &M {
+/// A denoiser under guidance; made by [`Guided::new`] of any two, or by [`Given::guided`].
+#[derive(Clone, Debug)]
+pub struct Guided<M, G> {
+    pair: M,
+    guidance: G,
+}
+
+impl<M, W, G> Guided<(M, W), G> {
+    /// The denoiser that follows `with` away from `without`.
+    ///
+    /// The outputs are combined as they are where both mean the same at a noise level, else as estimates of x₀.
+    ///
+    /// # Panics
+    /// Where it is evaluated, if the two differ in path or in input shape.
+    pub fn new(with: M, without: W, guidance: G) -> Self {
+        Self { pair: (with, without), guidance }
+    }
+}
+
+impl<B: Backend, M: DenoiserPair<B, D>, G: Guidance, const D: usize> Denoiser<B, D> for Guided<M, G> {
     type Path = M::Path;
 
-    fn evaluate(&self, x: Tensor<B, D>, sigma: f64) -> Evaluation<B, D> {
-        (**self).evaluate(x, sigma)
+    fn path(&self) -> M::Path {
+        self.pair.path()
     }
-}
 
-/// What a denoiser found at one point: its raw output, and how the estimates follow from it.
-#[derive(Clone, Debug)]
-pub struct Evaluation<B: Backend, const D: usize> {
-    pub(crate) x: Tensor<B, D>,
-    pub(crate) output: Tensor<B, D>,
-    pub(crate) denoised: Combination,
-    pub(crate) velocity: Combination,
-}
+    fn input_shape(&self, batch: usize) -> [usize; D] {
+        self.pair.input_shape(batch)
+    }
 
-impl<B: Backend, const D: usize> Evaluation<B, D> {
-    /// The evaluation of a denoiser that knows its estimate of x₀ itself, without a network.
-    ///
-    /// # Shapes
-    /// - `x`, `denoised`: `[batch, …]`
-    pub fn from_denoised<P: Path>(x: Tensor<B, D>, denoised: Tensor<B, D>, sigma: f64) -> Self {
-        // The output is x₀ itself: a = 1 and b = 0 in the formulas of `Parameterization`.
-        let (alpha, slope) = (P::alpha(sigma), P::alpha_derivative(sigma));
-        Self {
-            x,
-            output: denoised,
-            denoised: Combination { x: 0.0, output: 1.0 },
-            velocity: Combination { x: 1.0 / sigma, output: slope - alpha / sigma },
+    /// With a fresh state at each call; a sampling run keeps it.
+    fn evaluate(&self, x: Tensor<B, D>, sigma: f64) -> DenoiserOutput<B, D> {
+        self.start()(x, sigma)
+    }
+
+    fn start(&self) -> impl FnMut(Tensor<B, D>, f64) -> DenoiserOutput<B, D> {
+        let (mut evaluate, mut state) = (self.pair.start(), self.guidance.start::<B, D>());
+        move |x, sigma| {
+            let mut combine = |with, without| self.guidance.combine(with, without, sigma, &mut state);
+            let combine: Option<pair::Combine<'_, B, D>> = match self.guidance.is_active(sigma) {
+                true => Some(&mut combine),
+                false => None,
+            };
+            evaluate(x, sigma, combine)
         }
     }
-
-    /// The estimate D of x₀.
-    pub fn denoised(self) -> Tensor<B, D> {
-        combine(self.denoised, self.x, self.output)
-    }
-
-    /// The estimate of dx/dσ.
-    pub fn velocity(self) -> Tensor<B, D> {
-        combine(self.velocity, self.x, self.output)
-    }
-}
-
-fn combine<B: Backend, const D: usize>(
-    weights: Combination,
-    x: Tensor<B, D>,
-    output: Tensor<B, D>,
-) -> Tensor<B, D> {
-    mix((Sigma::All(weights.x), x), (Sigma::All(weights.output), output))
-}
-
-impl<B: Backend, N, P: Parameterization, const D: usize> Denoiser<B, D> for Diffusion<B, N, P>
-where
-    N: Network<B, D, Condition = ()>,
-{
-    type Path = P::Path;
-
-    fn evaluate(&self, x: Tensor<B, D>, sigma: f64) -> Evaluation<B, D> {
-        self.given(()).evaluate(x, sigma)
-    }
-}
-
-/// A model with its condition bound; made by [`Diffusion::given`].
-#[derive(Debug)]
-pub struct Given<'a, M, C> {
-    pub(crate) model: &'a M,
-    pub(crate) condition: C,
 }
 
 impl<'a, B: Backend, N, P: Parameterization, C: Condition> Given<'a, Diffusion<B, N, P>, C> {
-    /// Classifier-free guidance away from "no condition" (Ho & Salimans 2022, arXiv:2207.12598, eq. 6).
-    ///
-    /// The output is `F_c + scale·(F_c − F_u)`; a scale of 0 turns guidance off, as in the reference. Elsewhere the
-    /// scale is often written as G = 1 + scale.
-    pub fn guided(self, scale: f64) -> Guided<'a, Diffusion<B, N, P>, C>
-    where
-        N: NullCondition<Condition = C>,
-    {
-        let against = self.model.network.null_condition(&self.condition);
-        self.guided_by(against, scale)
-    }
-
-    /// Guidance away from a condition of the caller's choice, a "negative prompt" say; `scale` is as in
-    /// [`guided`](Self::guided).
-    pub fn guided_by(self, against: C, scale: f64) -> Guided<'a, Diffusion<B, N, P>, C> {
-        Guided { given: self, against, scale }
-    }
-}
-
-impl<B: Backend, N, P: Parameterization, const D: usize> Denoiser<B, D>
-    for Given<'_, Diffusion<B, N, P>, N::Condition>
-where
-    N: Network<B, D>,
-{
-    type Path = P::Path;
-
-    fn evaluate(&self, x: Tensor<B, D>, sigma: f64) -> Evaluation<B, D> {
-        let output = self.model.predict(x.clone(), sigma, self.condition.clone());
-        self.model.evaluation(x, output, sigma)
-    }
-}
-
-/// A model under classifier-free guidance; made by [`Given::guided`].
-///
-/// Both halves go through the network in one batch. Guiding the network's output guides the estimates of x₀, ε and
-/// the velocity alike, because each is linear in it and the input's weights cancel in the difference.
-#[derive(Debug)]
-pub struct Guided<'a, M, C> {
-    given: Given<'a, M, C>,
-    against: C,
-    scale: f64,
-}
-
-impl<B: Backend, N, P: Parameterization, const D: usize> Denoiser<B, D>
-    for Guided<'_, Diffusion<B, N, P>, N::Condition>
-where
-    N: Network<B, D>,
-{
-    type Path = P::Path;
-
-    fn evaluate(&self, x: Tensor<B, D>, sigma: f64) -> Evaluation<B, D> {
-        if self.scale == 0.0 {
-            return self.given.evaluate(x, sigma);
-        }
-        let Given { model, condition } = &self.given;
-        let batch = x.dims()[0];
-        let both = Tensor::cat(vec![x.clone(), x.clone()], 0); // [2·batch, …]
-        let output = model.predict(both, sigma, condition.clone().join(self.against.clone()));
-        let (with, without) = (output.clone().narrow(0, 0, batch), output.narrow(0, batch, batch));
-        let output = with.clone() + (with - without) * self.scale;
-        model.evaluation(x, output, sigma)
+    /// Guidance by any rule away from the condition `against`.
+    pub fn guided_with<G: Guidance>(
+        self,
+        against: C,
+        guidance: G,
+    ) -> Guided<TwoConditions<'a, Diffusion<B, N, P>, C>, G> {
+        Guided { pair: TwoConditions { given: self, against }, guidance }
     }
 }

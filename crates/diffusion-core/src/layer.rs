@@ -3,6 +3,7 @@
 pub mod activation;
 pub mod attention;
 pub mod conv;
+pub mod count;
 pub mod init;
 pub mod label;
 pub mod linear;
@@ -17,6 +18,7 @@ pub mod sigma;
 pub use activation::{gelu, gelu_tanh, silu};
 pub use attention::{Attention, AttentionConfig};
 pub use conv::conv2d;
+pub use count::{conv3x3_params, linear_params, norm_params};
 pub use init::{Init, Window};
 pub use label::{CondEmbedderLabel, CondEmbedderLabelConfig, ConditionEmbedder, NoCondition};
 pub use linear::linear;

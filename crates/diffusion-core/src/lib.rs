@@ -1,18 +1,26 @@
 //! The mathematics and the networks of diffusion and flow-matching models, generic over Burn's backends.
 //!
 //! In reading order, one idea per module: a [`path`] turns data into noise; a [`parameterization`] says what the
-//! network predicts; a [`schedule`] chooses noise levels; a [`network`] maps a noisy input to an output; a
-//! [`Diffusion`] joins them and has a loss; [`guidance`] combines denoisers; a [`sampler`] walks from noise to data.
-//! [`layer`] and [`network`] hold the building blocks.
+//! network predicts; a [`schedule`] chooses noise levels; an [`objective`] weights errors; a [`network`] maps a noisy
+//! input under a [`condition`] to an output; a [`Diffusion`] joins them and has a loss; a [`denoiser`] is what a sampler
+//! sees of it; [`guidance`] combines denoisers; a [`sampler`] walks from noise to data. [`layer`] and [`network`] hold
+//! the building blocks, and [`invalid`] says why a configuration cannot be used.
+//!
+//! What is chosen while a program runs has an enum beside the trait that it implements: [`AnyPrediction`],
+//! [`AnySchedule`], [`AnyCondition`], [`AnySampler`], [`AnyGuidance`], [`AnyObjective`].
 //!
 //! There are no files, threads, clocks or printing here, and no backend: bring any of Burn's.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod condition;
+pub mod denoiser;
 pub mod diffusion;
 pub mod guidance;
+pub mod invalid;
 pub mod layer;
 pub mod network;
+pub mod objective;
 pub mod parameterization;
 pub mod path;
 pub mod random;
@@ -21,16 +29,20 @@ pub mod schedule;
 pub mod sigma;
 pub mod trace;
 
+pub use condition::{AnyCondition, Condition, Labels, NullCondition, Tokens};
+pub use denoiser::{Denoiser, DenoiserOutput};
 pub use diffusion::Diffusion;
-pub use guidance::{Denoiser, Evaluation};
-pub use network::{Labels, Network};
+pub use guidance::{AnyGuidance, ClassifierFree, Guidance, Guided};
+pub use invalid::Invalid;
+pub use network::Network;
+pub use objective::{AnyObjective, Objective, PredictionMse, Weight};
 pub use parameterization::{
-    AnyPrediction, Combination, Edm, EpsPrediction, FlowPrediction, Mix, Parameterization, Scaled,
-    VPrediction, X0Prediction,
+    AnyPrediction, Edm, EpsPrediction, FlowPrediction, Mix, Parameterization, Scaled, Scalings, VPrediction,
+    X0Prediction,
 };
-pub use path::{Path, Straight, VarianceExploding};
-pub use random::Noise;
-pub use sampler::{General, Heun, Sampler, sample};
-pub use schedule::{Schedule, Sigmas};
+pub use path::{AnyPath, Path, Straight, VarianceExploding};
+pub use random::{Noise, Purpose};
+pub use sampler::{AnySampler, GradientEstimation, Heun, Sampler, SamplerStep, sample, sample_from};
+pub use schedule::{AnySchedule, Schedule, ScheduleConfig, Sigmas};
 pub use sigma::Sigma;
 pub use trace::{Tracer, Untraced};

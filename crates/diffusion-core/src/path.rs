@@ -1,19 +1,20 @@
 //! A path says how data turns into noise: `x = α(σ)·x₀ + σ·ε`.
 
+use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 
 /// The weight α(σ) of the data on the way from data (σ = 0) to noise.
 ///
 /// The noise's weight is σ itself, so that one function describes a path.
-pub trait Path: Clone + Debug + Send + Sync + 'static {
+pub trait Path: Clone + Debug + PartialEq + Send + Sync + 'static {
     /// The largest noise level of the path; it may be infinite.
-    const MAX_SIGMA: f64;
+    fn max_sigma(&self) -> f64;
 
     /// The data's weight α at the noise level `sigma` ≥ 0; α(0) = 1.
-    fn alpha(sigma: f64) -> f64;
+    fn alpha(&self, sigma: f64) -> f64;
 
     /// The derivative dα/dσ at `sigma`.
-    fn alpha_derivative(sigma: f64) -> f64;
+    fn alpha_derivative(&self, sigma: f64) -> f64;
 }
 
 /// α = 1: noise is added and the data stays as it is (Song et al. 2021, arXiv:2011.13456, §3.4).
@@ -24,13 +25,15 @@ pub trait Path: Clone + Debug + Send + Sync + 'static {
 pub struct VarianceExploding;
 
 impl Path for VarianceExploding {
-    const MAX_SIGMA: f64 = f64::INFINITY;
+    fn max_sigma(&self) -> f64 {
+        f64::INFINITY
+    }
 
-    fn alpha(_sigma: f64) -> f64 {
+    fn alpha(&self, _sigma: f64) -> f64 {
         1.0
     }
 
-    fn alpha_derivative(_sigma: f64) -> f64 {
+    fn alpha_derivative(&self, _sigma: f64) -> f64 {
         0.0
     }
 }
@@ -43,13 +46,63 @@ impl Path for VarianceExploding {
 pub struct Straight;
 
 impl Path for Straight {
-    const MAX_SIGMA: f64 = 1.0;
+    fn max_sigma(&self) -> f64 {
+        1.0
+    }
 
-    fn alpha(sigma: f64) -> f64 {
+    fn alpha(&self, sigma: f64) -> f64 {
         1.0 - sigma
     }
 
-    fn alpha_derivative(_sigma: f64) -> f64 {
+    fn alpha_derivative(&self, _sigma: f64) -> f64 {
         -1.0
+    }
+}
+
+/// A path that is chosen while the program runs.
+///
+/// Models and schedules on it can be combined in any way that compiles; that both are on the same path is checked
+/// where they meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnyPath {
+    /// [`VarianceExploding`]
+    VarianceExploding,
+    /// [`Straight`]
+    Straight,
+}
+
+impl Path for AnyPath {
+    fn max_sigma(&self) -> f64 {
+        match self {
+            Self::VarianceExploding => VarianceExploding.max_sigma(),
+            Self::Straight => Straight.max_sigma(),
+        }
+    }
+
+    fn alpha(&self, sigma: f64) -> f64 {
+        match self {
+            Self::VarianceExploding => VarianceExploding.alpha(sigma),
+            Self::Straight => Straight.alpha(sigma),
+        }
+    }
+
+    fn alpha_derivative(&self, sigma: f64) -> f64 {
+        match self {
+            Self::VarianceExploding => VarianceExploding.alpha_derivative(sigma),
+            Self::Straight => Straight.alpha_derivative(sigma),
+        }
+    }
+}
+
+impl From<VarianceExploding> for AnyPath {
+    fn from(_: VarianceExploding) -> Self {
+        Self::VarianceExploding
+    }
+}
+
+impl From<Straight> for AnyPath {
+    fn from(_: Straight) -> Self {
+        Self::Straight
     }
 }

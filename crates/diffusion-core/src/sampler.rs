@@ -1,16 +1,15 @@
 //! A sampler turns noise into data, one noise level at a time; sampling is an iterator over the states.
 
-mod general;
-mod heun;
+mod any;
 
-pub use general::General;
-pub use heun::Heun;
+pub use any::*;
 
-use crate::guidance::Denoiser;
+use crate::denoiser::{Denoiser, DenoiserOutput};
 use crate::path::Path;
 use crate::random::Noise;
 use crate::schedule::Sigmas;
 use burn::tensor::{Tensor, backend::Backend};
+use std::cell::RefCell;
 
 /// A rule that takes a state from one noise level to the next.
 ///
@@ -18,11 +17,23 @@ use burn::tensor::{Tensor, backend::Backend};
 /// many runs at once.
 pub trait Sampler {
     /// What one run remembers from step to step.
-    type Memory<B: Backend, const D: usize>: Default;
+    type State<B: Backend, const D: usize>;
+
+    /// The state before the first step of a run along `sigmas`, or of one whose grid begins so.
+    fn start<B: Backend, const D: usize>(&self, sigmas: &[f64]) -> Self::State<B, D>;
+
+    /// The order of convergence: with n times as many steps, the error of the end falls by n to the power of this. Of a
+    /// sampler that adds noise, it is that of the distribution of the ends.
+    fn order(&self) -> u32;
+
+    /// How often `step` evaluates the denoiser.
+    fn evaluations(&self, step: SamplerStep) -> usize;
 
     /// The state at `step.to`, given the state `x` at `step.from`.
     ///
-    /// `noise` gives fresh unit normal noise of the state's shape at each call; a step calls it at most once.
+    /// `noise(from, to)` gives unit normal noise of the state's shape for the way between two noise levels. It is
+    /// independent of that for any other way: a step asks for the ways that it consists of, each at most once. Whoever
+    /// gives the noise may let it depend on the way, as that of one Brownian motion does.
     ///
     /// # Shapes
     /// - `x`, returns: `[batch, …]`
@@ -30,72 +41,99 @@ pub trait Sampler {
         &self,
         denoiser: &M,
         x: Tensor<B, D>,
-        step: Step,
-        noise: &mut dyn FnMut() -> Tensor<B, D>,
-        memory: &mut Self::Memory<B, D>,
+        step: SamplerStep,
+        noise: &mut dyn FnMut(f64, f64) -> Tensor<B, D>,
+        state: &mut Self::State<B, D>,
     ) -> Tensor<B, D>;
 }
 
 /// One step of a sampling run.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Step {
+pub struct SamplerStep {
     /// Its place in the run, from 0.
     pub index: usize,
-    /// The number of steps of the run.
-    pub steps: usize,
     /// The noise level that it starts from, positive.
     pub from: f64,
     /// The noise level that it ends at, at most `from`; 0 is data.
     pub to: f64,
 }
 
-/// Where a run's noise comes from: [`Noise`] for a seed, or a function from the step's index to given noise.
+/// Where a run's noise comes from: [`Noise`] for a seed, or a function of the step that gives it.
 pub trait NoiseSource<B: Backend, const D: usize> {
-    /// Unit normal noise of the shape of `x` for the step `index`.
-    fn draw(&mut self, index: usize, x: &Tensor<B, D>) -> Tensor<B, D>;
+    /// Unit normal noise of the shape of `x` for `step`, or for the part of it between `step.from` and `step.to` where
+    /// a sampler asks for noise in parts.
+    fn draw(&mut self, step: SamplerStep, x: &Tensor<B, D>) -> Tensor<B, D>;
 }
 
 impl<B: Backend, const D: usize> NoiseSource<B, D> for Noise {
-    fn draw(&mut self, index: usize, x: &Tensor<B, D>) -> Tensor<B, D> {
-        self.step(index, x.dims(), &x.device())
+    /// A step has one draw, which depends on its index alone.
+    fn draw(&mut self, step: SamplerStep, x: &Tensor<B, D>) -> Tensor<B, D> {
+        self.step(step.index, x.dims(), &x.device())
     }
 }
 
-impl<B: Backend, const D: usize, F: FnMut(usize) -> Tensor<B, D>> NoiseSource<B, D> for F {
-    fn draw(&mut self, index: usize, _x: &Tensor<B, D>) -> Tensor<B, D> {
-        self(index)
+impl<B: Backend, const D: usize, F: FnMut(SamplerStep) -> Tensor<B, D>> NoiseSource<B, D> for F {
+    fn draw(&mut self, step: SamplerStep, _x: &Tensor<B, D>) -> Tensor<B, D> {
+        self(step)
     }
 }
 
 /// Samples from `denoiser`: yields the state after each step along `sigmas`, the last of which is the sample.
 ///
-/// `x` is the state at the first noise level, usually `model.rand_input(…) * sigmas[0]`. Nothing is computed before
-/// the iterator is asked: stop early, keep every state for an animation, or take `.last()`.
+/// The run starts by itself, from the noise for the samples 0 to `count` of `noise`, times the first noise level. No
+/// step is computed before the iterator is asked: stop early, keep every state for an animation, or take `.last()`.
 ///
 /// The grid and the model are on one path,
 /// ```
 /// # use burn::backend::Flex;
-/// # use diffusion_core::{Diffusion, FlowPrediction, General, Noise, network::mlp::TimeInputMlpConfig, sample};
+/// # use diffusion_core::{Diffusion, FlowPrediction, GradientEstimation, Noise, sample};
+/// # use diffusion_core::network::mlp::TimeInputMlpConfig;
 /// # use diffusion_core::schedule::{Ddpm, Flow, Schedule};
 /// # let device = Default::default();
 /// let model = Diffusion::new(TimeInputMlpConfig::default().init::<Flex>(0, &device), FlowPrediction);
-/// let x = model.rand_input::<2>(4, Noise::new(0), &device);
-/// sample(&model, General::DDIM, &Flow::default().sigmas(10), x, Noise::new(0)).last();
+/// sample(&model, GradientEstimation::DDIM, &Flow::default().sigmas(10), 4, Noise::new(0), &device).last();
 /// ```
 /// and others do not compile:
 /// ```compile_fail,E0308
 /// # use burn::backend::Flex;
-/// # use diffusion_core::{Diffusion, FlowPrediction, General, Noise, network::mlp::TimeInputMlpConfig, sample};
+/// # use diffusion_core::{Diffusion, FlowPrediction, GradientEstimation, Noise, sample};
+/// # use diffusion_core::network::mlp::TimeInputMlpConfig;
 /// # use diffusion_core::schedule::{Ddpm, Flow, Schedule};
 /// # let device = Default::default();
 /// let model = Diffusion::new(TimeInputMlpConfig::default().init::<Flex>(0, &device), FlowPrediction);
-/// let x = model.rand_input::<2>(4, Noise::new(0), &device);
-/// sample(&model, General::DDIM, &Ddpm::default().sigmas(10), x, Noise::new(0)).last();
+/// sample(&model, GradientEstimation::DDIM, &Ddpm::default().sigmas(10), 4, Noise::new(0), &device).last();
 /// ```
 ///
 /// # Shapes
+/// - yields the denoiser's input shape for `count` examples
+///
+/// # Panics
+/// As [`sample_from`].
+pub fn sample<'a, B, const D: usize, M, S>(
+    denoiser: &'a M,
+    sampler: S,
+    sigmas: &'a Sigmas<M::Path>,
+    count: usize,
+    noise: Noise,
+    device: &B::Device,
+) -> impl Iterator<Item = Tensor<B, D>> + use<'a, B, D, M, S>
+where
+    B: Backend,
+    M: Denoiser<B, D>,
+    S: Sampler,
+{
+    let x = noise.initial(denoiser.input_shape(count), device) * sigmas[0];
+    sample_from(denoiser, sampler, sigmas, x, noise)
+}
+
+/// Samples as [`sample`] does, from the given state `x` at the first noise level.
+///
+/// # Shapes
 /// - `x`, yields: `[batch, …]`
-pub fn sample<'a, B, const D: usize, M, S, Z>(
+///
+/// # Panics
+/// If the denoiser and the noise levels are on different paths, or the sampler's parameters are out of their range.
+pub fn sample_from<'a, B, const D: usize, M, S, Z>(
     denoiser: &'a M,
     sampler: S,
     sigmas: &'a Sigmas<M::Path>,
@@ -108,21 +146,50 @@ where
     S: Sampler,
     Z: NoiseSource<B, D>,
 {
-    let mut memory = S::Memory::default();
+    assert_eq!(denoiser.path(), sigmas.path(), "the denoiser and the noise levels are on different paths");
+    let mut state = sampler.start::<B, D>(sigmas);
+    let run = Run { denoiser, evaluate: RefCell::new(denoiser.start()) };
     sigmas.windows(2).enumerate().map(move |(index, levels)| {
-        let step = Step { index, steps: sigmas.steps(), from: levels[0], to: levels[1] };
-        let mut draw = || noise.draw(index, &x);
-        x = sampler.step(denoiser, x.clone(), step, &mut draw, &mut memory);
+        let step = SamplerStep { index, from: levels[0], to: levels[1] };
+        let mut draw = |from, to| noise.draw(SamplerStep { index, from, to }, &x);
+        x = sampler.step(&run, x.clone(), step, &mut draw, &mut state);
         x.clone()
     })
+}
+
+/// A denoiser in the course of a sampling run, with what it remembers.
+struct Run<'a, M, F> {
+    denoiser: &'a M,
+    evaluate: RefCell<F>,
+}
+
+impl<B: Backend, const D: usize, M, F> Denoiser<B, D> for Run<'_, M, F>
+where
+    M: Denoiser<B, D>,
+    F: FnMut(Tensor<B, D>, f64) -> DenoiserOutput<B, D>,
+{
+    type Path = M::Path;
+
+    fn path(&self) -> M::Path {
+        self.denoiser.path()
+    }
+
+    fn input_shape(&self, batch: usize) -> [usize; D] {
+        self.denoiser.input_shape(batch)
+    }
+
+    fn evaluate(&self, x: Tensor<B, D>, sigma: f64) -> DenoiserOutput<B, D> {
+        (self.evaluate.borrow_mut())(x, sigma)
+    }
 }
 
 /// Takes the state `x` from noise level `from` up to `to` by adding fresh noise, so that it stays on the path:
 /// `r·x + √(to² − r²·from²)·z` with `r = α(to)/α(from)`.
 ///
-/// On the variance-exploding path r = 1, which is the reference's rule; the reference uses it for flow models too,
+/// On the variance-exploding path r = 1, which is smalldiffusion's rule; smalldiffusion uses it for flow models too,
 /// whose variance then grows.
-fn renoise<P: Path, B: Backend, const D: usize>(
+fn renoise<B: Backend, const D: usize>(
+    path: &impl Path,
     x: Tensor<B, D>,
     from: f64,
     to: f64,
@@ -131,7 +198,7 @@ fn renoise<P: Path, B: Backend, const D: usize>(
     if to == from {
         return x;
     }
-    let ratio = P::alpha(to) / P::alpha(from);
+    let ratio = path.alpha(to) / path.alpha(from);
     let fresh = (to * to - (ratio * from).powi(2)).max(0.0).sqrt();
     let x = if ratio == 1.0 { x } else { x * ratio };
     x + noise() * fresh

@@ -1,6 +1,6 @@
-//! A noise level for a whole batch, or one per example: host numbers that become a tensor only where they must.
+//! A noise level for a whole batch, or one per example: host values that become a tensor only where they must.
 
-use crate::parameterization::Combination;
+use crate::parameterization::Scalings;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 
 /// Noise levels σ of a batch, in the data's own units; σ = 0 is data.
@@ -122,12 +122,12 @@ pub(crate) fn mix<B: Backend, const D: usize>(
     }
 }
 
-/// `combination(σ)` of the noisy input and the network's output.
+/// `scalings(σ)` of the noisy input and the network's output.
 pub(crate) fn combine<B: Backend, const D: usize>(
     sigma: &Sigma,
-    combination: impl Fn(f64) -> Combination,
+    scalings: impl Fn(f64) -> Scalings,
     x: Tensor<B, D>,
     output: Tensor<B, D>,
 ) -> Tensor<B, D> {
-    mix((sigma.map(|s| combination(s).x), x), (sigma.map(|s| combination(s).output), output))
+    mix((sigma.map(|s| scalings(s).skip), x), (sigma.map(|s| scalings(s).out), output))
 }

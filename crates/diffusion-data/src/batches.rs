@@ -1,11 +1,12 @@
 //! Endless batches, in an order and with flips that follow from the seed alone.
 
 use burn::tensor::TensorData;
-use diffusion_core::random::{Purpose, Stream};
+use diffusion_core::random::Stream;
 
 use crate::{
     Prefetch,
     dataset::{Dataset, Label, gather},
+    purpose,
 };
 
 /// A batch of the data set `D`: examples of the shape `[batch, ...shape]` in f32, and their labels together.
@@ -14,7 +15,7 @@ pub type Batch<D> = (TensorData, <<D as Dataset>::Label as Label>::Condition);
 /// What happens to the examples at the end of an epoch that do not fill a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LastBatch {
-    /// They make a smaller batch, as in the reference and in PyTorch's `DataLoader`.
+    /// They make a smaller batch, as in smalldiffusion and in PyTorch's `DataLoader`.
     #[default]
     Keep,
     /// They are left out of this epoch, so that all batches have the same size.
@@ -128,7 +129,7 @@ impl<D: Dataset> Batches<D> {
     fn order(&self, epoch: u64) -> Vec<usize> {
         let mut order = Vec::from_iter(0..self.dataset.len());
         if self.shuffle {
-            Stream::new(self.seed, Purpose::Shuffle, epoch, 0).shuffle(&mut order);
+            Stream::new(self.seed, purpose::SHUFFLE, epoch, 0).shuffle(&mut order);
         }
         order
     }
@@ -154,7 +155,7 @@ impl<D: Dataset> Iterator for Batches<D> {
         if !self.flip {
             return Some(self.dataset.gather(indices));
         }
-        let toss = |index| Stream::new(self.seed, Purpose::Flip, epoch, index as u64).uniform();
+        let toss = |index| Stream::new(self.seed, purpose::FLIP, epoch, index as u64).uniform();
         Some(gather(&self.dataset, indices, |index| toss(index) < 0.5))
     }
 }
@@ -168,9 +169,9 @@ mod tests {
     use super::*;
     use crate::Points;
 
-    /// `n` images of 2 × 3 pixels, no two pixels alike, each labelled with its index.
+    /// `n` images of 2 × 3 pixels, no two pixels alike, each labeled with its index.
     fn numbered(n: usize) -> Points<usize> {
-        Points::new((0..6 * n).map(|x| x as f32).collect(), &[1, 2, 3]).labelled((0..n).collect())
+        Points::new((0..6 * n).map(|x| x as f32).collect(), &[1, 2, 3]).labeled((0..n).collect())
     }
 
     fn labels(batches: impl Iterator<Item = (TensorData, Labels)>) -> Vec<Vec<usize>> {
@@ -195,7 +196,7 @@ mod tests {
     #[test]
     fn the_order_is_that_of_the_stream_named_by_seed_and_epoch() {
         let mut expected = Vec::from_iter(0..10);
-        Stream::new(7, Purpose::Shuffle, 2, 0).shuffle(&mut expected);
+        Stream::new(7, purpose::SHUFFLE, 2, 0).shuffle(&mut expected);
         assert_eq!(labels(Batches::new(numbered(10), 5, 7).skip(4).take(2)).concat(), expected);
     }
 
@@ -340,7 +341,7 @@ mod tests {
             let values = examples.to_vec::<f32>().unwrap();
             for (example, label) in values.chunks(6).zip(labels) {
                 let mirrored = example[0] > example[1];
-                let toss = Stream::new(7, Purpose::Flip, epoch, label as u64).uniform();
+                let toss = Stream::new(7, purpose::FLIP, epoch, label as u64).uniform();
                 assert_eq!(mirrored, toss < 0.5, "example {label} in epoch {epoch}");
             }
         }

@@ -1,24 +1,25 @@
-//! CIFAR-10: small colour photographs of ten classes, in the files of its binary version.
+//! CIFAR-10: small color photographs of ten classes, in the files of its binary version.
 
-use std::{fmt, path::Path};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    DataError, Split,
-    dataset::{Dataset, check_index},
-    pixels,
+    Split,
+    any_dataset::AnyDataset,
+    data_kind::{DataKind, ModelInput},
+    error::{DataError, Problem},
+    images::Images,
     source::{Source, find},
 };
 
-/// Colour images of 32 × 32 pixels and ten classes, kept in memory as bytes and read as numbers in [−1, 1].
+/// The reader of color images of 32 × 32 pixels and ten classes.
 ///
 /// The files are those of the binary version that CIFAR-10 is published in, plain or compressed with gzip; which of
 /// the two is told by what a file begins with, not by its name. A file is a row of records of 3073 bytes: the label,
 /// then the red, the green and the blue values of the pixels, row after row.
-#[derive(Clone)]
-pub struct Cifar10 {
-    /// The records as they are in the files.
-    records: Vec<u8>,
-}
+#[derive(Clone, Copy, Debug)]
+pub struct Cifar10;
 
 const CLASSES: usize = 10;
 const SHAPE: [usize; 3] = [3, 32, 32];
@@ -27,6 +28,8 @@ const RECORD: usize = 1 + PIXELS;
 
 /// Ten times the records of a published file; 307 MB.
 const MAX_RECORDS: usize = 100_000;
+
+const HINT: &str = "unpack CIFAR-10's binary version, cifar-10-binary.tar.gz, and give its folder";
 
 impl Cifar10 {
     /// The number of classes.
@@ -44,13 +47,17 @@ impl Cifar10 {
     ///
     /// # Panics
     /// If there is no file.
-    pub fn from_files(paths: &[impl AsRef<Path>]) -> Result<Self, DataError> {
+    pub fn from_files(paths: &[impl AsRef<Path>]) -> Result<Images, DataError> {
         assert!(!paths.is_empty(), "0 files were given, expected at least 1");
-        let mut records = Vec::new();
+        let (mut bytes, mut labels) = (Vec::new(), Vec::new());
         for path in paths {
-            records.extend(read(path.as_ref(), MAX_RECORDS)?);
+            for record in read(path.as_ref(), MAX_RECORDS)?.chunks_exact(RECORD) {
+                labels.push(record[0].into());
+                bytes.extend_from_slice(&record[1..]);
+            }
         }
-        Ok(Self { records })
+        let names = Self::NAMES.map(str::to_owned).to_vec();
+        Ok(Images::new(SHAPE, bytes, labels, CLASSES).with_class_names(names))
     }
 
     /// Reads a split from the files of the standard names in `folder`, with `.gz` behind them or without.
@@ -60,46 +67,41 @@ impl Cifar10 {
     ///
     /// # Errors
     /// If a file is missing, or as [`from_files`](Self::from_files).
-    pub fn from_folder(folder: impl AsRef<Path>, split: Split) -> Result<Self, DataError> {
+    pub fn from_folder(folder: impl AsRef<Path>, split: Split) -> Result<Images, DataError> {
         let unpacked = folder.as_ref().join("cifar-10-batches-bin");
         let folder = if unpacked.is_dir() { &unpacked } else { folder.as_ref() };
         let names = match split {
             Split::Train => (1..=5).map(|i| format!("data_batch_{i}.bin")).collect(),
             Split::Test => vec!["test_batch.bin".to_owned()],
         };
-        let paths: Result<Vec<_>, _> = names.into_iter().map(|name| find(folder, name)).collect();
+        let paths: Result<Vec<_>, _> = names.iter().map(|name| find(folder, name, HINT)).collect();
         Self::from_files(&paths?)
     }
-
-    /// The number of classes, 10; labels lie below it.
-    pub fn num_classes(&self) -> usize {
-        CLASSES
-    }
 }
 
-impl Dataset for Cifar10 {
-    type Label = usize;
-
-    fn len(&self) -> usize {
-        self.records.len() / RECORD
-    }
-
-    fn shape(&self) -> &[usize] {
-        &SHAPE
-    }
-
-    fn read(&self, index: usize, into: &mut [f32]) -> usize {
-        check_index(index, self.len());
-        let record = &self.records[index * RECORD..(index + 1) * RECORD];
-        pixels::read_image(&record[1..], into);
-        usize::from(record[0])
-    }
+/// CIFAR-10 in its binary version, as a configuration names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CifarConfig {
+    /// The folder with the six files, or with the folder that has them.
+    pub path: PathBuf,
 }
 
-impl fmt::Debug for Cifar10 {
-    /// Leaves out the pixels, which nobody wants to see as numbers.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cifar10").field("len", &self.len()).finish_non_exhaustive()
+impl DataKind for CifarConfig {
+    fn path(&self) -> Option<&PathBuf> {
+        Some(&self.path)
+    }
+
+    fn path_mut(&mut self) -> Option<&mut PathBuf> {
+        Some(&mut self.path)
+    }
+
+    fn open(&self, _: &ModelInput) -> Result<AnyDataset, DataError> {
+        Cifar10::from_folder(&self.path, Split::Train).map(AnyDataset::from)
+    }
+
+    fn open_test(&self, _: &ModelInput) -> Option<Result<AnyDataset, DataError>> {
+        Some(Cifar10::from_folder(&self.path, Split::Test).map(AnyDataset::from))
     }
 }
 
@@ -109,19 +111,20 @@ fn read(path: &Path, max: usize) -> Result<Vec<u8>, DataError> {
     // The byte too many tells a file that goes on from one that ends here.
     let records = Source::open(path)?.read(u128::from(limit) + 1)?;
     if records.len() as u64 > limit {
-        return Err(DataError::TooLong { path: path.to_owned(), limit });
+        let found = format!("is longer than {limit} bytes");
+        return Err(Problem::TooLarge { found, limit: Some(limit) }.at(path));
     }
     if records.is_empty() || !records.len().is_multiple_of(RECORD) {
-        return Err(DataError::Records { path: path.to_owned(), found: records.len(), record: RECORD });
+        let found = format!("is {} bytes long", records.len());
+        let expected = format!("whole records of {RECORD} bytes, and at least one");
+        return Err(Problem::format(found, expected).at(path));
     }
     match records.iter().step_by(RECORD).position(|&label| usize::from(label) >= CLASSES) {
         None => Ok(records),
-        Some(index) => Err(DataError::LabelRange {
-            path: path.to_owned(),
-            index,
-            found: records[index * RECORD].into(),
-            classes: CLASSES,
-        }),
+        Some(index) => {
+            let found = records[index * RECORD].into();
+            Err(Problem::Label { index, found, classes: CLASSES }.at(path))
+        }
     }
 }
 
@@ -132,7 +135,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::source::gzip;
+    use crate::{Dataset, source::gzip};
 
     /// A record whose bytes follow from their place; their period is no row's or channel's length, and the first of
     /// them is not the label.
@@ -149,15 +152,15 @@ mod tests {
     }
 
     #[track_caller]
-    fn assert_fails(bytes: &[u8], message: &str) {
+    fn assert_fails(bytes: &[u8], expected: impl Fn(&Problem) -> bool) {
         for bytes in [bytes, &gzip(bytes)] {
             let (_folder, path) = file(bytes);
-            let error = Cifar10::from_files(&[&path]).expect_err("the file is not well formed").to_string();
-            assert_eq!(error, format!("{}{message}", path.display()));
+            let error = Cifar10::from_files(&[&path]).expect_err("the file is not well formed");
+            assert!(error.path.as_ref() == Some(&path) && expected(&error.problem), "{error}");
         }
     }
 
-    /// A folder with both splits, one record in each file, labelled 1 to 5 and 9; the third file is compressed.
+    /// A folder with both splits, one record in each file, labeled 1 to 5 and 9; the third file is compressed.
     fn published(below: &str) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         let files = folder.path().join(below);
@@ -207,59 +210,67 @@ mod tests {
             let folder = published(below);
             let files = folder.path().join(below);
             fs::remove_file(files.join(gone)).unwrap();
-            let error = Cifar10::from_folder(&folder, Split::Train).expect_err("a file is gone").to_string();
+            let error = Cifar10::from_folder(&folder, Split::Train).expect_err("a file is gone");
+            assert_eq!(error.path, Some(files));
             let name = gone.trim_end_matches(".gz");
-            assert!(error.starts_with(&format!("found neither {name} nor {name}.gz in ")), "{error}");
+            assert!(
+                matches!(&error.problem, Problem::Missing { wanted, .. } if wanted.starts_with(name)),
+                "{error}"
+            );
+            assert!(error.hint().is_some_and(|hint| hint.contains("cifar-10-binary.tar.gz")), "{error}");
             assert!(Cifar10::from_folder(&folder, Split::Test).is_ok());
         }
-        let error = Cifar10::from_files(&["no/such"]).expect_err("there is no such file").to_string();
-        assert!(error.starts_with("cannot read no/such: "), "{error}");
+        let error = Cifar10::from_files(&["no/such"]).expect_err("there is no such file");
+        assert!(matches!(error.problem, Problem::Io(_)), "{error}");
     }
 
     #[test]
     fn only_whole_records_are_read() {
         let bytes = [record(1), record(2), vec![3]].concat();
         for length in [0, 1, 3072, 3074, 6145, 6147] {
-            let message =
-                format!(" is {length} bytes long, expected whole records of 3073 bytes, and at least one");
-            assert_fails(&bytes[..length], &message);
+            let long = format!("is {length} bytes long");
+            assert_fails(
+                &bytes[..length],
+                |problem| matches!(problem, Problem::Format { found, .. } if *found == long),
+            );
         }
     }
 
     #[test]
     fn labels_must_name_a_class() {
         let bytes = [record(9), record(10), record(200)].concat();
-        assert_fails(&bytes, " gives example 1 the label 10, expected a label below 10");
-        assert_fails(&bytes[6146..], " gives example 0 the label 200, expected a label below 10");
+        assert_fails(&bytes, |problem| {
+            matches!(problem, Problem::Label { index: 1, found: 10, classes: 10 })
+        });
+        assert_fails(&bytes[6146..], |problem| {
+            matches!(problem, Problem::Label { index: 0, found: 200, .. })
+        });
     }
 
     #[test]
     fn there_are_as_many_records_as_allowed() {
         let (_folder, path) = file(&[record(1), record(2)].concat());
         assert_eq!(read(&path, 2).unwrap().len(), 6146);
-        let error = read(&path, 1).expect_err("there are two records").to_string();
-        assert!(error.ends_with(" is longer than 3073 bytes, expected at most so many"), "{error}");
+        let error = read(&path, 1).expect_err("there are two records");
+        assert!(matches!(error.problem, Problem::TooLarge { limit: Some(3073), .. }), "{error}");
     }
 
-    /// Whoever decompressed all of it would meet the cut end and report that instead.
+    /// Decompressing all of it would meet the cut end and report that instead.
     #[test]
     fn a_gzip_bomb_is_left_at_the_limit() {
         let bomb = gzip(&vec![0; 1 << 25]);
         let (_folder, path) = file(&bomb[..bomb.len() / 2]);
         let error = read(&path, 100).expect_err("the file goes on");
-        assert!(matches!(error, DataError::TooLong { limit: 307_300, .. }), "{error}");
+        assert!(matches!(error.problem, Problem::TooLarge { limit: Some(307_300), .. }), "{error}");
     }
 
     #[test]
     fn the_names_are_in_the_order_of_the_labels() {
         let published = "airplane automobile bird cat deer dog frog horse ship truck";
         assert_eq!(Cifar10::NAMES.join(" "), published);
-    }
-
-    #[test]
-    fn debugging_shows_no_pixels() {
         let (_folder, path) = file(&record(1));
-        assert_eq!(format!("{:?}", Cifar10::from_files(&[path]).unwrap()), "Cifar10 { len: 1, .. }");
+        let data = Cifar10::from_files(&[path]).unwrap();
+        assert_eq!(data.class_names().map(|names| names.join(" ")).as_deref(), Some(published));
     }
 
     #[test]
@@ -267,19 +278,5 @@ mod tests {
     fn no_files_panic() {
         let none: [&str; 0] = [];
         let _ = Cifar10::from_files(&none);
-    }
-
-    #[test]
-    #[should_panic(expected = "room for 3 values was given, expected 3072")]
-    fn room_for_another_size_panics() {
-        let (_folder, path) = file(&record(1));
-        Cifar10::from_files(&[path]).unwrap().read(0, &mut [0.0; 3]);
-    }
-
-    #[test]
-    #[should_panic(expected = "example 1 was asked for, expected an index below 1")]
-    fn an_index_outside_panics() {
-        let (_folder, path) = file(&record(1));
-        Cifar10::from_files(&[path]).unwrap().read(1, &mut [0.0; 3072]);
     }
 }

@@ -1,11 +1,18 @@
 //! The Datasaurus Dozen: thirteen clouds of points with equal statistics and different pictures.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    DataError,
+    any_dataset::AnyDataset,
+    data_kind::{DataKind, ModelInput},
     dataset::{Dataset, check_index},
-    error::{first_names, shorten},
+    error::{DataError, Problem, first_names, shorten},
 };
 
 /// One of the Datasaurus Dozen, such as `dino`, read from the published table with the columns dataset, x and y.
@@ -54,7 +61,7 @@ impl DatasaurusDozen {
     ) -> Result<Self, DataError> {
         let path = path.as_ref();
         let text =
-            fs::read_to_string(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+            fs::read_to_string(path).map_err(DataError::io(path)).map_err(|error| error.with_hint(HINT))?;
         let points = parse(&text, path, name, delimiter)?;
         Ok(Self { points, enlarge_factor: 15, scale: 50.0, offset: 50.0 })
     }
@@ -105,6 +112,33 @@ impl Dataset for DatasaurusDozen {
     }
 }
 
+/// A picture of the Datasaurus Dozen, as a configuration names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatasaurusConfig {
+    /// The published table.
+    pub path: PathBuf,
+    /// The picture, e.g. `dino`.
+    pub name: String,
+}
+
+impl DataKind for DatasaurusConfig {
+    fn path(&self) -> Option<&PathBuf> {
+        Some(&self.path)
+    }
+
+    fn path_mut(&mut self) -> Option<&mut PathBuf> {
+        Some(&mut self.path)
+    }
+
+    fn open(&self, _: &ModelInput) -> Result<AnyDataset, DataError> {
+        DatasaurusDozen::read(&self.path, &self.name).map(AnyDataset::unlabeled)
+    }
+}
+
+const HINT: &str = "the table of the Datasaurus Dozen is published with the paper \"Same Stats, Different Graphs\" \
+                    (Matejka & Fitzmaurice 2017); give its path";
+
 const COLUMNS: [&str; 3] = ["dataset", "x", "y"];
 
 /// The most names that an error tells; there are 13 in the published table.
@@ -115,8 +149,9 @@ fn parse(text: &str, path: &Path, name: &str, delimiter: Delimiter) -> Result<Ve
     let mut lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines().zip(1..);
     let (header, _) = lines.next().unwrap_or_default();
     if !fields(header, delimiter).eq(COLUMNS) {
-        let expected = format!("{} separated by {}", COLUMNS.join(", "), delimiter.name());
-        return Err(DataError::Header { path: path.to_owned(), found: shorten(header), expected });
+        let expected = format!("the columns {} separated by {}", COLUMNS.join(", "), delimiter.name());
+        let found = format!("begins with the line {:?}", shorten(header));
+        return Err(Problem::format(found, expected).at(path));
     }
 
     let mut points = Vec::new();
@@ -124,13 +159,16 @@ fn parse(text: &str, path: &Path, name: &str, delimiter: Delimiter) -> Result<Ve
     for (text, line) in lines.filter(|(text, _)| !text.trim().is_empty()) {
         // One more tells a line that goes on; the columns of a hostile one are counted, not kept.
         let [row_name, x, y] = Vec::from_iter(fields(text, delimiter).take(COLUMNS.len() + 1))[..] else {
-            let found = fields(text, delimiter).count();
-            return Err(DataError::Columns { path: path.to_owned(), line, found, expected: COLUMNS.len() });
+            let found = format!("has {} columns in line {line}", fields(text, delimiter).count());
+            return Err(Problem::format(found, COLUMNS.len().to_string()).at(path));
         };
         // A row that is not asked for is checked all the same: a damaged table is not half good.
         let number = |column, field: &str| match field.parse() {
             Ok(x) if f32::is_finite(x) => Ok(x),
-            _ => Err(DataError::Number { path: path.to_owned(), line, column, found: shorten(field) }),
+            _ => {
+                let found = format!("has {:?} as {column} in line {line}", shorten(field));
+                Err(Problem::format(found, "a finite number").at(path))
+            }
         };
         let point = [number(COLUMNS[1], x)?, number(COLUMNS[2], y)?];
         if row_name == name {
@@ -139,8 +177,9 @@ fn parse(text: &str, path: &Path, name: &str, delimiter: Delimiter) -> Result<Ve
         names.insert(row_name);
     }
     if points.is_empty() {
-        let names = first_names(names.into_iter(), MOST_NAMES);
-        return Err(DataError::UnknownName { path: path.to_owned(), name: name.to_owned(), names });
+        let found = first_names(names.into_iter(), MOST_NAMES);
+        let missing = Problem::Missing { wanted: format!("data set named {name:?}"), found };
+        return Err(missing.at(path).with_hint(HINT));
     }
     Ok(points)
 }
@@ -185,10 +224,20 @@ mod tests {
     }
 
     #[track_caller]
-    fn assert_fails(text: &str, name: &str, message: &str) {
+    fn problem(text: &str, name: &str) -> Problem {
         let (result, path) = read("table.tsv", text.as_bytes(), name);
         let error = result.expect_err("the table is not well formed");
-        assert_eq!(error.to_string(), format!("{} {message}", path.display()));
+        assert_eq!(error.path, Some(path));
+        error.problem
+    }
+
+    /// Fails unless the table is not of the right format, and the error tells what stands where.
+    #[track_caller]
+    fn assert_fails(text: &str, name: &str, tells: &str) {
+        match problem(text, name) {
+            Problem::Format { found, .. } => assert_eq!(found, tells),
+            other => panic!("{other:?}"),
+        }
     }
 
     /// (55.3846 − 50) / 50 = 0.107692, (97.1795 − 50) / 50 = 0.94359, and so on.
@@ -213,7 +262,8 @@ mod tests {
         let csv = format!("\u{feff}{}\r\n\r\n", TABLE.replace('\t', ",").replace("dino", "\"dino\""));
         let data = read("table.CSV", csv.replace('\n', "\r\n").as_bytes(), "dino").0.unwrap();
         assert_eq!((point(&data, 1), data.len()), (expected, 30));
-        assert!(matches!(read("table.tsv", csv.as_bytes(), "dino").0, Err(DataError::Header { .. })));
+        let error = read("table.tsv", csv.as_bytes(), "dino").0.expect_err("these are commas");
+        assert!(matches!(error.problem, Problem::Format { .. }), "{error}");
 
         let file = tempfile::NamedTempFile::with_suffix(".txt").unwrap();
         fs::write(file.path(), csv).unwrap();
@@ -224,69 +274,69 @@ mod tests {
     #[test]
     fn a_number_must_be_a_finite_number() {
         for bad in ["NaN", "inf", "1e39", "six", "", "1,5"] {
-            assert_fails(
-                &TABLE.replace("96.0256", bad),
-                "star",
-                &format!("has {bad:?} as y in line 4, expected a finite number"),
-            );
+            let table = TABLE.replace("96.0256", bad);
+            assert_fails(&table, "star", &format!("has {bad:?} as y in line 4"));
         }
-        assert_fails(
-            &TABLE.replace("55.3846", &"é".repeat(1000)),
-            "dino",
-            &format!("has \"{}…\" as x in line 2, expected a finite number", "é".repeat(60)),
-        );
+        let table = TABLE.replace("55.3846", &"é".repeat(1000));
+        assert_fails(&table, "dino", &format!("has \"{}…\" as x in line 2", "é".repeat(60)));
     }
 
     #[test]
     fn a_line_must_have_three_columns() {
-        assert_fails(&TABLE.replace("\t96.0256", ""), "dino", "has 2 columns in line 4, expected 3");
-        assert_fails(&TABLE.replace("\t0\n", "\t0\t0\n"), "dino", "has 4 columns in line 3, expected 3");
+        assert_fails(&TABLE.replace("\t96.0256", ""), "dino", "has 2 columns in line 4");
+        assert_fails(&TABLE.replace("\t0\n", "\t0\t0\n"), "dino", "has 4 columns in line 3");
         let long = "\t".repeat(1000) + "\n";
-        assert_fails(&TABLE.replace("\t0\n", &long), "dino", "has 1002 columns in line 3, expected 3");
+        assert_fails(&TABLE.replace("\t0\n", &long), "dino", "has 1002 columns in line 3");
     }
 
     #[test]
     fn a_table_must_begin_with_its_header() {
-        let expected = "expected the columns dataset, x, y separated by tabs";
-        assert_fails(
-            &TABLE[12..],
-            "dino",
-            &format!("begins with the line {:?}, {expected}", "dino\t55.3846\t97.1795"),
-        );
-        assert_fails(
-            "dataset\tx\ty\tz\n",
-            "dino",
-            &format!("begins with the line {:?}, {expected}", "dataset\tx\ty\tz"),
-        );
-        assert_fails("dataset\tx\n", "dino", &format!("begins with the line {:?}, {expected}", "dataset\tx"));
-        assert_fails("", "dino", &format!("begins with the line \"\", {expected}"));
+        let first = |text: &str, line: &str| {
+            assert_fails(text, "dino", &format!("begins with the line {line:?}"));
+        };
+        first(&TABLE[12..], "dino\t55.3846\t97.1795");
+        first("dataset\tx\ty\tz\n", "dataset\tx\ty\tz");
+        first("dataset\tx\n", "dataset\tx");
+        first("", "");
+    }
+
+    /// The names that an error tells when a table has no `dinosaur`.
+    #[track_caller]
+    fn names(table: &str) -> Vec<String> {
+        match problem(table, "dinosaur") {
+            Problem::Missing { wanted, found } => {
+                assert!(wanted.contains("\"dinosaur\""), "{wanted}");
+                found
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
     fn an_unknown_name_lists_the_known() {
-        let message = "has no data set named \"dinosaur\", expected one of";
-        assert_fails(TABLE, "dinosaur", &format!("{message} [dino, star]"));
-        assert_fails("dataset\tx\ty", "dinosaur", &format!("{message} []"));
+        assert_eq!(names(TABLE), ["dino", "star"]);
+        assert!(names("dataset\tx\ty").is_empty());
         let rows: Vec<String> = (0..1000).map(|i| format!("{}\t1\t2\n", 1000 + i)).collect();
-        let first: Vec<String> = (1000..1020).map(|i| i.to_string()).collect();
-        let table = format!("dataset\tx\ty\n{}", rows.concat());
-        assert_fails(&table, "dinosaur", &format!("{message} [{}, …]", first.join(", ")));
+        let mut first: Vec<String> = (1000..1020).map(|i| i.to_string()).collect();
+        first.push("…".to_owned());
+        assert_eq!(names(&format!("dataset\tx\ty\n{}", rows.concat())), first);
     }
 
-    /// A name that would set a terminal's colour, and another that would go back to the beginning of the line.
+    /// A name that would set a terminal's color, and another that would go back to the beginning of the line.
     #[test]
     fn names_are_shown_without_control_characters() {
         let table = "dataset\tx\ty\n\u{1b}[31m\t1\t2\n*\r*\t1\t2\n";
-        let expected = "has no data set named \"dinosaur\", expected one of [\u{fffd}[31m, *\u{fffd}*]";
-        assert_fails(table, "dinosaur", expected);
+        assert_eq!(names(table), ["\u{fffd}[31m", "*\u{fffd}*"]);
     }
 
     #[test]
     fn a_file_must_be_readable_text() {
         let missing = DatasaurusDozen::read("no/such/table.tsv", "dino").expect_err("there is no such file");
-        assert!(missing.to_string().starts_with("cannot read no/such/table.tsv: "), "{missing}");
         let binary =
             read("table.tsv", b"dataset\tx\ty\n\xff\t1\t2", "dino").0.expect_err("this is not UTF-8");
-        assert!(binary.to_string().contains("valid UTF-8"), "{binary}");
+        for error in [missing, binary] {
+            assert!(matches!(error.problem, Problem::Io(_)), "{error}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("Same Stats")), "{error}");
+        }
     }
 }

@@ -16,7 +16,7 @@ pub trait Dataset: Send + Sync {
     /// The number of examples.
     fn len(&self) -> usize;
 
-    /// The shape of one example, such as `[2]` for a point or `[1, 28, 28]` for a grey image.
+    /// The shape of one example, such as `[2]` for a point or `[1, 28, 28]` for a gray image.
     fn shape(&self) -> &[usize];
 
     /// Copies example `index` into `into` and returns its label.
@@ -99,16 +99,16 @@ pub trait Dataset: Send + Sync {
     }
 
     /// The same examples without their labels, to train an unconditional model.
-    fn unlabelled(self) -> Unlabelled<Self>
+    fn unlabeled(self) -> Unlabeled<Self>
     where
         Self: Sized,
     {
-        Unlabelled(self)
+        Unlabeled(self)
     }
 }
 
-/// What an example is labelled with, and what the labels of a batch become together.
-pub trait Label: Copy + Debug + Send + 'static {
+/// What an example is labeled with, and what the labels of a batch become together.
+pub trait Label: Clone + Debug + Send + 'static {
     /// The labels of a batch, as a conditional network takes them.
     type Condition: Clone + Debug + Send + 'static;
 
@@ -130,11 +130,11 @@ impl Label for usize {
     }
 }
 
-/// A data set whose labels are withheld; made by [`Dataset::unlabelled`].
+/// A data set whose labels are withheld; made by [`Dataset::unlabeled`].
 #[derive(Clone, Copy, Debug)]
-pub struct Unlabelled<D>(D);
+pub struct Unlabeled<D>(D);
 
-impl<D: Dataset> Dataset for Unlabelled<D> {
+impl<D: Dataset> Dataset for Unlabeled<D> {
     type Label = ();
 
     fn len(&self) -> usize {
@@ -219,7 +219,7 @@ mod tests {
     use crate::Points;
 
     fn counting() -> Points<usize> {
-        Points::new((0..12).map(|x| x as f32).collect(), &[1, 3]).labelled(vec![4, 5, 6, 7])
+        Points::new((0..12).map(|x| x as f32).collect(), &[1, 3]).labeled(vec![4, 5, 6, 7])
     }
 
     #[test]
@@ -243,9 +243,9 @@ mod tests {
         let boxed: Box<dyn Dataset<Label = usize>> = Box::new(data.clone());
         assert_eq!((boxed.len(), boxed.shape(), boxed.is_empty()), (4, &[1, 3][..], false));
         assert_eq!(boxed.gather(&[3, 1]), data.gather(&[3, 1]));
-        let unlabelled = Arc::new(boxed).unlabelled();
-        let (rows, ()) = unlabelled.gather(&[3, 1]);
-        assert_eq!((rows, unlabelled.len()), (data.gather(&[3, 1]).0, 4));
+        let unlabeled = Arc::new(boxed).unlabeled();
+        let (rows, ()) = unlabeled.gather(&[3, 1]);
+        assert_eq!((rows, unlabeled.len()), (data.gather(&[3, 1]).0, 4));
     }
 
     /// Of 1 × 1 values, whose mirror images are their negatives.
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn the_last_axis_is_mirrored() {
-        let data = Points::new((0..12).map(|x| x as f32).collect(), &[2, 3]).labelled(vec![8, 9]);
+        let data = Points::new((0..12).map(|x| x as f32).collect(), &[2, 3]).labeled(vec![8, 9]);
         assert_eq!(data.can_mirror(), Ok(()));
         let mut into = [0.0; 6];
         assert_eq!((data.read_mirrored(1, &mut into), into), (9, [8., 7., 6., 11., 10., 9.]));
@@ -300,7 +300,7 @@ mod tests {
         check(Box::new(Signed), 23);
         check(Box::new(Signed) as Box<dyn Dataset<Label = usize>>, 23);
         check(Arc::new(Signed), 23);
-        check(Signed.unlabelled(), ());
+        check(Signed.unlabeled(), ());
     }
 
     #[test]

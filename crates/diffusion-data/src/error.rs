@@ -1,128 +1,97 @@
-//! What can be wrong with a data file: which file, what was found there, and what was expected.
+//! What can be wrong with the files or the settings of a data set: where, what was found, and what was expected.
 
-use std::{fmt::Display, io, path::PathBuf};
+use std::{
+    fmt::{self, Display, Formatter},
+    io,
+    path::{Path, PathBuf},
+};
 
-use thiserror::Error;
+use diffusion_weights::WeightsError;
 
-/// A file that could not be read as a data set.
+/// A data set that could not be opened.
 ///
-/// Each message is one sentence that also tells the cause, so that it needs no chain of sources to be understood. What
+/// The message is one sentence that also tells the cause, so that it needs no chain of sources to be understood. What
 /// it quotes of a file is shortened, and shown without control characters: the file may come from anywhere.
-#[derive(Debug, Error)]
+#[derive(Debug)]
+pub struct DataError {
+    /// The file or folder, where there is one.
+    pub path: Option<PathBuf>,
+    /// What is wrong with it.
+    pub problem: Problem,
+    hint: Option<&'static str>,
+}
+
+/// What is wrong with a file, a folder, or the data set that was made of them.
+#[derive(Debug)]
 #[non_exhaustive]
-pub enum DataError {
-    /// The file cannot be opened or read, or is not the text that it should be.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+pub enum Problem {
+    /// The system cannot open or read it, or it is not the text that it should be.
+    Io(io::Error),
 
-    /// The file begins as a gzip file does, but cannot be decompressed.
-    #[error("cannot decompress {} as gzip: {source}", path.display())]
-    Gzip {
-        /// The file.
-        path: PathBuf,
+    /// It begins as a file of some format does, but cannot be decoded.
+    Decode {
+        /// The format, with its article, e.g. `an image`.
+        format: &'static str,
         /// What the decoder said.
-        source: io::Error,
+        reason: String,
     },
 
-    /// A folder has none of the files that were looked for.
-    #[error("found neither {name} nor {name}.gz in {}", folder.display())]
-    NotInFolder {
-        /// The folder.
-        folder: PathBuf,
-        /// The name of the file, without `.gz`.
-        name: String,
+    /// It lacks something.
+    Missing {
+        /// What was looked for.
+        wanted: String,
+        /// What is there instead, if that is worth telling: some names in alphabetical order.
+        found: Vec<String>,
     },
 
-    /// The first four bytes are not those of the expected kind of IDX file.
-    #[error("{} begins with the number {found:#010x}, expected {expected:#010x}", path.display())]
-    Magic {
-        /// The file.
-        path: PathBuf,
-        /// The number that the file begins with.
-        found: u32,
-        /// The number that marks the kind of file that was expected.
-        expected: u32,
+    /// Its content is not what it should be.
+    Format {
+        /// What it has instead, as the rest of a sentence about it, e.g. `has 2 columns in line 4`.
+        found: String,
+        /// What was expected there.
+        expected: String,
     },
 
-    /// The file ends too early.
-    #[error("{} ends after {found} bytes, expected {expected}", path.display())]
+    /// It ends too early.
     Truncated {
-        /// The file.
-        path: PathBuf,
         /// Its length in bytes, decompressed.
         found: u64,
         /// The length that its header promises, or the length of the header itself where that is cut.
         expected: u128,
     },
 
-    /// The file goes on after its end.
-    #[error("{} goes on after {expected} bytes, expected its end there", path.display())]
+    /// It goes on after its end.
     TrailingBytes {
-        /// The file.
-        path: PathBuf,
         /// The length that its header promises, in bytes, decompressed.
         expected: u128,
     },
 
-    /// The file is no row of whole records.
-    #[error("{} is {found} bytes long, expected whole records of {record} bytes, and at least one", path.display())]
-    Records {
-        /// The file.
-        path: PathBuf,
-        /// Its length in bytes, decompressed.
-        found: usize,
-        /// The length of a record in bytes.
-        record: usize,
+    /// It is valid, but holds no value.
+    Empty {
+        /// What it holds, e.g. `0 images of 28 × 28 pixels`.
+        found: String,
     },
 
-    /// The file is longer than any that it could be.
-    #[error("{} is longer than {limit} bytes, expected at most so many", path.display())]
-    TooLong {
-        /// The file.
-        path: PathBuf,
-        /// The greatest length that is read, in bytes, decompressed.
-        limit: u64,
+    /// It takes more memory than it may, or than there is.
+    TooLarge {
+        /// What takes how much, as the rest of a sentence, e.g. `is longer than 3073 bytes`.
+        found: String,
+        /// The greatest number of bytes that is allowed, if that is what it exceeds; the memory that is free, if not.
+        limit: Option<u64>,
     },
 
-    /// The file is whole, but holds no pixel.
-    #[error("{} holds {images} images of {rows} × {columns} pixels, expected at least one of each", path.display())]
-    NoPixels {
-        /// The file.
-        path: PathBuf,
-        /// The number of images.
-        images: u32,
-        /// Their height in pixels.
-        rows: u32,
-        /// Their width in pixels.
-        columns: u32,
-    },
-
-    /// The labels are not as many as the images.
-    #[error("{} holds {found} labels, expected {expected}, one for each image in {}", path.display(), images.display())]
-    LabelCount {
-        /// The file of labels.
-        path: PathBuf,
-        /// The file of images.
-        images: PathBuf,
-        /// The number of labels.
-        found: usize,
-        /// The number of images.
-        expected: usize,
+    /// A part of it has another shape than expected.
+    Shape {
+        /// The part, e.g. the name of a tensor.
+        part: String,
+        /// Its shape.
+        found: Box<[usize]>,
+        /// The shape that was expected, and why.
+        expected: String,
     },
 
     /// A label names no class.
-    #[error(
-        "{} gives example {index} the label {found}, expected a label {}below {classes}",
-        path.display(), if *found < 0 { "of at least 0 and " } else { "" }
-    )]
-    LabelRange {
-        /// The file of labels.
-        path: PathBuf,
+    Label {
         /// The example in this file, counted from 0.
         index: usize,
         /// Its label, wide enough for whatever integers a file may hold.
@@ -131,213 +100,142 @@ pub enum DataError {
         classes: usize,
     },
 
-    /// A table begins with other columns than expected.
-    #[error("{} begins with the line {found:?}, expected the columns {expected}", path.display())]
-    Header {
-        /// The file.
-        path: PathBuf,
-        /// The first line, shortened where it is long.
-        found: String,
-        /// The columns and what separates them.
-        expected: String,
-    },
-
-    /// A line of a table has too few or too many columns.
-    #[error("{} has {found} columns in line {line}, expected {expected}", path.display())]
-    Columns {
-        /// The file.
-        path: PathBuf,
-        /// The line, counted from 1.
-        line: usize,
-        /// The number of columns in it.
+    /// It has more classes than the network.
+    Classes {
+        /// The number of its classes.
         found: usize,
-        /// The number of columns in the header.
+        /// The number of the network's.
         expected: usize,
     },
 
-    /// A field of a table is not a finite number.
-    #[error("{} has {found:?} as {column} in line {line}, expected a finite number", path.display())]
-    Number {
-        /// The file.
-        path: PathBuf,
-        /// The line, counted from 1.
-        line: usize,
-        /// The name of the column.
-        column: &'static str,
-        /// The field, shortened where it is long.
-        found: String,
-    },
-
-    /// A table has no rows of the name that was asked for.
-    #[error("{} has no data set named {name:?}, expected one of [{}]", path.display(), names.join(", "))]
-    UnknownName {
-        /// The file.
-        path: PathBuf,
-        /// The name that was asked for.
-        name: String,
-        /// The names that the file has, in alphabetical order, no more than the first few of them.
-        names: Vec<String>,
-    },
-
-    /// A folder has nothing of the kind that was looked for.
-    #[error("found no {wanted} in {}", folder.display())]
-    NoneInFolder {
-        /// The folder.
-        folder: PathBuf,
-        /// What was looked for.
-        wanted: &'static str,
-    },
-
-    /// A folder has images and subfolders side by side, so that it cannot be told what the classes are.
-    #[error(
-        "{} holds the image {} beside the folder {}, expected only images or only a folder for each class",
-        folder.display(), image.display(), subfolder.display()
-    )]
-    MixedFolder {
-        /// The folder.
-        folder: PathBuf,
-        /// The first of its images.
-        image: PathBuf,
-        /// The first of its subfolders.
-        subfolder: PathBuf,
-    },
-
-    /// A folder is a link to one of those that it is in.
-    #[error("{} leads back to {}, expected no folder within itself", folder.display(), target.display())]
-    FolderLoop {
-        /// The folder.
-        folder: PathBuf,
-        /// Where it leads to.
-        target: PathBuf,
-    },
-
-    /// The file is named as an image, but does not begin as one.
-    #[error("{} begins with the bytes {found:02x?}, expected those of a PNG or JPEG file", path.display())]
-    NotAnImage {
-        /// The file.
-        path: PathBuf,
-        /// Its first eight bytes, or all if they are fewer.
-        found: Vec<u8>,
-    },
-
-    /// A JPEG file ends too early.
-    #[error("{} ends after {found} bytes, expected the end-of-image marker of a JPEG file before", path.display())]
-    JpegCut {
-        /// The file.
-        path: PathBuf,
-        /// Its length in bytes.
-        found: usize,
-    },
-
-    /// An image is too large to be decoded.
-    #[error(
-        "{} is an image of {width} × {height} pixels or {found} bytes, expected at most {limit} bytes",
-        path.display()
-    )]
-    ImageTooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its width in pixels.
-        width: u32,
-        /// Its height in pixels.
-        height: u32,
-        /// The bytes that its pixels would take.
-        found: u64,
-        /// The bytes that they may take.
-        limit: u64,
-    },
-
-    /// The file begins as an image does, but cannot be decoded.
-    #[error("cannot decode {} as an image: {}", path.display(), said(source))]
-    Image {
-        /// The file.
-        path: PathBuf,
-        /// What the decoder said.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-
-    /// The images of a folder take more memory than there is.
-    #[error("the {images} images in {} need {bytes} bytes, expected so many to be free", folder.display())]
-    Memory {
-        /// The folder.
-        folder: PathBuf,
-        /// The number of images.
-        images: usize,
-        /// The bytes that they need together.
-        bytes: u128,
-    },
-
-    /// A safetensors file says that its header is longer than one may be.
-    #[error("{} begins with a header of {found} bytes, expected at most {limit}", path.display())]
-    HeaderLength {
-        /// The file.
-        path: PathBuf,
-        /// The length in bytes that the header is said to have.
-        found: u64,
-        /// The length that it may have.
-        limit: u64,
-    },
-
-    /// The header of a file is not that of a safetensors file, or contradicts itself.
-    #[error("cannot read the header of {} as that of a safetensors file: {}", path.display(), said(source))]
-    Safetensors {
-        /// The file.
-        path: PathBuf,
-        /// What the parser said.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-
-    /// A file lacks a tensor.
-    #[error("{} has the tensors [{}], expected one named {name}", path.display(), names.join(", "))]
-    MissingTensor {
-        /// The file.
-        path: PathBuf,
-        /// The name of the tensor.
-        name: &'static str,
-        /// The names that the file has, in alphabetical order, no more than the first few of them.
-        names: Vec<String>,
-    },
-
-    /// A tensor has another shape than expected.
-    #[error("{} has the tensor {name} of shape {found:?}, expected {expected}", path.display())]
-    TensorShape {
-        /// The file.
-        path: PathBuf,
-        /// The name of the tensor.
-        name: &'static str,
-        /// Its shape.
-        found: Vec<usize>,
-        /// The shape that was expected, and why.
-        expected: String,
-    },
-
-    /// A tensor has another type than expected.
-    #[error("{} has the tensor {name} of type {found}, expected {expected}", path.display())]
-    TensorType {
-        /// The file.
-        path: PathBuf,
-        /// The name of the tensor.
-        name: &'static str,
-        /// Its type.
-        found: String,
-        /// The types that can be read.
-        expected: &'static str,
-    },
-
-    /// Some shards have the latents of mirrored images, and some have not.
-    #[error(
-        "{} has a tensor {name} and {} has none, expected it in all shards or in none",
-        with.display(), without.display()
-    )]
-    SomeMirrored {
-        /// A shard with the tensor.
-        with: PathBuf,
-        /// A shard without it.
-        without: PathBuf,
-        /// The name of the tensor.
-        name: &'static str,
+    /// A setting has a value that cannot be used.
+    Invalid {
+        /// The setting's name.
+        setting: String,
+        /// What was found there, and what was expected.
+        reason: String,
     },
 }
+
+impl Problem {
+    /// The same problem, as one of the file or folder at `path`.
+    pub(crate) fn at(self, path: &Path) -> DataError {
+        DataError { path: Some(path.to_owned()), problem: self, hint: None }
+    }
+
+    /// The content is not as expected.
+    pub(crate) fn format(found: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self::Format { found: found.into(), expected: expected.into() }
+    }
+
+    /// Another library cannot decode it. What that says may quote the file or end its line.
+    pub(crate) fn decode(format: &'static str, source: impl Display) -> Self {
+        Self::Decode { format, reason: plain(&shorten_to(500, source.to_string().trim_end())) }
+    }
+
+    /// Something is not there, and what is instead is not worth telling.
+    pub(crate) fn missing(wanted: impl Into<String>) -> Self {
+        Self::Missing { wanted: wanted.into(), found: Vec::new() }
+    }
+
+    /// A setting cannot be used.
+    pub(crate) fn invalid(setting: &str, reason: impl Into<String>) -> Self {
+        Self::Invalid { setting: setting.to_owned(), reason: reason.into() }
+    }
+}
+
+impl From<Problem> for DataError {
+    /// A problem that is not one of a file.
+    fn from(problem: Problem) -> Self {
+        Self { path: None, problem, hint: None }
+    }
+}
+
+impl From<WeightsError> for DataError {
+    fn from(error: WeightsError) -> Self {
+        match error {
+            WeightsError::Io { path, source, .. } => Problem::Io(source).at(&path),
+            WeightsError::Malformed { path, reason } => Problem::decode("a tensor file", reason).at(&path),
+            other => Problem::decode("a tensor file", other).into(),
+        }
+    }
+}
+
+impl DataError {
+    /// The system's error about a file or folder, as an argument of `map_err`.
+    pub(crate) fn io(path: &Path) -> impl Fn(io::Error) -> Self + '_ {
+        |source| Problem::Io(source).at(path)
+    }
+
+    /// The same error, with what can be done about it.
+    pub(crate) fn with_hint(self, hint: &'static str) -> Self {
+        Self { hint: Some(hint), ..self }
+    }
+
+    /// What can be done about it, where that is not what the message says.
+    pub fn hint(&self) -> Option<&str> {
+        match &self.problem {
+            _ if self.hint.is_some() => self.hint,
+            Problem::Shape { part, .. } if part == EXAMPLES => {
+                Some("change the network's sizes in the configuration, or choose other data")
+            }
+            Problem::Classes { .. } => Some("set the network's num_classes to the data's"),
+            _ => None,
+        }
+    }
+}
+
+/// The part of a data set whose shape the network decides.
+pub(crate) const EXAMPLES: &str = "examples";
+
+impl Display for DataError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let place = match &self.path {
+            Some(path) => path.display().to_string(),
+            None => "the data set".to_owned(),
+        };
+        match &self.problem {
+            Problem::Io(source) => write!(f, "cannot read {place}: {source}"),
+            Problem::Decode { format, reason } => write!(f, "cannot decode {place} as {format}: {reason}"),
+            Problem::Missing { wanted, found } if found.is_empty() => {
+                write!(f, "found no {wanted} in {place}")
+            }
+            Problem::Missing { wanted, found } => {
+                write!(f, "found no {wanted} in {place}, which has [{}]", found.join(", "))
+            }
+            Problem::Format { found, expected } => write!(f, "{place} {found}, expected {expected}"),
+            Problem::Truncated { found, expected } => {
+                write!(f, "{place} ends after {found} bytes, expected {expected}")
+            }
+            Problem::TrailingBytes { expected } => {
+                write!(f, "{place} goes on after {expected} bytes, expected its end there")
+            }
+            Problem::Empty { found } => write!(f, "{place} holds {found}, expected at least one of each"),
+            Problem::TooLarge { found, limit: Some(limit) } => {
+                write!(f, "{place} {found}, expected at most {limit} bytes")
+            }
+            Problem::TooLarge { found, limit: None } => {
+                write!(f, "{place} {found}, expected so much memory to be free")
+            }
+            Problem::Shape { part, found, expected } => {
+                write!(f, "{place} has {part} of shape {found:?}, expected {expected}")
+            }
+            Problem::Label { index, found, classes } => {
+                let low = if *found < 0 { "of at least 0 and " } else { "" };
+                write!(
+                    f,
+                    "{place} gives example {index} the label {found}, expected a label {low}below {classes}"
+                )
+            }
+            Problem::Classes { found, expected } => {
+                write!(f, "{place} has {found} classes, expected at most the network's {expected}")
+            }
+            Problem::Invalid { setting, reason } => write!(f, "{setting}: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for DataError {}
 
 /// The first `n` of some names from a file, in alphabetical order, and an ellipsis if they are more.
 pub(crate) fn first_names<'a>(names: impl Iterator<Item = &'a str>, n: usize) -> Vec<String> {
@@ -364,7 +262,42 @@ fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// What another library says of a file, which may quote the file or end its line.
-fn said(source: impl Display) -> String {
-    plain(&shorten_to(500, source.to_string().trim_end()))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_names_the_place_and_both_values() {
+        let path = Path::new("data/labels");
+        let label = Problem::Label { index: 3, found: -1, classes: 10 }.at(path);
+        let expected =
+            "data/labels gives example 3 the label -1, expected a label of at least 0 and below 10";
+        assert_eq!(label.to_string(), expected);
+        let cut = Problem::Truncated { found: 3, expected: 8 }.at(path);
+        assert_eq!(cut.to_string(), "data/labels ends after 3 bytes, expected 8");
+        let shape = Problem::Shape { part: EXAMPLES.into(), found: [2].into(), expected: "[3]".into() };
+        let shape = DataError::from(shape);
+        assert_eq!(shape.to_string(), "the data set has examples of shape [2], expected [3]");
+        let large = Problem::TooLarge { found: "is longer than 9 bytes".into(), limit: Some(9) }.at(path);
+        assert_eq!(large.to_string(), "data/labels is longer than 9 bytes, expected at most 9 bytes");
+        let missing = Problem::Missing { wanted: "dino".into(), found: vec!["star".into()] };
+        assert_eq!(missing.at(path).to_string(), "found no dino in data/labels, which has [star]");
+        assert_eq!(DataError::from(Problem::invalid("n", "0 points")).to_string(), "n: 0 points");
+    }
+
+    #[test]
+    fn what_another_library_says_is_one_short_line() {
+        let reason = format!("\u{1b}[31m{}\n", "é".repeat(1000));
+        let error = Problem::decode("an image", reason).at(Path::new("a.png")).to_string();
+        assert!(error.starts_with("cannot decode a.png as an image: \u{fffd}[31m"), "{error}");
+        assert!(error.ends_with("é…") && error.chars().count() < 600, "{error}");
+    }
+
+    #[test]
+    fn only_some_problems_have_a_hint() {
+        assert!(DataError::from(Problem::Classes { found: 10, expected: 5 }).hint().is_some());
+        let error = DataError::from(Problem::TrailingBytes { expected: 5 });
+        assert_eq!(error.hint(), None);
+        assert_eq!(error.with_hint("buy it").hint(), Some("buy it"));
+    }
 }

@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
-use crate::{DataError, source::Source};
+use crate::{
+    error::{DataError, Problem},
+    source::Source,
+};
 
-/// The whole of an image file.
-pub(crate) struct Images {
+/// The content of an image file.
+pub(crate) struct Pixels {
     /// Height of an image in pixels, at least 1.
     pub rows: usize,
     /// Width of an image in pixels, at least 1.
@@ -15,12 +18,13 @@ pub(crate) struct Images {
 }
 
 /// Reads a file of images, plain or compressed.
-pub(crate) fn images(path: &Path) -> Result<Images, DataError> {
+pub(crate) fn images(path: &Path) -> Result<Pixels, DataError> {
     let ([images, rows, columns], bytes) = read(path, 0x0000_0803)?;
     if bytes.is_empty() {
-        return Err(DataError::NoPixels { path: path.to_owned(), images, rows, columns });
+        let found = format!("{images} images of {rows} × {columns} pixels");
+        return Err(Problem::Empty { found }.at(path));
     }
-    Ok(Images { rows: rows as usize, columns: columns as usize, bytes })
+    Ok(Pixels { rows: rows as usize, columns: columns as usize, bytes })
 }
 
 /// Reads a file of labels, plain or compressed.
@@ -34,11 +38,11 @@ fn read<const N: usize>(path: &Path, magic: u32) -> Result<([u32; N], Vec<u8>), 
     let mut source = Source::open(path)?;
     let header = source.read(4 + 4 * N as u128)?;
     let word = |i| header.get(4 * i..4 * i + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
-    let truncated = |found: usize, expected| {
-        Err(DataError::Truncated { path: path.to_owned(), found: found as u64, expected })
-    };
+    let truncated =
+        |found: usize, expected| Err(Problem::Truncated { found: found as u64, expected }.at(path));
     if let Some(found) = word(0).filter(|&found| found != magic) {
-        return Err(DataError::Magic { path: path.to_owned(), found, expected: magic });
+        let found = format!("begins with the number {found:#010x}");
+        return Err(Problem::format(found, format!("{magic:#010x}")).at(path));
     }
     let mut dimensions = [0; N];
     for (i, dimension) in dimensions.iter_mut().enumerate() {
@@ -56,7 +60,7 @@ fn read<const N: usize>(path: &Path, magic: u32) -> Result<([u32; N], Vec<u8>), 
     if (body.len() as u128) < promised {
         truncated(header.len() + body.len(), expected)
     } else if body.len() as u128 > promised {
-        Err(DataError::TrailingBytes { path: path.to_owned(), expected })
+        Err(Problem::TrailingBytes { expected }.at(path))
     } else {
         Ok((dimensions, body))
     }
@@ -79,7 +83,7 @@ mod tests {
         file(0x803, &[2, 2, 3], &[0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15])
     }
 
-    fn try_images(bytes: &[u8]) -> Result<Images, DataError> {
+    fn try_images(bytes: &[u8]) -> Result<Pixels, DataError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), bytes).unwrap();
         images(file.path())
@@ -91,12 +95,19 @@ mod tests {
         labels(file.path())
     }
 
-    /// The error's message without the path, for the file as it is and, where it makes a difference, compressed.
+    /// What is wrong with the file, as it is and compressed.
     #[track_caller]
-    fn assert_images_fail(bytes: &[u8], message: &str) {
+    fn assert_images_fail(bytes: &[u8], expected: impl Fn(&Problem) -> bool) {
         for bytes in [bytes, &gzip(bytes)] {
-            let error = try_images(bytes).err().expect("the file is not well formed").to_string();
-            assert!(error.ends_with(message), "found {error:?}, expected {message:?}");
+            let error = try_images(bytes).err().expect("the file is not well formed");
+            assert!(error.path.is_some() && expected(&error.problem), "{error}");
+        }
+    }
+
+    fn truncated(length: usize, promised: u128) -> impl Fn(&Problem) -> bool {
+        move |problem| match *problem {
+            Problem::Truncated { found, expected } => (found, expected) == (length as u64, promised),
+            _ => false,
         }
     }
 
@@ -115,62 +126,67 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        for error in [images(Path::new("no/such")).err(), labels(Path::new("no/such")).err()] {
-            let message = error.expect("there is no such file").to_string();
-            assert!(message.starts_with("cannot read no/such: "), "{message}");
+        let path = Path::new("no/such");
+        for error in [images(path).err(), labels(path).err()] {
+            let error = error.expect("there is no such file");
+            assert!(matches!(error.problem, Problem::Io(_)), "{error}");
+            assert_eq!(error.path.as_deref(), Some(path));
         }
     }
 
     #[test]
     fn the_magic_number_is_checked_first() {
-        let message = " begins with the number 0x00000801, expected 0x00000803";
-        assert_images_fail(&file(0x801, &[3], &[7, 8, 9]), message);
-        assert_images_fail(&file(0x801, &[], &[]), message);
-        let labels = try_labels(&good()).expect_err("these are images").to_string();
-        assert!(labels.ends_with(" begins with the number 0x00000803, expected 0x00000801"), "{labels}");
+        let numbers = |problem: &Problem, [begin, wanted]: [&str; 2]| match problem {
+            Problem::Format { found, expected } => found.ends_with(begin) && expected == wanted,
+            _ => false,
+        };
+        let labels_for_images = |problem: &Problem| numbers(problem, ["0x00000801", "0x00000803"]);
+        assert_images_fail(&file(0x801, &[3], &[7, 8, 9]), labels_for_images);
+        assert_images_fail(&file(0x801, &[], &[]), labels_for_images);
+        let error = try_labels(&good()).expect_err("these are images");
+        assert!(numbers(&error.problem, ["0x00000803", "0x00000801"]), "{error}");
     }
 
     #[test]
     fn every_truncation_is_an_error_that_tells_the_lengths() {
         for length in 0..good().len() {
             let expected = if length < 16 { 16 } else { 28 };
-            let message = format!(" ends after {length} bytes, expected {expected}");
-            assert_images_fail(&good()[..length], &message);
+            assert_images_fail(&good()[..length], truncated(length, expected));
         }
-        let labels = try_labels(&file(0x801, &[3], &[7, 8])).expect_err("a label is missing").to_string();
-        assert!(labels.ends_with(" ends after 10 bytes, expected 11"), "{labels}");
+        let error = try_labels(&file(0x801, &[3], &[7, 8])).expect_err("a label is missing");
+        assert!(truncated(10, 11)(&error.problem), "{error}");
     }
 
     #[test]
     fn trailing_bytes_are_an_error() {
-        let message = " goes on after 28 bytes, expected its end there";
-        assert_images_fail(&[good(), vec![0]].concat(), message);
-        assert_images_fail(&[good(), good()].concat(), message);
+        let trailing = |problem: &Problem| matches!(problem, Problem::TrailingBytes { expected: 28 });
+        assert_images_fail(&[good(), vec![0]].concat(), trailing);
+        assert_images_fail(&[good(), good()].concat(), trailing);
     }
 
     #[test]
     fn a_file_without_pixels_is_an_error() {
         for [n, h, w] in [[0, 2, 3], [2, 0, 3], [u32::MAX, u32::MAX, 0]] {
-            let message = format!(" holds {n} images of {h} × {w} pixels, expected at least one of each");
-            assert_images_fail(&file(0x803, &[n, h, w], &[]), &message);
+            let images = format!("{n} images of {h} × {w} pixels");
+            let empty = |problem: &Problem| matches!(problem, Problem::Empty { found } if *found == images);
+            assert_images_fail(&file(0x803, &[n, h, w], &[]), empty);
         }
     }
 
     /// Room for these would not fit into memory, and the second length not even into 64 bits.
     #[test]
     fn a_hostile_header_reserves_nothing() {
-        let message = " ends after 20 bytes, expected 3367254359296";
-        assert_images_fail(&file(0x803, &[u32::MAX, 28, 28], &[0; 4]), message);
-        let message = " ends after 20 bytes, expected 79228162458924105385300197391";
-        assert_images_fail(&file(0x803, &[u32::MAX; 3], &[0; 4]), message);
+        let file = |dimensions: [u32; 3]| file(0x803, &dimensions, &[0; 4]);
+        assert_images_fail(&file([u32::MAX, 28, 28]), truncated(20, 3_367_254_359_296));
+        assert_images_fail(&file([u32::MAX; 3]), truncated(20, 79_228_162_458_924_105_385_300_197_391));
     }
 
-    /// Whoever decompressed all of it would meet the cut end and report that instead.
+    /// Decompressing all of it would meet the cut end and report that instead.
     #[test]
     fn a_gzip_bomb_is_left_where_the_header_ends() {
         let bomb = gzip(&file(0x803, &[1, 1, 1], &vec![0; 1 << 25]));
         let error = try_images(&bomb[..bomb.len() / 2]).err().expect("the file goes on");
-        assert!(matches!(error, DataError::TrailingBytes { expected: 17, .. }), "{error}");
+        assert!(matches!(error.problem, Problem::TrailingBytes { expected: 17 }), "{error}");
     }
 
     #[test]
@@ -182,11 +198,11 @@ mod tests {
         let trailing = [&whole[..], b"trailing garbage"].concat();
         for bytes in [wrong_checksum, garbage, trailing] {
             let error = try_images(&bytes).err().expect("the file is broken");
-            assert!(matches!(error, DataError::Gzip { .. }), "{error}");
+            assert!(matches!(error.problem, Problem::Decode { format: "gzip", .. }), "{error}");
         }
         for length in 2..whole.len() {
             let error = try_images(&whole[..length]).err().expect("the file is cut");
-            assert!(matches!(error, DataError::Gzip { .. }), "{length}: {error}");
+            assert!(matches!(error.problem, Problem::Decode { format: "gzip", .. }), "{length}: {error}");
         }
     }
 }

@@ -5,11 +5,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
-    DataError,
+    any_dataset::AnyDataset,
+    codec::ScaledLatents,
+    data_kind::{DataKind, ModelInput},
     dataset::{Dataset, check_index},
-    image_folder::has_extension,
+    error::{DataError, Problem},
     shard::{MIRRORED, Shard},
+    source::has_extension,
 };
 
 /// Latents in safetensors files, read from there one by one: ImageNet's would not fit into most memories.
@@ -37,7 +42,7 @@ pub struct Latents {
     mirrored: bool,
 }
 
-/// What the numbers in the files of [`Latents`] mean.
+/// What the values in the files of [`Latents`] mean.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LatentsConfig {
     /// The number of classes, at least 1; labels lie below it.
@@ -55,6 +60,27 @@ impl Default for LatentsConfig {
     }
 }
 
+impl LatentsConfig {
+    /// Whether latents can be read so.
+    ///
+    /// # Errors
+    /// If there are no classes, or scale and shift are not finite, or the scale is zero or nearly so.
+    pub fn validate(&self) -> Result<(), DataError> {
+        let Self { classes, scale, shift } = *self;
+        let invalid = |setting, reason: String| Err(Problem::invalid(setting, reason).into());
+        if classes == 0 {
+            return invalid("classes", "0, expected at least 1".to_owned());
+        }
+        if !scale.is_normal() {
+            return invalid("scale", format!("{scale}, expected a finite number other than 0"));
+        }
+        if !shift.is_finite() {
+            return invalid("shift", format!("{shift}, expected a finite number"));
+        }
+        Ok(())
+    }
+}
+
 impl Latents {
     /// Opens a shard, or all shards in a folder, `*.safetensors`, in the order of their names.
     ///
@@ -67,18 +93,15 @@ impl Latents {
     /// `config.classes`.
     ///
     /// # Panics
-    /// If there are no classes, or scale and shift are not finite, or the scale is zero.
+    /// If [`LatentsConfig::validate`] says why `config` cannot be used.
     pub fn open(path: impl AsRef<Path>, config: LatentsConfig) -> Result<Self, DataError> {
-        let LatentsConfig { classes, scale, shift } = config;
-        assert!(classes > 0, "{classes} classes were asked for, expected at least 1");
-        assert!(
-            scale.is_finite() && scale != 0.0 && shift.is_finite(),
-            "latents are scaled by {scale} and shifted by {shift}, expected finite numbers and no scale of 0",
-        );
+        if let Err(error) = config.validate() {
+            panic!("{error}");
+        }
         let mut shards: Vec<Shard> = Vec::new();
         let mut ends = Vec::new();
         for path in paths(path.as_ref())? {
-            let shard = Shard::open(&path, classes)?;
+            let shard = Shard::open(&path, config.classes)?;
             if let Some(first) = shards.first() {
                 check_alike(first, &shard)?;
             }
@@ -86,10 +109,7 @@ impl Latents {
             shards.push(shard);
         }
         let Some(first) = shards.first() else {
-            return Err(DataError::NoneInFolder {
-                folder: path.as_ref().to_owned(),
-                wanted: "file named *.safetensors",
-            });
+            return Err(Problem::missing("file named *.safetensors").at(path.as_ref()));
         };
         let (shape, mirrored) = (first.shape, first.has_mirrored());
         Ok(Self { config, shape, shards, ends, mirrored })
@@ -109,11 +129,10 @@ impl Latents {
         let shard = &self.shards[number];
         let row = index + shard.labels.len() - self.ends[number];
         if let Err(error) = shard.read(row, mirrored, into) {
-            panic!("cannot read {}: {error}", shard.path.display());
+            panic!("{error}");
         }
-        for x in into {
-            *x = *x * self.config.scale + self.config.shift;
-        }
+        let LatentsConfig { scale, shift, .. } = self.config;
+        ScaledLatents { scale: scale.into(), shift: shift.into() }.encode_in_place(into);
         shard.labels[row]
     }
 }
@@ -172,15 +191,59 @@ impl fmt::Debug for Latents {
     }
 }
 
+/// Latents of images in safetensors shards, as a configuration names them; the network sees them times `scale` plus
+/// `shift`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LatentShardsConfig {
+    /// A shard, or the folder that holds all shards.
+    pub path: PathBuf,
+    /// What a latent is multiplied by, so that its values have a variance of about 1.
+    pub scale: f64,
+    /// What is added after that.
+    pub shift: f64,
+}
+
+impl LatentShardsConfig {
+    fn with_classes(&self, classes: usize) -> LatentsConfig {
+        LatentsConfig { classes, scale: self.scale as f32, shift: self.shift as f32 }
+    }
+}
+
+impl DataKind for LatentShardsConfig {
+    fn path(&self) -> Option<&PathBuf> {
+        Some(&self.path)
+    }
+
+    fn path_mut(&mut self) -> Option<&mut PathBuf> {
+        Some(&mut self.path)
+    }
+
+    fn validate(&self) -> Result<(), DataError> {
+        self.with_classes(1).validate()
+    }
+
+    fn open(&self, input: &ModelInput) -> Result<AnyDataset, DataError> {
+        // Shards do not tell how many classes there are, and a network without classes does not mind any label.
+        let classes = input.num_classes.unwrap_or(usize::MAX);
+        let latents = Latents::open(&self.path, self.with_classes(classes))?;
+        Ok(AnyDataset::labeled(latents, classes))
+    }
+
+    fn latents(&self) -> Option<ScaledLatents> {
+        Some(ScaledLatents { scale: self.scale, shift: self.shift })
+    }
+}
+
 /// The file itself, or the shards in a folder in the order of their names.
 fn paths(path: &Path) -> Result<Vec<PathBuf>, DataError> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let failed = |source| DataError::Read { path: path.to_owned(), source };
+    let failed = DataError::io(path);
     let mut paths = Vec::new();
-    for entry in fs::read_dir(path).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
+    for entry in fs::read_dir(path).map_err(&failed)? {
+        let entry = entry.map_err(&failed)?;
         let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
         if !hidden && has_extension(&entry.path(), &["safetensors"]) {
             paths.push(entry.path());
@@ -194,42 +257,38 @@ fn paths(path: &Path) -> Result<Vec<PathBuf>, DataError> {
 fn check_alike(first: &Shard, shard: &Shard) -> Result<(), DataError> {
     let ([c, h, w], [n, ..]) = (first.shape, [shard.labels.len()]);
     if shard.shape != first.shape {
-        return Err(DataError::TensorShape {
-            path: shard.path.clone(),
-            name: "latent_mean",
-            found: [&[n], &shard.shape[..]].concat(),
-            expected: format!("[n, {c}, {h}, {w}] as in {}", first.path.display()),
-        });
+        let part = "the tensor latent_mean".to_owned();
+        let found = [&[n], &shard.shape[..]].concat().into();
+        let expected = format!("[n, {c}, {h}, {w}] as in {}", first.path.display());
+        return Err(Problem::Shape { part, found, expected }.at(&shard.path));
     }
     let (with, without) = match (first.has_mirrored(), shard.has_mirrored()) {
         (true, false) => (first, shard),
         (false, true) => (shard, first),
         _ => return Ok(()),
     };
-    Err(DataError::SomeMirrored { with: with.path.clone(), without: without.path.clone(), name: MIRRORED })
+    let found = format!("has a tensor {MIRRORED} and {} has none", without.path.display());
+    Err(Problem::format(found, "it in all shards or in none").at(&with.path))
 }
 
 #[cfg(test)]
 mod tests {
     use std::{sync::Arc, thread};
 
-    use diffusion_core::{
-        network::Labels,
-        random::{Purpose, Stream},
-    };
+    use diffusion_core::{network::Labels, random::Stream};
     use safetensors::Dtype;
     use tempfile::TempDir;
 
     use super::*;
     use crate::{
-        Batches,
+        Batches, purpose,
         shard::{f32s, safetensors},
     };
 
     const PLAIN: LatentsConfig = LatentsConfig { classes: 1000, scale: 1.0, shift: 0.0 };
 
-    /// `n` latents of 2 × 1 × 2 numbers: those of latent `i` are `i`, `i + ¼`, `i + ½` and `i + ¾`, its label is `i`,
-    /// and the numbers of its mirrored image are 1000 greater.
+    /// `n` latents of 2 × 1 × 2 values: those of latent `i` are `i`, `i + ¼`, `i + ½` and `i + ¾`, its label is `i`,
+    /// and the values of its mirrored image are 1000 greater.
     fn shard(first: usize, n: usize, mirrored: bool) -> Vec<u8> {
         let numbers = |offset: f32| f32s((4 * first..4 * (first + n)).map(|i| i as f32 / 4.0 + offset));
         let labels = (first..first + n).flat_map(|i| (i as u16).to_le_bytes()).collect();
@@ -263,7 +322,7 @@ mod tests {
         ])
     }
 
-    /// Numbers and label of latent `index`.
+    /// Values and label of latent `index`.
     fn read(data: &Latents, index: usize, mirrored: bool) -> ([f32; 4], usize) {
         let mut into = [0.0; 4];
         let label = if mirrored { data.read_mirrored(index, &mut into) } else { data.read(index, &mut into) };
@@ -275,11 +334,13 @@ mod tests {
         ([first, first + 0.25, first + 0.5, first + 0.75], index)
     }
 
-    /// The error's message, with an ellipsis for the way to the folder.
+    /// What is wrong, and where below the folder.
     #[track_caller]
-    fn message(folder: &TempDir) -> String {
-        let error = Latents::open(folder, PLAIN).expect_err("the folder is not as it should be").to_string();
-        error.replace(&folder.path().display().to_string(), "…")
+    fn problem(folder: &TempDir) -> (String, Problem) {
+        let error = Latents::open(folder, PLAIN).expect_err("the folder is not as it should be");
+        let path = error.path.expect("a file or folder is not as it should be");
+        let below = path.strip_prefix(folder.path()).expect("it lies in the folder");
+        (below.display().to_string(), error.problem)
     }
 
     #[test]
@@ -330,7 +391,7 @@ mod tests {
         {
             let values = examples.to_vec::<f32>().unwrap();
             for (values, index) in values.chunks(4).zip(labels) {
-                let mirrored = Stream::new(5, Purpose::Flip, epoch, index as u64).uniform() < 0.5;
+                let mirrored = Stream::new(5, purpose::FLIP, epoch, index as u64).uniform() < 0.5;
                 assert_eq!(values, latent(index, mirrored).0);
                 count[usize::from(mirrored)] += 1;
             }
@@ -360,19 +421,25 @@ mod tests {
             ("latent_mean", Dtype::F32, &[5, 2, 2, 1], f32s([0.0; 20])),
             ("label", Dtype::U8, &[5], vec![0; 5]),
         ]);
-        let expected = "…/b.safetensors has the tensor latent_mean of shape [5, 2, 2, 1], expected [n, 2, 1, 2] as in \
-                        …/a.safetensors";
         let files = [("a.safetensors", shard(0, 3, false)), ("b.safetensors", other)];
-        assert_eq!(message(&folder(&files)), expected);
+        match problem(&folder(&files)) {
+            (place, Problem::Shape { part, found, expected }) => {
+                assert_eq!((&place[..], &part[..]), ("b.safetensors", "the tensor latent_mean"));
+                assert_eq!(*found, [5, 2, 2, 1]);
+                assert!(expected.starts_with("[n, 2, 1, 2] as in "), "{expected}");
+            }
+            other => panic!("{other:?}"),
+        }
 
-        let files = [("a.safetensors", shard(0, 3, false)), ("b.safetensors", shard(3, 2, true))];
-        let expected = "…/b.safetensors has a tensor latent_mean_flip and …/a.safetensors has none, expected it in all \
-                        shards or in none";
-        assert_eq!(message(&folder(&files)), expected);
-        let files = [("b.safetensors", shard(0, 3, false)), ("a.safetensors", shard(3, 2, true))];
-        let expected = "…/a.safetensors has a tensor latent_mean_flip and …/b.safetensors has none, expected it in all \
-                        shards or in none";
-        assert_eq!(message(&folder(&files)), expected);
+        for [with, without] in [["b.safetensors", "a.safetensors"], ["a.safetensors", "b.safetensors"]] {
+            let (place, problem) =
+                problem(&folder(&[(without, shard(0, 3, false)), (with, shard(3, 2, true))]));
+            assert!(
+                matches!(&problem, Problem::Format { found, .. } if found.contains(without)),
+                "{problem:?}"
+            );
+            assert_eq!(place, with);
+        }
     }
 
     #[test]
@@ -380,26 +447,28 @@ mod tests {
         let folder = shards(false);
         let open = |classes| Latents::open(&folder, LatentsConfig { classes, ..PLAIN });
         assert_eq!(open(6).unwrap().num_classes(), 6);
-        let error = open(5).expect_err("the last label is 5").to_string();
-        assert!(
-            error.ends_with("b.safetensors gives example 1 the label 5, expected a label below 5"),
-            "{error}"
-        );
+        let error = open(5).expect_err("the last label is 5");
+        assert!(matches!(error.problem, Problem::Label { index: 1, found: 5, classes: 5 }), "{error}");
+        assert!(error.path.is_some_and(|path| path.ends_with("b.safetensors")));
     }
 
     #[test]
     fn a_folder_without_shards_is_an_error() {
         let nothing = folder(&[("notes.txt", vec![]), (".a.safetensors", shard(0, 1, true))]);
-        assert_eq!(message(&nothing), "found no file named *.safetensors in …");
+        let (place, none) = problem(&nothing);
+        assert!(place.is_empty() && matches!(none, Problem::Missing { .. }), "{place}: {none:?}");
         let missing = nothing.path().join("nothing");
-        let error = Latents::open(&missing, PLAIN).expect_err("there is no such file").to_string();
-        assert!(error.starts_with(&format!("cannot read {}: ", missing.display())), "{error}");
+        let error = Latents::open(&missing, PLAIN).expect_err("there is no such file");
+        assert!(matches!(error.problem, Problem::Io(_)), "{error}");
+        assert_eq!(error.path, Some(missing));
     }
 
     #[test]
     fn a_broken_shard_is_named() {
         let broken = folder(&[("a.safetensors", shard(0, 3, true)), ("b.safetensors", vec![0; 3])]);
-        assert_eq!(message(&broken), "…/b.safetensors ends after 3 bytes, expected 8");
+        let (place, problem) = problem(&broken);
+        assert!(matches!(problem, Problem::Decode { .. }), "{problem:?}");
+        assert_eq!(place, "b.safetensors");
     }
 
     #[test]
@@ -437,27 +506,25 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "0 classes were asked for, expected at least 1")]
+    #[should_panic(expected = "classes: 0, expected at least 1")]
     fn no_classes_panic() {
         let _ = Latents::open("", LatentsConfig { classes: 0, ..PLAIN });
     }
 
     #[test]
-    #[should_panic(
-        expected = "latents are scaled by 0 and shifted by 0, expected finite numbers and no scale of 0"
-    )]
+    #[should_panic(expected = "scale: 0, expected a finite number other than 0")]
     fn a_scale_of_zero_panics() {
         let _ = Latents::open("", LatentsConfig { scale: 0.0, ..PLAIN });
     }
 
     #[test]
-    #[should_panic(expected = "latents are scaled by inf and shifted by 0")]
+    #[should_panic(expected = "scale: inf, expected a finite number other than 0")]
     fn an_infinite_scale_panics() {
         let _ = Latents::open("", LatentsConfig { scale: f32::INFINITY, ..PLAIN });
     }
 
     #[test]
-    #[should_panic(expected = "latents are scaled by 1 and shifted by NaN")]
+    #[should_panic(expected = "shift: NaN, expected a finite number")]
     fn a_shift_that_is_no_number_panics() {
         let _ = Latents::open("", LatentsConfig { shift: f32::NAN, ..PLAIN });
     }

@@ -1,8 +1,10 @@
 //! Data sets and seeded batches for training generative models.
 //!
-//! Reading order: [`Dataset`], the data sets ([`Swissroll`], [`TreeDataset`], [`DatasaurusDozen`], [`MnistLike`],
-//! [`Cifar10`], [`ImageFolder`], [`Latents`], [`Points`]), [`Subset`] with [`held_out_split`], [`DataSummary`],
-//! [`Batches`] with [`Prefetch`], and [`pixels`] for the way between bytes and [−1, 1].
+//! Reading order: [`Dataset`], the data sets ([`Swissroll`], [`TreeDataset`], [`DatasaurusDozen`], [`Latents`],
+//! [`Points`], and [`Images`] as [`MnistLike`], [`Cifar10`] and [`ImageFolder`] read them), [`Subset`] with
+//! [`validation_split`], [`DataSummary`], [`Batches`] with [`Prefetch`], and [`pixels`] for the way between bytes and
+//! [−1, 1]. A program that chooses its data set while it runs begins with [`DataConfig`], which opens as
+//! [`AnyDataset`].
 //!
 //! ```
 //! use diffusion_data::{Batches, Dataset, TreeDataset};
@@ -19,20 +21,27 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod any_dataset;
 mod batches;
 mod cifar10;
+mod codec;
+mod data_config;
+mod data_kind;
 mod datasaurus;
 mod dataset;
 mod error;
 mod idx;
+mod image_config;
 mod image_file;
 mod image_folder;
+mod images;
 mod latents;
 mod mnist;
 mod parallel;
 pub mod pixels;
 mod points;
 mod prefetch;
+pub mod purpose;
 mod shard;
 mod source;
 mod subset;
@@ -40,17 +49,23 @@ mod summary;
 mod swissroll;
 mod tree;
 
+pub use any_dataset::{AnyDataset, AnyLabel};
 pub use batches::{Batch, Batches, LastBatch};
-pub use cifar10::Cifar10;
-pub use datasaurus::{DatasaurusDozen, Delimiter};
-pub use dataset::{Dataset, Label, Unlabelled};
-pub use error::DataError;
-pub use image_folder::{Channels, ImageFolder, ImageFolderConfig};
-pub use latents::{Latents, LatentsConfig};
-pub use mnist::{MnistLike, Split};
+pub use cifar10::{Cifar10, CifarConfig};
+pub use codec::{Codec, Pixels, ScaledLatents};
+pub use data_config::{DataConfig, TrainingData};
+pub use data_kind::ModelInput;
+pub use datasaurus::{DatasaurusConfig, DatasaurusDozen, Delimiter};
+pub use dataset::{Dataset, Label, Unlabeled};
+pub use error::{DataError, Problem};
+pub use image_config::{Channels, ImageFolderConfig};
+pub use image_folder::{ImageFolder, ImagesConfig};
+pub use images::Images;
+pub use latents::{LatentShardsConfig, Latents, LatentsConfig};
+pub use mnist::{MnistConfig, MnistLike, Split};
 pub use points::Points;
 pub use prefetch::Prefetch;
-pub use subset::{Subset, held_out_split};
+pub use subset::{Subset, validation_split};
 pub use summary::DataSummary;
-pub use swissroll::Swissroll;
-pub use tree::TreeDataset;
+pub use swissroll::{Swissroll, SwissrollConfig};
+pub use tree::{TreeConfig, TreeDataset};

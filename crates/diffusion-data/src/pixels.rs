@@ -19,17 +19,6 @@ pub fn to_u8(x: f32) -> u8 {
     (img_normalize(x) * 255.0).round() as u8
 }
 
-/// An image of bytes as numbers in [−1, 1].
-///
-/// # Panics
-/// Unless `into` has room for exactly the numbers of the image.
-pub(crate) fn read_image(image: &[u8], into: &mut [f32]) {
-    assert!(into.len() == image.len(), "room for {} values was given, expected {}", into.len(), image.len());
-    for (x, &byte) in into.iter_mut().zip(image) {
-        *x = from_u8(byte);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use crate::dataset::{Dataset, Label, check_index};
 
-/// Examples in memory, unlabelled until [`labelled`](Points::labelled).
+/// Examples in memory, unlabeled until [`labeled`](Points::labeled).
 #[derive(Clone, Debug)]
 pub struct Points<L = ()> {
     values: Vec<f32>,
@@ -38,7 +38,7 @@ impl Points {
     ///
     /// # Panics
     /// If there are not as many labels as examples.
-    pub fn labelled(self, labels: Vec<usize>) -> Points<usize> {
+    pub fn labeled(self, labels: Vec<usize>) -> Points<usize> {
         let (found, expected) = (labels.len(), self.labels.len());
         assert!(found == expected, "{found} labels were given, expected {expected}, one for each example");
         Points { values: self.values, shape: self.shape, labels }
@@ -60,7 +60,7 @@ impl<L: Label + Sync> Dataset for Points<L> {
         check_index(index, self.len());
         let size: usize = self.shape.iter().product();
         into.copy_from_slice(&self.values[index * size..(index + 1) * size]);
-        self.labels[index]
+        self.labels[index].clone()
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
         let mut row = [0.0; 2];
         points.read(1, &mut row);
         assert_eq!((row, points.len(), points.shape()), ([3., 4.], 2, &[2][..]));
-        assert_eq!(points.labelled(vec![7, 9]).read(1, &mut row), 9);
+        assert_eq!(points.labeled(vec![7, 9]).read(1, &mut row), 9);
     }
 
     #[test]
@@ -100,6 +100,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "1 labels were given, expected 2, one for each example")]
     fn a_missing_label_panics() {
-        Points::new(vec![0.0; 4], &[2]).labelled(vec![1]);
+        Points::new(vec![0.0; 4], &[2]).labeled(vec![1]);
     }
 }

@@ -2,9 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use diffusion_core::random::{Purpose, Stream};
+use diffusion_core::random::Stream;
 
 use crate::dataset::{Dataset, check_index};
+use crate::purpose;
 
 /// The examples of another data set that a list of indices names, with their labels and mirror images.
 #[derive(Clone)]
@@ -29,31 +30,31 @@ impl<D: Dataset> Subset<D> {
     }
 }
 
-/// Splits a data set at random into the examples to train on and `held_out` others to judge by, both in the order of
-/// the data set.
+/// Splits a data set at random into the examples to train on and `validation` others that training never sees, both in
+/// the order of the data set.
 ///
-/// Which are held out follows from the seed, the length of the data set and `held_out` alone; of one seed, a greater
-/// held-out part has all examples of a smaller one. Batches may have the same seed: no epoch is shuffled as the split is.
+/// The choice follows from the seed, the length of the data set and `validation` alone; of one seed, a larger validation
+/// part has all examples of a smaller one. Batches may have the same seed: no epoch is shuffled as the split is.
 ///
 /// Examples that are there twice, such as those of [`DatasaurusDozen`](crate::DatasaurusDozen), may come to lie in both
 /// parts.
 ///
 /// # Panics
-/// If `held_out` is zero, or leaves nothing to train on.
-pub fn held_out_split<D: Dataset + ?Sized>(
+/// If `validation` is zero, or leaves nothing to train on.
+pub fn validation_split<D: Dataset + ?Sized>(
     dataset: Arc<D>,
-    held_out: usize,
+    validation: usize,
     seed: u64,
 ) -> (Subset<Arc<D>>, Subset<Arc<D>>) {
     let len = dataset.len();
     assert!(
-        (1..len).contains(&held_out),
-        "{held_out} of {len} examples were to be held out, expected at least 1 and fewer than all",
+        (1..len).contains(&validation),
+        "{validation} of {len} examples were asked for to validate on, expected at least 1 and fewer than all",
     );
     let mut indices = Vec::from_iter(0..len);
     // The streams of this purpose shuffle epochs, and no run comes to this one.
-    Stream::new(seed, Purpose::Shuffle, u64::MAX, 0).shuffle(&mut indices);
-    let mut training = indices.split_off(held_out);
+    Stream::new(seed, purpose::SHUFFLE, u64::MAX, 0).shuffle(&mut indices);
+    let mut training = indices.split_off(validation);
     indices.sort_unstable();
     training.sort_unstable();
     (Subset::new(dataset.clone(), training), Subset::new(dataset, indices))
@@ -103,15 +104,15 @@ mod tests {
     use super::*;
     use crate::{Batches, Points};
 
-    /// `n` images of 1 × 2 pixels, `2 i` and `2 i + 1`, labelled with `i + 100`.
+    /// `n` images of 1 × 2 pixels, `2 i` and `2 i + 1`, labeled with `i + 100`.
     fn numbered(n: usize) -> Arc<Points<usize>> {
         let values = (0..2 * n).map(|x| x as f32).collect();
-        Arc::new(Points::new(values, &[1, 2]).labelled((100..100 + n).collect()))
+        Arc::new(Points::new(values, &[1, 2]).labeled((100..100 + n).collect()))
     }
 
-    fn split(len: usize, held_out: usize, seed: u64) -> [Vec<usize>; 2] {
-        let (training, held_out) = held_out_split(numbered(len), held_out, seed);
-        [training.indices, held_out.indices]
+    fn split(len: usize, validation: usize, seed: u64) -> [Vec<usize>; 2] {
+        let (training, validation) = validation_split(numbered(len), validation, seed);
+        [training.indices, validation.indices]
     }
 
     #[test]
@@ -164,11 +165,11 @@ mod tests {
 
     #[test]
     fn the_parts_are_disjoint_complete_and_in_order() {
-        for (len, held_out) in [(2, 1), (10, 1), (10, 9), (1000, 100)] {
-            let [training, held_out_indices] = split(len, held_out, 3);
-            assert_eq!((training.len(), held_out_indices.len()), (len - held_out, held_out));
-            assert!(training.is_sorted() && held_out_indices.is_sorted());
-            let mut all = [training, held_out_indices].concat();
+        for (len, n) in [(2, 1), (10, 1), (10, 9), (1000, 100)] {
+            let [training, validation] = split(len, n, 3);
+            assert_eq!((training.len(), validation.len()), (len - n, n));
+            assert!(training.is_sorted() && validation.is_sorted());
+            let mut all = [training, validation].concat();
             all.sort_unstable();
             assert_eq!(all, Vec::from_iter(0..len));
         }
@@ -177,12 +178,12 @@ mod tests {
     /// Its mean place is that of a random choice: √((1000² − 1) / 12 / 100) ≈ 29 is the standard deviation of the mean
     /// of 100 places, without regard to their being distinct, and the bound is 4.5 times as far.
     #[test]
-    fn what_is_held_out_comes_from_everywhere() {
+    fn validation_examples_come_from_everywhere() {
         for seed in 0..20 {
-            let [_, held_out] = split(1000, 100, seed);
-            let mean = held_out.iter().sum::<usize>() as f64 / 100.0;
+            let [_, validation] = split(1000, 100, seed);
+            let mean = validation.iter().sum::<usize>() as f64 / 100.0;
             assert!((mean - 499.5).abs() < 130.0, "{mean} of seed {seed}");
-            assert!(held_out[0] < 100 && held_out[99] >= 900, "{held_out:?} of seed {seed}");
+            assert!(validation[0] < 100 && validation[99] >= 900, "{validation:?} of seed {seed}");
         }
     }
 
@@ -194,51 +195,53 @@ mod tests {
         assert!(few.iter().all(|index| many.contains(index)), "{few:?} and {many:?}");
     }
 
-    /// A run that is resumed with a later version must not train on what it has held out.
+    /// A run that is resumed with a later version must not train on its validation examples.
     #[test]
     fn the_split_is_pinned() {
         assert_eq!(split(100, 6, 42)[1], [0, 6, 9, 55, 61, 66]);
     }
 
-    /// If an epoch were, its order would tell what is held out.
+    /// If an epoch were, its order would tell the validation examples.
     #[test]
     fn no_epoch_is_shuffled_as_the_split_is() {
-        let [_, held_out] = split(1000, 10, 5);
+        let [_, validation] = split(1000, 10, 5);
         for (_, Labels(labels)) in Batches::new(numbered(1000), 1000, 5).take(3) {
             let mut first = Vec::from_iter(labels[..10].iter().map(|label| label - 100));
             first.sort_unstable();
-            assert_ne!(first, held_out);
+            assert_ne!(first, validation);
         }
     }
 
     #[test]
     fn both_parts_have_the_examples_of_the_whole() {
         let whole: Arc<dyn Dataset<Label = usize>> = numbered(20);
-        let (training, held_out) = held_out_split(whole.clone(), 5, 0);
-        for part in [training, held_out] {
+        let (training, validation) = validation_split(whole.clone(), 5, 0);
+        for part in [training, validation] {
             assert_eq!(part.gather(&Vec::from_iter(0..part.len())), whole.gather(part.indices()));
         }
     }
 
     #[test]
     fn debugging_shows_no_indices() {
-        let unlabelled = Points::new(vec![1.0, 2.0], &[1]);
+        let unlabeled = Points::new(vec![1.0, 2.0], &[1]);
         let expected =
             "Subset { len: 1, dataset: Points { values: [1.0, 2.0], shape: [1], labels: [(), ()] }, .. }";
-        assert_eq!(format!("{:?}", Subset::new(unlabelled, vec![1])), expected);
+        assert_eq!(format!("{:?}", Subset::new(unlabeled, vec![1])), expected);
     }
 
     #[test]
-    #[should_panic(expected = "0 of 10 examples were to be held out, expected at least 1 and fewer than all")]
-    fn to_hold_out_nothing_panics() {
+    #[should_panic(
+        expected = "0 of 10 examples were asked for to validate on, expected at least 1 and fewer than all"
+    )]
+    fn to_validate_on_nothing_panics() {
         split(10, 0, 0);
     }
 
     #[test]
     #[should_panic(
-        expected = "10 of 10 examples were to be held out, expected at least 1 and fewer than all"
+        expected = "10 of 10 examples were asked for to validate on, expected at least 1 and fewer than all"
     )]
-    fn to_hold_out_everything_panics() {
+    fn to_validate_on_everything_panics() {
         split(10, 10, 0);
     }
 

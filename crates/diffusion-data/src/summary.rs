@@ -1,10 +1,10 @@
-//! What the numbers of a data set look like, to be seen before a model is trained on them.
+//! What the values of a data set look like, to be seen before a model is trained on them.
 
 use crate::Dataset;
 
-/// The numbers of some examples at a glance: their range, their spread, and what may be wrong with them.
+/// The values of some examples at a glance: their range, their spread, and what may be wrong with them.
 ///
-/// The moments and the range are those of all finite numbers together, whatever their position in an example; each is
+/// The moments and the range are those of all finite values together, whatever their position in an example; each is
 /// not a number where there is no finite one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataSummary {
@@ -12,21 +12,21 @@ pub struct DataSummary {
     pub examples: usize,
     /// How many of them were read.
     pub read: usize,
-    /// How many numbers an example has.
+    /// How many values an example has.
     pub positions: usize,
     /// The mean, in the units of the data.
     pub mean: f64,
     /// The root of the mean squared distance from the mean, in the units of the data.
     pub standard_deviation: f64,
-    /// The least number.
+    /// The least value.
     pub min: f32,
-    /// The greatest number.
+    /// The greatest value.
     pub max: f32,
-    /// How many numbers are infinite or not a number.
+    /// How many values are infinite or not a number.
     pub non_finite: usize,
     /// The first of those: the index of the example, and the position in it in row-major order.
     pub first_non_finite: Option<(usize, usize)>,
-    /// How many positions hold one and the same finite number in all examples that were read.
+    /// How many positions hold one and the same finite value in all examples that were read.
     pub constant: usize,
     /// The first of those, at most eight, in row-major order.
     pub first_constant: Vec<usize>,
@@ -82,7 +82,7 @@ fn evenly_spaced(len: usize, n: usize) -> impl Iterator<Item = usize> {
     (0..n as u128).map(move |i| (i * last / gaps) as usize)
 }
 
-/// Mean, sum of squared distances from it, and range of the numbers so far.
+/// Mean, sum of squared distances from it, and range of the values so far.
 struct Moments {
     count: u64,
     mean: f64,
@@ -92,14 +92,14 @@ struct Moments {
 }
 
 impl Default for Moments {
-    /// Those of no numbers; of `f32::NAN` and another number, `f32::min` and `f32::max` take the other one.
+    /// Those of no values; of `f32::NAN` and a number, `f32::min` and `f32::max` take the number.
     fn default() -> Self {
         Self { count: 0, mean: f64::NAN, squares: 0.0, min: f32::NAN, max: f32::NAN }
     }
 }
 
 impl Moments {
-    /// Takes the finite numbers of an example in, and returns how many they are.
+    /// Takes the finite values of an example in, and returns how many they are.
     ///
     /// The example's own moments are joined with those so far as of Chan, Golub and LeVeque, *Updating Formulae and a
     /// Pairwise Algorithm for Computing Sample Variances*, 1979: `S = S₁ + S₂ + (μ₂ − μ₁)² · n₁ n₂ / (n₁ + n₂)`. No
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
     use crate::{MnistLike, Points, Split};
 
-    /// Any numbers, which [`Points`] does not take.
+    /// Any values, which [`Points`] does not take.
     struct Rows<const N: usize>(Vec<[f32; N]>);
 
     impl<const N: usize> Dataset for Rows<N> {

@@ -1,6 +1,13 @@
 //! The Swiss roll: a spiral in the plane.
 
-use crate::dataset::{Dataset, check_index};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    any_dataset::AnyDataset,
+    data_kind::{DataKind, MAX_EXAMPLES, ModelInput},
+    dataset::{Dataset, check_index},
+    error::{DataError, Problem},
+};
 
 /// `n` points along the spiral `center + scale · t/tmax · (cos t, sin t)`.
 ///
@@ -21,8 +28,9 @@ impl Swissroll {
     /// # Panics
     /// If `tmin` is not finite, or `tmax` is zero or not finite.
     pub fn new(tmin: f64, tmax: f64, n: usize) -> Self {
-        assert!(tmin.is_finite(), "tmin is {tmin}, expected a finite number");
-        assert!(tmax.is_finite() && tmax != 0.0, "tmax is {tmax}, expected a finite number other than 0");
+        if let Err(error) = check_angles(tmin, tmax) {
+            panic!("{error}");
+        }
         Self { tmin, tmax, n, center: [0.0; 2], scale: 1.0 }
     }
 
@@ -68,6 +76,42 @@ impl Dataset for Swissroll {
     }
 }
 
+fn check_angles(tmin: f64, tmax: f64) -> Result<(), DataError> {
+    if !tmin.is_finite() {
+        return Err(Problem::invalid("tmin", format!("{tmin}, expected a finite number")).into());
+    }
+    if !tmax.is_finite() || tmax == 0.0 {
+        return Err(Problem::invalid("tmax", format!("{tmax}, expected a finite number other than 0")).into());
+    }
+    Ok(())
+}
+
+/// A [`Swissroll`], as a configuration names it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwissrollConfig {
+    /// The angle at which the spiral starts, in radians.
+    pub tmin: f64,
+    /// The angle that it covers, in radians.
+    pub tmax: f64,
+    /// The number of points, 1 to 10⁸.
+    pub n: usize,
+}
+
+impl DataKind for SwissrollConfig {
+    fn validate(&self) -> Result<(), DataError> {
+        check_angles(self.tmin, self.tmax)?;
+        if !(1..=MAX_EXAMPLES).contains(&self.n) {
+            return Err(Problem::invalid("n", format!("{}, expected 1 to {MAX_EXAMPLES}", self.n)).into());
+        }
+        Ok(())
+    }
+
+    fn open(&self, _: &ModelInput) -> Result<AnyDataset, DataError> {
+        Ok(AnyDataset::unlabeled(Swissroll::new(self.tmin, self.tmax, self.n)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::f64::consts::{FRAC_PI_2, PI};
@@ -92,10 +136,10 @@ mod tests {
         }
     }
 
-    /// From the reference, smalldiffusion 0.5.0:
+    /// From smalldiffusion 0.5.0:
     /// `[float(v) for v in Swissroll(1.0, 2.0, 5, center=(3, -1), scale=2.0)[i]]`.
     #[test]
-    fn center_and_scale_match_the_reference() {
+    fn center_and_scale_match_smalldiffusion() {
         let roll = Swissroll::new(1.0, 2.0, 5).with_center([3.0, -1.0]).with_scale(2.0);
         let expected = [
             [3.540302276611328, -0.15852904319763184],
@@ -116,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "tmax is 0, expected a finite number other than 0")]
+    #[should_panic(expected = "tmax: 0, expected a finite number other than 0")]
     fn a_roll_without_length_panics() {
         Swissroll::new(1.0, 0.0, 3);
     }

@@ -2,9 +2,16 @@
 
 use std::f64::consts::TAU;
 
-use crate::dataset::{Dataset, check_index};
+use serde::{Deserialize, Serialize};
 
-/// Points along every path from the root, at the origin, to a leaf, on the unit circle; labelled with the leaf.
+use crate::{
+    any_dataset::AnyDataset,
+    data_kind::{DataKind, MAX_EXAMPLES, ModelInput},
+    dataset::{Dataset, check_index},
+    error::{DataError, Problem},
+};
+
+/// Points along every path from the root, at the origin, to a leaf, on the unit circle; labeled with the leaf.
 ///
 /// A node of level `l` lies at radius `l / depth`, in the mean direction of the leaves below it. Each path is
 /// sampled in equal steps of its length, both ends included, so the paths share their points near the root.
@@ -21,20 +28,8 @@ impl TreeDataset {
     /// # Panics
     /// If an argument is zero, or the number of points exceeds `usize`.
     pub fn new(branching_factor: usize, depth: u32, num_samples_per_path: usize) -> Self {
-        assert!(
-            branching_factor > 0 && depth > 0 && num_samples_per_path > 0,
-            "a tree of branching factor {branching_factor}, depth {depth} and {num_samples_per_path} samples per \
-             path was asked for, expected at least 1 of each",
-        );
-        let len =
-            branching_factor.checked_pow(depth).and_then(|leaves| leaves.checked_mul(num_samples_per_path));
-        let Some(len) = len else {
-            panic!(
-                "{branching_factor}^{depth} paths of {num_samples_per_path} points were asked for, \
-                 expected at most {} points in all",
-                usize::MAX,
-            );
-        };
+        let len = TreeConfig { branching_factor, depth, num_samples_per_path }.len(usize::MAX);
+        let len = len.unwrap_or_else(|error| panic!("{error}"));
         let mut points = Vec::with_capacity(len);
         for leaf in 0..len / num_samples_per_path {
             let path = path_to(leaf, branching_factor, depth);
@@ -50,7 +45,7 @@ impl TreeDataset {
 }
 
 impl Default for TreeDataset {
-    /// The reference's tree: 64 leaves (branching factor 4, depth 3) and 30 points on each path.
+    /// smalldiffusion's tree: 64 leaves (branching factor 4, depth 3) and 30 points on each path.
     fn default() -> Self {
         Self::new(4, 3, 30)
     }
@@ -74,11 +69,61 @@ impl Dataset for TreeDataset {
     }
 }
 
+/// A [`TreeDataset`], as a configuration names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TreeConfig {
+    /// The children of a node.
+    pub branching_factor: usize,
+    /// The levels below the root, 1 to 64.
+    pub depth: u32,
+    /// The points along each path from the root to a leaf; 10⁸ at most in all.
+    pub num_samples_per_path: usize,
+}
+
+impl TreeConfig {
+    /// The number of points, if it is from 1 to `max`.
+    fn len(&self, max: usize) -> Result<usize, DataError> {
+        let Self { branching_factor, depth, num_samples_per_path } = *self;
+        let sizes = [
+            ("branching_factor", branching_factor),
+            ("depth", depth as usize),
+            ("num_samples_per_path", num_samples_per_path),
+        ];
+        if let Some((setting, _)) = sizes.into_iter().find(|&(_, size)| size == 0) {
+            return Err(Problem::invalid(setting, "0, expected at least 1").into());
+        }
+        let leaves = branching_factor.checked_pow(depth);
+        let len = leaves.and_then(|leaves| leaves.checked_mul(num_samples_per_path));
+        len.filter(|&len| len <= max).ok_or_else(|| {
+            let reason = format!(
+                "{branching_factor}^{depth} paths of {num_samples_per_path} points, expected at most {max} points"
+            );
+            Problem::invalid("num_samples_per_path", reason).into()
+        })
+    }
+}
+
+impl DataKind for TreeConfig {
+    fn validate(&self) -> Result<(), DataError> {
+        if self.depth > 64 {
+            return Err(Problem::invalid("depth", format!("{}, expected 1 to 64", self.depth)).into());
+        }
+        self.len(MAX_EXAMPLES).map(drop)
+    }
+
+    fn open(&self, _: &ModelInput) -> Result<AnyDataset, DataError> {
+        let tree = TreeDataset::new(self.branching_factor, self.depth, self.num_samples_per_path);
+        let leaves = tree.num_classes();
+        Ok(AnyDataset::labeled(tree, leaves))
+    }
+}
+
 /// The nodes from the root to `leaf`, `depth + 1` of them.
 fn path_to(leaf: usize, branching_factor: usize, depth: u32) -> Vec<[f64; 2]> {
     let leaves = branching_factor.pow(depth) as f64;
     let node = |level| {
-        // Below a node of this level lie `group` neighbouring leaves, `leaf` among them.
+        // Below a node of this level lie `group` neighboring leaves, `leaf` among them.
         let group = branching_factor.pow(depth - level);
         let mean_leaf = (leaf / group * group) as f64 + (group - 1) as f64 / 2.0;
         let (sin, cos) = (mean_leaf * TAU / leaves).sin_cos();
@@ -116,10 +161,10 @@ mod tests {
         (into.map(f64::from), label)
     }
 
-    /// From the reference, smalldiffusion 0.5.0:
+    /// From smalldiffusion 0.5.0:
     /// `[float(v) for v in TreeDataset(branching_factor, depth, samples)[i][0].double()]` and `…[i][1]`.
     #[test]
-    fn points_match_the_reference() {
+    fn points_match_smalldiffusion() {
         let default = TreeDataset::default();
         let small = TreeDataset::new(3, 2, 5);
         assert_eq!((default.len(), small.len()), (1920, 45));
@@ -176,13 +221,13 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "depth 0 and 30 samples per path was asked for, expected at least 1 of each")]
+    #[should_panic(expected = "depth: 0, expected at least 1")]
     fn a_tree_without_branches_panics() {
         TreeDataset::new(4, 0, 30);
     }
 
     #[test]
-    #[should_panic(expected = "4^64 paths of 30 points were asked for")]
+    #[should_panic(expected = "num_samples_per_path: 4^64 paths of 30 points, expected at most")]
     fn a_tree_beyond_counting_panics() {
         TreeDataset::new(4, 64, 30);
     }

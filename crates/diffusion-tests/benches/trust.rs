@@ -1,4 +1,4 @@
-//! What it costs to look at every step's numbers, and to make checkpoints and exams as often as the presets do.
+//! What it costs to look at every step's numbers, and to make checkpoints and to validate as often as the presets do.
 //!
 //! `cargo bench -p diffusion-tests --features flex --bench trust`: steps with and without a look alternate in one run,
 //! and the medians of their times are compared.
@@ -54,25 +54,27 @@ fn measure<N, D, const R: usize>(
 
     let folder = tempfile::tempdir().unwrap();
     let text = String::new;
-    let description = Description { network: text(), parameterization: text(), schedule: text() };
+    let spec = ModelSpec::new(&text(), &text(), &text());
     let begun = Instant::now();
     for _ in 0..3 {
-        on.save(folder.path(), &description, None).unwrap();
+        on.save(folder.path(), &spec, None).unwrap();
     }
     let save = begun.elapsed().as_secs_f64() / 3.0;
-    let exam = Exam::new(ExamConfig::default(), 0, &schedule, data.len(), |indices| data.gather(indices));
+    let validation = Validation::new(ValidationConfig::default(), 0, &schedule, data.len(), |indices| {
+        data.gather(indices)
+    });
     let begun = Instant::now();
-    exam.of(on.ema(), &Default::default());
-    let exam = begun.elapsed().as_secs_f64();
+    validation.evaluate(on.ema(), &Default::default());
+    let validating = begun.elapsed().as_secs_f64();
     let share = |seconds: f64| 100.0 * seconds / every / off_step;
     println!(
-        "{name:>22}: step {:.2} ms, looking {:+.1} %, checkpoint {:.0} ms {:+.2} %, two exams {:.0} ms {:+.2} %",
+        "{name:>22}: step {:.2} ms, looking {:+.1} %, checkpoint {:.0} ms {:+.2} %, two validations {:.0} ms {:+.2} %",
         1e3 * off_step,
         100.0 * (on_step / off_step - 1.0),
         1e3 * save,
         share(save),
-        2e3 * exam,
-        share(2.0 * exam),
+        2e3 * validating,
+        share(2.0 * validating),
     );
 }
 

@@ -51,3 +51,8 @@ macro_rules! tests_on {
 #[cfg(all(doctest, feature = "flex"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The tutorial's code blocks are tests.
+#[cfg(all(doctest, feature = "flex"))]
+#[doc = include_str!("../../../docs/own-data-and-network.md")]
+struct Tutorial;

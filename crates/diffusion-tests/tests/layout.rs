@@ -2,14 +2,16 @@
 //!
 //! ```text
 //!  xtask ··spawns cargo··▶ diffusion-cli, -bench, -tests     examples
-//!                                      └───────┬───────────────┘
-//!                                         diffusion              the package diffusion-burn: re-exports and prelude
-//!                                     ┌────────┴────────┐
-//!                              diffusion-train   diffusion-data
-//!                                     └────────┬────────┘
-//!                                       diffusion-core
-//!                                              │
-//!                 diffusion-backends   diffusion-kernels
+//!                                 │      diffusion-doctor, between cli and recipe
+//!                         diffusion-recipe
+//!                                 │
+//!                             diffusion              the package diffusion-burn: re-exports and prelude
+//!                ┌────────────────┼────────────────┐
+//!         diffusion-train   diffusion-eval   diffusion-data
+//!                └────────────────┼────────────────┘
+//!                 diffusion-core   diffusion-weights
+//!                                 │
+//!    diffusion-backends   diffusion-kernels
 //! ```
 
 #![allow(clippy::unwrap_used)]
@@ -21,34 +23,62 @@ use std::process::Command;
 /// The drawing: each crate with those of ours that it may depend on, and why no others.
 const DRAWING: &[(&str, &[&str], &str)] = &[
     ("diffusion-kernels", &[], "a fused operation knows numbers and shapes, and no diffusion"),
+    ("diffusion-weights", &[], "tensors in files know no network, data set or training"),
     (
         "diffusion-core",
         &["diffusion-kernels"],
         "the mathematics and the networks know no files, data sets or training",
     ),
-    ("diffusion-data", &["diffusion-core"], "data sets know nothing of models or training"),
+    (
+        "diffusion-data",
+        &["diffusion-core", "diffusion-weights"],
+        "data sets know nothing of models or training",
+    ),
     (
         "diffusion-train",
-        &["diffusion-core", "diffusion-kernels"],
+        &["diffusion-core", "diffusion-kernels", "diffusion-weights"],
         "training takes batches as they come and knows no data set",
     ),
+    ("diffusion-eval", &["diffusion-core"], "judging a model needs neither its data set nor its training"),
     ("diffusion-backends", &[], "a backend is chosen for whatever is to run on it"),
     (
         "diffusion-burn",
-        &["diffusion-core", "diffusion-data", "diffusion-train", "diffusion-kernels", "diffusion-backends"],
+        &[
+            "diffusion-core",
+            "diffusion-data",
+            "diffusion-train",
+            "diffusion-eval",
+            "diffusion-kernels",
+            "diffusion-weights",
+            "diffusion-backends",
+        ],
         "the facade joins the libraries and nothing that uses them",
     ),
     (
+        "diffusion-recipe",
+        &["diffusion-burn"],
+        "a run as data knows no command line, no terminal, no picture and no backend",
+    ),
+    (
+        "diffusion-doctor",
+        &["diffusion-burn", "diffusion-recipe"],
+        "backends are compared without a command line, a terminal or a choice of them",
+    ),
+    (
         "diffusion-cli",
-        &["diffusion-burn", "diffusion-backends"],
-        "a program uses what every user has, the facade",
+        &["diffusion-burn", "diffusion-backends", "diffusion-recipe", "diffusion-doctor"],
+        "a program uses what every user has, the facade and what stands on it",
     ),
     (
         "diffusion-bench",
         &["diffusion-burn", "diffusion-backends"],
         "what is measured is what every user has, the facade",
     ),
-    ("diffusion-examples", &["diffusion-burn"], "an example shows what every user has, the facade"),
+    (
+        "diffusion-examples",
+        &["diffusion-burn", "diffusion-recipe"],
+        "an example shows what every user has, the facade and a run as data",
+    ),
     (
         "diffusion-test-kernels",
         &[],
@@ -56,7 +86,7 @@ const DRAWING: &[(&str, &[&str], &str)] = &[
     ),
     (
         "diffusion-tests",
-        &["diffusion-burn", "diffusion-backends", "diffusion-test-kernels"],
+        &["diffusion-burn", "diffusion-backends", "diffusion-test-kernels", "diffusion-recipe"],
         "the tests use what every user has, the facade",
     ),
     ("xtask", &[], "it must build in seconds, so it spawns cargo instead of linking our crates"),
@@ -250,7 +280,7 @@ fn broken_layouts_are_noticed() {
         (package("diffusion-train", ours("diffusion-data", None)), "knows no data set"),
         (
             package("diffusion-cli", ours("diffusion-core", None)),
-            "the facade; it may have [\"diffusion-burn\"",
+            "the facade and what stands on it; it may have [\"diffusion-burn\"",
         ),
         (package("xtask", ours("diffusion-burn", None)), "spawns cargo"),
         (package("xtask", burn("burn", "~0.21", None, &[])), "must build in seconds"),

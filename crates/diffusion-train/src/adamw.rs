@@ -1,8 +1,56 @@
 //! AdamW as an optimizer of Burn's, with a step of its own where the backend has one.
 
-use crate::AdamWConfig;
+use burn::module::AutodiffModule;
+use burn::optim::adaptor::OptimizerAdaptor;
 use burn::optim::{AdamWState, AdaptiveMomentumState, LearningRate, SimpleOptimizer};
+use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Tensor, backend::Backend};
+use diffusion_core::Invalid;
+use serde::{Deserialize, Serialize};
+
+/// The settings of AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101); the defaults are PyTorch's, not Burn's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdamWConfig {
+    /// β₁, the decay of the mean gradient.
+    pub beta_1: f64,
+    /// β₂, the decay of the mean squared gradient.
+    pub beta_2: f64,
+    /// ε in the denominator.
+    pub epsilon: f64,
+    /// The weights' decay per step, in units of the learning rate.
+    pub weight_decay: f64,
+}
+
+impl Default for AdamWConfig {
+    fn default() -> Self {
+        Self { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 1e-2 }
+    }
+}
+
+impl AdamWConfig {
+    /// Whether these settings can be used.
+    ///
+    /// # Errors
+    /// Unless both betas are in [0, 1), ε is positive in f32 and the decay is at least 0.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let Self { beta_1, beta_2, epsilon, weight_decay } = *self;
+        for (setting, beta) in [("beta_1", beta_1), ("beta_2", beta_2)] {
+            let reason = || format!("is {beta}, expected a number in [0, 1)");
+            Invalid::unless((0.0..1.0).contains(&beta), setting, reason)?;
+        }
+        // Networks are trained in f32.
+        let valid = (epsilon as f32).is_normal() && epsilon > 0.0;
+        Invalid::unless(valid, "epsilon", || format!("is {epsilon}, expected a positive number, e.g. 1e-8"))?;
+        let valid = weight_decay.is_finite() && weight_decay >= 0.0;
+        Invalid::unless(valid, "weight_decay", || format!("is {weight_decay}, expected at least 0"))
+    }
+
+    /// The optimizer, for a loop of your own; [`train`](crate::train) makes it itself.
+    pub fn init<B: AutodiffBackend, M: AutodiffModule<B>>(&self) -> OptimizerAdaptor<AdamW, M, B> {
+        OptimizerAdaptor::from(AdamW::new(self.clone()))
+    }
+}
 
 /// AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101); [`AdamWConfig::init`] makes it.
 #[derive(Clone)]

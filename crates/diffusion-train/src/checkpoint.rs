@@ -1,28 +1,28 @@
-//! A checkpoint: a folder with weights, their average, the optimizer's memory, and a readable account of them.
+//! A checkpoint: a folder with weights, their EMA, the optimizer's state, and readable metadata.
 
 mod error;
 mod file;
 #[cfg(test)]
 mod fuzz;
+mod spec;
 mod state;
 
-pub(crate) use file::sync_folder;
-
 pub use error::CheckpointError;
-pub use file::Seal;
-pub use state::{CheckpointState, Description, OptimizerState};
+pub use file::Checksum;
+pub use spec::ModelSpec;
+pub use state::{CheckpointState, OptimizerState};
 
 use crate::moments::Moments;
 use burn::module::Module;
-use burn::tensor::DType;
 use burn::tensor::backend::Backend;
-use burn_store::{ModuleSnapshot, ModuleStore, SafetensorsStore, SafetensorsStoreError};
+use diffusion_weights::{
+    NameTable, TensorFile, WeightsError, restore, sync_folder, write_state_dict, write_synced,
+};
 use error::io_error;
-use file::{hidden, remove, remove_whole, set_aside, write_synced};
-use std::collections::BTreeMap;
-use std::fmt::Debug;
-use std::fs::{self, File};
-use std::io;
+use file::{hidden, remove, remove_checkpoint, set_aside};
+use spec::Difference;
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 const STATE: &str = "state.toml";
@@ -31,7 +31,7 @@ const MOMENTS: [&str; 2] = ["moment_1.safetensors", "moment_2.safetensors"];
 /// Which of a checkpoint's weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Weights {
-    /// Those of the moving average, for sampling.
+    /// Their exponential moving average (EMA), for sampling.
     #[default]
     Ema,
     /// Those that the optimizer works on.
@@ -53,13 +53,13 @@ pub enum Which {
     /// The one with the most steps.
     #[default]
     Latest,
-    /// The one with the lowest held-out loss.
+    /// The one with the lowest validation loss.
     Best,
     /// The one of this step.
     Step(u64),
 }
 
-/// A checkpoint on disk, its account read and its weights not yet.
+/// A checkpoint on disk, its metadata read and its weights not yet.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     path: PathBuf,
@@ -67,7 +67,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Writes the checkpoint `folder/step-NNNNNNNN` of weights without an optimizer's memory, as one has them after an
+    /// Writes the checkpoint `folder/step-NNNNNNNN` of weights without an optimizer's state, as one has them after an
     /// import: all of it under a temporary name, synced, and then renamed, so that a crash never leaves half a
     /// checkpoint under a good name. One of the same step is replaced. A run in training is saved by
     /// [`Training::save`](crate::Training::save).
@@ -109,7 +109,7 @@ impl Checkpoint {
         written
     }
 
-    /// Reads the account of the checkpoint in the folder `path`.
+    /// Reads the metadata of the checkpoint in the folder `path`.
     ///
     /// # Errors
     /// If there is none, or it cannot be understood, or is not as it was written.
@@ -117,15 +117,15 @@ impl Checkpoint {
         Ok(Self { path: path.to_path_buf(), state: CheckpointState::read(&path.join(STATE))? })
     }
 
-    /// The newest whole checkpoint in `folder`; see [`find`](Self::find) for those that are damaged.
+    /// The newest valid checkpoint in `folder`; see [`find`](Self::find) for those that are damaged.
     ///
     /// # Errors
-    /// If the folder holds no whole checkpoint.
+    /// If the folder holds no valid checkpoint.
     pub fn latest(folder: &Path) -> Result<Self, CheckpointError> {
         Ok(Self::find(folder, Which::Latest)?.0)
     }
 
-    /// A whole checkpoint in `folder`, all of its files read and compared with their checksums; and what is wrong with
+    /// A valid checkpoint in `folder`, all of its files read and compared with their checksums; and what is wrong with
     /// those that would have come before it.
     ///
     /// # Errors
@@ -148,14 +148,15 @@ impl Checkpoint {
             }
         }
         if which == Which::Best {
-            candidates.retain(|checkpoint| checkpoint.state.held_out.is_some_and(f64::is_finite));
+            candidates.retain(|checkpoint| checkpoint.state.validation.is_some_and(f64::is_finite));
             if candidates.is_empty() && !paths.is_empty() {
                 return Err(CheckpointError::NoneJudged(folder.to_path_buf()));
             }
             // The earlier of two that are equally good, as while training.
             candidates.reverse();
-            candidates
-                .sort_by(|a, b| a.state.held_out_or_infinite().total_cmp(&b.state.held_out_or_infinite()));
+            candidates.sort_by(|a, b| {
+                a.state.validation_or_infinite().total_cmp(&b.state.validation_or_infinite())
+            });
         }
         for checkpoint in candidates {
             match checkpoint.verify() {
@@ -167,7 +168,7 @@ impl Checkpoint {
         Err(if paths.is_empty() {
             CheckpointError::None(folder)
         } else {
-            CheckpointError::NoneWhole { folder, damaged }
+            CheckpointError::NoneValid { folder, damaged }
         })
     }
 
@@ -176,13 +177,13 @@ impl Checkpoint {
     /// # Errors
     /// If a file cannot be read, or is not as it was written.
     pub fn verify(&self) -> Result<(), CheckpointError> {
-        self.state.files.iter().try_for_each(|(name, seal)| {
+        self.state.files.iter().try_for_each(|(name, checksum)| {
             let path = self.path.join(name);
-            seal.compare(Seal::read(&path)?, &path)
+            checksum.compare(Checksum::read(&path)?, &path)
         })
     }
 
-    /// Removes all checkpoints in `folder` but the last `keep` and the one with the lowest held-out loss.
+    /// Removes all checkpoints in `folder` but the last `keep` and the one with the lowest validation loss.
     ///
     /// # Errors
     /// If the file system refuses.
@@ -190,21 +191,22 @@ impl Checkpoint {
         let checkpoints = list(folder)?;
         let best = Self::best_of(&checkpoints);
         let old = &checkpoints[..checkpoints.len().saturating_sub(keep)];
-        old.iter().filter(|(step, _)| Some(*step) != best).try_for_each(|(_, path)| remove_whole(path))
+        old.iter().filter(|(step, _)| Some(*step) != best).try_for_each(|(_, path)| remove_checkpoint(path))
     }
 
-    /// The lowest held-out loss of a checkpoint in `folder`, if any was judged; its files are not read.
+    /// The lowest validation loss of a checkpoint in `folder`, if any was judged; its files are not read.
     ///
     /// # Errors
     /// If the folder cannot be read.
     pub fn best_loss(folder: &Path) -> Result<Option<f64>, CheckpointError> {
-        let losses = list(folder)?.into_iter().filter_map(|(_, path)| Self::open(&path).ok()?.state.held_out);
+        let losses =
+            list(folder)?.into_iter().filter_map(|(_, path)| Self::open(&path).ok()?.state.validation);
         Ok(losses.filter(|loss| loss.is_finite()).min_by(f64::total_cmp))
     }
 
     fn best_of(checkpoints: &[(u64, PathBuf)]) -> Option<u64> {
         let judged = checkpoints.iter().filter_map(|(step, path)| {
-            let loss = Self::open(path).ok()?.state.held_out?;
+            let loss = Self::open(path).ok()?.state.validation?;
             loss.is_finite().then_some((*step, loss))
         });
         judged.min_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(step, _)| step)
@@ -225,11 +227,11 @@ impl Checkpoint {
                 remove(&path)?;
                 half += 1;
             } else if let Some(step) = name.strip_suffix(".old") {
-                let whole = folder.join(format!("step-{step}"));
-                if whole.exists() || Self::open(&path).and_then(|old| old.verify()).is_err() {
+                let valid = folder.join(format!("step-{step}"));
+                if valid.exists() || Self::open(&path).and_then(|old| old.verify()).is_err() {
                     remove(&path)?;
                 } else {
-                    fs::rename(&path, &whole).map_err(io_error("rename", &path))?;
+                    fs::rename(&path, &valid).map_err(io_error("rename", &path))?;
                 }
             }
         }
@@ -241,7 +243,7 @@ impl Checkpoint {
     /// # Errors
     /// If the file system refuses.
     pub fn remove(self) -> Result<(), CheckpointError> {
-        remove_whole(&self.path)
+        remove_checkpoint(&self.path)
     }
 
     /// Where the checkpoint is.
@@ -262,14 +264,14 @@ impl Checkpoint {
     pub fn load<B: Backend, M: Module<B>>(
         &self,
         module: M,
-        model: &Description,
+        model: &ModelSpec,
         weights: Weights,
     ) -> Result<M, CheckpointError> {
         self.check(model)?;
         self.load_file(module, weights.file())
     }
 
-    /// The optimizer's memory, `module` being the checkpoint's model with any weights.
+    /// The optimizer's state, `module` being the checkpoint's model with any weights.
     pub(crate) fn load_moments<B: Backend, M: Module<B>>(
         &self,
         module: &M,
@@ -281,39 +283,35 @@ impl Checkpoint {
         Ok(Moments { first: first?, second: second?, updates: optimizer.of(crate::moments::paths(module)) })
     }
 
-    fn check(&self, model: &Description) -> Result<(), CheckpointError> {
-        let found = &self.state.model;
-        for (what, found, expected) in [
-            ("network", &found.network, &model.network),
-            ("parameterization", &found.parameterization, &model.parameterization),
-            ("schedule", &found.schedule, &model.schedule),
-        ] {
-            self.compare(what, found, expected)?;
+    fn check(&self, model: &ModelSpec) -> Result<(), CheckpointError> {
+        match model.difference(&self.state.model) {
+            None => Ok(()),
+            Some(Difference { part, found, expected }) => self.differs(part, found, expected),
         }
-        Ok(())
     }
 
     pub(crate) fn check_seed(&self, seed: u64) -> Result<(), CheckpointError> {
-        self.compare("seed", &self.state.seed.to_string(), &seed.to_string())
-    }
-
-    fn compare(&self, what: &'static str, found: &str, expected: &str) -> Result<(), CheckpointError> {
-        if found == expected {
+        if self.state.seed == seed {
             return Ok(());
         }
-        let (path, found, expected) = (self.path.clone(), found.to_string(), expected.to_string());
-        Err(CheckpointError::OtherModel { path, what, found, expected })
+        self.differs("seed", self.state.seed.to_string(), seed.to_string())
     }
 
-    fn load_file<B: Backend, M: Module<B>>(&self, mut module: M, name: &str) -> Result<M, CheckpointError> {
+    fn differs(&self, what: &'static str, found: String, expected: String) -> Result<(), CheckpointError> {
+        Err(CheckpointError::OtherModel { path: self.path.clone(), what, found, expected })
+    }
+
+    fn load_file<B: Backend, M: Module<B>>(&self, module: M, name: &str) -> Result<M, CheckpointError> {
         let path = self.path.join(name);
         let bytes = fs::read(&path).map_err(io_error("read", &path))?;
         match self.state.files.get(name) {
-            Some(seal) => seal.compare(Seal::of(&bytes), &path)?,
-            None => return Err(damaged(&path)("the checkpoint's account does not know it")),
+            Some(checksum) => checksum.compare(Checksum::of(&bytes), &path)?,
+            None => {
+                let reason = "the checkpoint's metadata does not know it".to_string();
+                return Err(CheckpointError::Damaged { path, reason });
+            }
         }
-        from_safetensors(&mut module, bytes, &path)?;
-        Ok(module)
+        from_safetensors(module, bytes, &path)
     }
 }
 
@@ -352,52 +350,34 @@ fn write_files<B: Backend, M: Module<B>>(
     for (name, module) in modules {
         state.files.insert(name.to_string(), write_weights(module, &folder.join(name))?);
     }
-    write_synced(&folder.join(STATE), state.to_text()?.as_bytes())?;
+    let (path, text) = (folder.join(STATE), state.to_text()?);
+    write_synced(&path, |file| file.write_all(text.as_bytes())).map_err(io_error("write", &path))?;
     sync_folder(folder).map_err(io_error("sync", folder))?;
     Ok(state)
 }
 
 /// Tensor by tensor, so that the weights are not in memory twice; the same bytes for the same weights.
-fn write_weights<B: Backend, M: Module<B>>(module: &M, path: &Path) -> Result<Seal, CheckpointError> {
-    let mut store = SafetensorsStore::from_file(path).clear_metadata();
-    let refused = |error: SafetensorsStoreError| io_error("write", path)(io::Error::other(error.to_string()));
-    module.save_into(&mut store).map_err(refused)?;
-    File::open(path).and_then(|file| file.sync_all()).map_err(io_error("sync", path))?;
-    Seal::read(path)
+fn write_weights<B: Backend, M: Module<B>>(module: &M, path: &Path) -> Result<Checksum, CheckpointError> {
+    write_synced(path, |file| write_state_dict(module, &NameTable::own_paths(), &[], file))
+        .map_err(io_error("write", path))?;
+    Checksum::read(path)
 }
-/// Loads after every tensor has been compared: burn-store would keep a foreign dtype, and some backends panic on one
-/// at a moment when it holds the module twice.
-fn from_safetensors<B: Backend, M: ModuleSnapshot<B>>(
-    module: &mut M,
+
+/// The module with the tensors in the bytes of the file `path`.
+fn from_safetensors<B: Backend, M: Module<B>>(
+    module: M,
     bytes: Vec<u8>,
     path: &Path,
-) -> Result<(), CheckpointError> {
-    let mut store = SafetensorsStore::from_bytes(Some(bytes));
-    let expected: BTreeMap<String, Vec<usize>> = module
-        .collect(None, None, false)
-        .into_iter()
-        .map(|tensor| (tensor.full_path(), tensor.shape.to_vec()))
-        .collect();
-    let mut problems = Vec::new();
-    let found = store.get_all_snapshots().map_err(damaged(path))?;
-    for (name, shape) in &expected {
-        match found.get(name) {
-            None => problems.push(format!("tensor `{name}` of shape {shape:?} is missing")),
-            Some(tensor) if tensor.shape.to_vec() != *shape => problems
-                .push(format!("tensor `{name}` has shape {:?}, expected {shape:?}", tensor.shape.to_vec())),
-            Some(tensor) if tensor.dtype != DType::F32 => {
-                problems.push(format!("tensor `{name}` is of type {:?}, expected F32", tensor.dtype));
-            }
-            Some(_) => {}
+) -> Result<M, CheckpointError> {
+    let restored = TensorFile::from_bytes(path, bytes).and_then(|file| restore(module, &file));
+    let path = path.to_path_buf();
+    restored.map_err(|error| match error {
+        WeightsError::Tensors { problems, .. } => {
+            CheckpointError::Tensors { path, problems: problems.iter().map(ToString::to_string).collect() }
         }
-    }
-    let superfluous = found.keys().filter(|name| !expected.contains_key(*name));
-    problems.extend(superfluous.map(|name| format!("tensor `{name}` is not in the network")));
-    if !problems.is_empty() {
-        return Err(CheckpointError::Tensors { path: path.to_path_buf(), problems });
-    }
-    module.load_from(&mut store).map(|_| ()).map_err(damaged(path))
-}
-fn damaged<E: Debug>(path: &Path) -> impl Fn(E) -> CheckpointError {
-    move |error| CheckpointError::Damaged { path: path.to_path_buf(), reason: format!("{error:?}") }
+        WeightsError::Malformed { reason, .. } | WeightsError::NotAStateDict { reason, .. } => {
+            CheckpointError::Damaged { path, reason }
+        }
+        other => CheckpointError::Damaged { path, reason: other.to_string() },
+    })
 }

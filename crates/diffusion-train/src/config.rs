@@ -1,12 +1,14 @@
 //! The settings of a training run.
 
-use crate::AdamW;
+use crate::adamw::AdamWConfig;
 use crate::ema::EmaConfig;
 use crate::learning_rate::LrSchedule;
-use burn::module::AutodiffModule;
-use burn::optim::adaptor::OptimizerAdaptor;
-use burn::tensor::backend::AutodiffBackend;
+use diffusion_core::Invalid;
+use diffusion_core::invalid::MAX_SIZE;
 use serde::{Deserialize, Serialize};
+
+#[cfg(test)]
+mod tests;
 
 /// How long and how fast to train.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,9 +16,10 @@ use serde::{Deserialize, Serialize};
 pub struct TrainConfig {
     /// Number of steps.
     pub steps: u64,
-    /// Learning rate, 1e-3 in the reference.
+    /// Learning rate, 1e-3 in smalldiffusion.
     pub lr: f64,
     /// The seed of noise, noise levels and dropped conditions.
+    #[serde(default)]
     pub seed: u64,
     /// Batches whose gradients are averaged, each example weighing the same, for one update; 1 by default. Noise and
     /// noise levels are those of one batch that is so many times as large.
@@ -34,8 +37,10 @@ pub struct TrainConfig {
     #[serde(default)]
     pub lr_schedule: LrSchedule,
     /// The optimizer's other settings.
+    #[serde(default)]
     pub adamw: AdamWConfig,
-    /// The average of the weights.
+    /// The exponential moving average (EMA) of the weights.
+    #[serde(default)]
     pub ema: EmaConfig,
 }
 
@@ -48,7 +53,7 @@ fn ten() -> u64 {
 }
 
 impl TrainConfig {
-    /// `steps` updates at the reference's settings: learning rate 1e-3, seed 0.
+    /// `steps` updates at smalldiffusion's settings: learning rate 1e-3, seed 0.
     pub fn new(steps: u64) -> Self {
         Self {
             steps,
@@ -68,38 +73,23 @@ impl TrainConfig {
         self.lr * self.lr_schedule.factor(step, self.steps)
     }
 
-    pub(crate) fn check(&self) {
-        assert!(self.accumulate > 0, "0 batches per update were asked for, expected at least 1");
-        if let Some(norm) = self.clip_norm {
-            assert!(norm > 0.0, "gradients are to be clipped to the norm {norm}, expected a positive number");
+    /// Whether these settings can be used.
+    ///
+    /// # Errors
+    /// The first setting that cannot: nothing to do, a learning rate or norm that is not positive, or a setting of the
+    /// optimizer, the EMA or the learning rate's schedule.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let Self { steps, lr, accumulate, clip_norm, .. } = *self;
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        Invalid::unless(steps > 0, "steps", || "is 0, expected at least 1".into())?;
+        Invalid::unless(positive(lr), "lr", || format!("is {lr}, expected a positive number, e.g. 1e-3"))?;
+        Invalid::unless_positive("accumulate", accumulate, MAX_SIZE)?;
+        if let Some(norm) = clip_norm {
+            let reason = || format!("is {norm}, expected a positive number, e.g. 1.0");
+            Invalid::unless(positive(norm), "clip_norm", reason)?;
         }
-        self.lr_schedule.check();
-    }
-}
-
-/// The settings of AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101); the defaults are PyTorch's, not Burn's.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AdamWConfig {
-    /// β₁, the memory of the mean gradient.
-    pub beta_1: f64,
-    /// β₂, the memory of the mean squared gradient.
-    pub beta_2: f64,
-    /// ε in the denominator.
-    pub epsilon: f64,
-    /// The weights' decay per step, in units of the learning rate.
-    pub weight_decay: f64,
-}
-
-impl Default for AdamWConfig {
-    fn default() -> Self {
-        Self { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 1e-2 }
-    }
-}
-
-impl AdamWConfig {
-    /// The optimizer, for a loop of your own; [`train`](crate::train) makes it itself.
-    pub fn init<B: AutodiffBackend, M: AutodiffModule<B>>(&self) -> OptimizerAdaptor<AdamW, M, B> {
-        OptimizerAdaptor::from(AdamW::new(self.clone()))
+        self.lr_schedule.validate().map_err(|invalid| invalid.within("lr_schedule"))?;
+        self.adamw.validate().map_err(|invalid| invalid.within("adamw"))?;
+        self.ema.validate().map_err(|invalid| invalid.within("ema"))
     }
 }

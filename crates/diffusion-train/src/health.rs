@@ -147,7 +147,7 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Squares<'_, B> {
     }
 }
 
-/// The sum of all numbers, `[1]`. Along axes, since on a GPU the sum of a whole tensor adds its parts in the order in which
+/// The sum of all values, `[1]`. Along axes, since on a GPU the sum of a whole tensor adds its parts in the order in which
 /// they are ready; a large tensor's rows first, so that a GPU has something to share out.
 fn sum<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, 1> {
     const LARGE: usize = 1 << 15;

@@ -1,5 +1,6 @@
 //! How fast to learn at which step.
 
+use diffusion_core::Invalid;
 use serde::{Deserialize, Serialize};
 
 /// The learning rate over a run, as a factor of [`TrainConfig::lr`](crate::TrainConfig::lr): a linear warm-up, then
@@ -57,19 +58,19 @@ impl LrSchedule {
         warm * decay
     }
 
-    /// Panics if a number of the schedule is out of its range.
-    pub(crate) fn check(&self) {
+    /// Whether these settings can be used.
+    ///
+    /// # Errors
+    /// If the cosine's floor is not in [0, 1], or the rate is to fall from step 0 on.
+    pub fn validate(&self) -> Result<(), Invalid> {
         match self.decay {
-            LrDecay::Cosine { floor } => {
-                assert!(
-                    (0.0..=1.0).contains(&floor),
-                    "the cosine's floor is {floor}, expected 0 ≤ floor ≤ 1"
-                );
-            }
+            LrDecay::Constant => Ok(()),
+            LrDecay::Cosine { floor } => Invalid::unless((0.0..=1.0).contains(&floor), "decay.floor", || {
+                format!("is {floor}, expected a share of the learning rate in [0, 1]")
+            }),
             LrDecay::InverseSqrt { after } => {
-                assert!(after > 0, "the rate falls after 0 steps, expected at least 1")
+                Invalid::unless(after > 0, "decay.after", || "is 0, expected a step of at least 1".into())
             }
-            LrDecay::Constant => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The optimizer's memory as two modules with the network's parameters, so that it is stored, named and compared as
+//! The optimizer's state as two modules with the network's parameters, so that it is stored, named and compared as
 //! weights are.
 //!
 //! Burn keeps it in a map from parameters' ids, which every process draws anew.
@@ -28,7 +28,7 @@ pub(crate) struct Moments<M> {
 }
 
 impl<M> Moments<M> {
-    /// The memory of `optimizer`, which trains `model`.
+    /// The state of `optimizer`, which trains `model`.
     pub(crate) fn of<B, T>(optimizer: &Optim<T, B>, model: &M) -> Self
     where
         B: AutodiffBackend,
@@ -47,7 +47,7 @@ impl<M> Moments<M> {
         Self { first, second, updates }
     }
 
-    /// Gives the memory to `optimizer`. The moments' ids must be those of the model that it trains.
+    /// Gives the state to `optimizer`. The moments' ids must be those of the model that it trains.
     pub(crate) fn restore<B, T>(self, optimizer: Optim<T, B>) -> Optim<T, B>
     where
         B: AutodiffBackend,

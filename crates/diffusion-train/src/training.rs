@@ -1,28 +1,33 @@
 //! The training loop, as an iterator that yields after every step.
 
-use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointState, Description, Weights};
+use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointState, ModelSpec, Weights};
 use crate::config::TrainConfig;
+use crate::counts::Counts;
 use crate::ema::Ema;
 use crate::health::{Measured, NonFinite, not_finite, scale};
 use crate::moments::{Moments, Optim};
+use crate::purpose::{CONDITION_DROP, DEVICE, TRAINING_NOISE, TRAINING_SIGMA};
 use burn::module::{AutodiffModule, Module, ModuleDisplay};
 use burn::optim::{GradientsAccumulator, GradientsParams, Optimizer};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor, TensorData};
-use diffusion_core::random::{Purpose, Stream, normal_data};
+use diffusion_core::invalid::expect_valid;
+use diffusion_core::objective::{Objective, PredictionMse};
+use diffusion_core::random::{Stream, normal_data};
 use diffusion_core::{Diffusion, Network, Parameterization, Schedule};
 use std::path::Path;
 
-/// Trains `model` on `batches`: yields a [`Step`] after each update, and nothing happens before it is asked for.
+/// Trains `model` on `batches`: yields a [`TrainStep`] after each update, and nothing happens before it is asked for.
 ///
 /// A batch is its examples on the host, `[batch, …]` in f32, and their condition. Each example is mixed with noise
-/// at a level drawn from `schedule`; noise, levels and dropped conditions come from the streams named by
+/// at a level drawn from `schedule`, and the loss is smalldiffusion's ([`PredictionMse`]) unless another objective is
+/// given ([`Training::under`]); noise, levels and dropped conditions come from the streams named by
 /// (`config.seed`, purpose, step, place in the batch), the same on every backend. Dropout inside a network draws from
 /// the device's own generator, which each step seeds anew from (`config.seed`, step): the same at every run on one
 /// backend. That generator is the process's: whoever draws from it on another thread meanwhile changes the dropout.
 ///
 /// A step whose loss or gradients are not finite changes nothing: it is skipped, counted, and says why
-/// ([`Step::skipped`]). After [`TrainConfig::max_skipped`] of them in a row the iterator ends
+/// ([`TrainStep::skipped`]). After [`TrainConfig::max_skipped`] of them in a row the iterator ends
 /// ([`Training::gave_up`]); the model is then as it was before the first of them.
 ///
 /// The iterator ends after `config.steps` steps, or when `batches` do. Use it by reference to keep the model:
@@ -31,29 +36,38 @@ use std::path::Path;
 /// # Panics
 /// If a number of `config` is out of its range. While iterating, if a batch does not have the network's shape or its
 /// condition is for another batch size.
-pub fn train<'a, B, N, P, S, I, const D: usize>(
+pub fn train<B, N, P, S, I, const D: usize>(
     batches: I,
     model: Diffusion<B, N, P>,
-    schedule: &'a S,
+    schedule: S,
     config: &TrainConfig,
-) -> Training<'a, B, N, P, S, I::IntoIter, D>
+) -> Training<B, N, P, S, I::IntoIter, D>
 where
     B: AutodiffBackend,
     N: Network<B, D> + AutodiffModule<B> + ModuleDisplay,
     N::InnerModule: ModuleDisplay,
     P: Parameterization,
-    S: Schedule<Path = P::Path> + ?Sized,
+    S: Schedule<Path = P::Path>,
     I: IntoIterator<Item = (TensorData, N::Condition)>,
 {
-    config.check();
+    expect_valid(config.validate());
     let ema = Ema::new(model.valid(), config.ema.clone());
     let optimizer = config.adamw.init();
     let (batches, config, counts) = (batches.into_iter(), config.clone(), Counts::default());
-    Training { model: Some(model), ema, optimizer, batches, schedule, config, counts }
+    Training {
+        model: Some(model),
+        ema,
+        optimizer,
+        batches,
+        schedule,
+        objective: PredictionMse,
+        config,
+        counts,
+    }
 }
 
 /// A training run; made by [`train`].
-pub struct Training<'a, B, N, P, S: ?Sized, I, const D: usize>
+pub struct Training<B, N, P, S, I, const D: usize, O = PredictionMse>
 where
     B: AutodiffBackend,
     N: AutodiffModule<B> + ModuleDisplay,
@@ -65,24 +79,15 @@ where
     ema: Ema<Diffusion<B::InnerBackend, N::InnerModule, P>>,
     optimizer: Optim<Diffusion<B, N, P>, B>,
     batches: I,
-    schedule: &'a S,
+    schedule: S,
+    objective: O,
     config: TrainConfig,
     counts: Counts,
 }
 
-/// How far a run is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub step: u64,
-    pub batches: u64,
-    pub examples: u64,
-    pub skipped: u64,
-    pub skipped_in_a_row: u64,
-}
-
 /// What one step did; it owns its numbers.
 #[derive(Clone, Debug)]
-pub struct Step<B: AutodiffBackend> {
+pub struct TrainStep<B: AutodiffBackend> {
     /// Its number, from 1.
     pub index: u64,
     /// Examples seen so far, this step's included.
@@ -103,7 +108,7 @@ enum Loss<B: AutodiffBackend> {
     OnDevice(Tensor<B::InnerBackend, 1>),
 }
 
-impl<B: AutodiffBackend> Step<B> {
+impl<B: AutodiffBackend> TrainStep<B> {
     /// The mean loss of the step's examples before the update.
     ///
     /// Where nobody looks at the gradients, see [`TrainConfig::max_skipped`], reading it waits for the device: on a
@@ -116,18 +121,19 @@ impl<B: AutodiffBackend> Step<B> {
     }
 }
 
-impl<B, N, P, S, I, const D: usize> Iterator for Training<'_, B, N, P, S, I, D>
+impl<B, N, P, S, I, const D: usize, O> Iterator for Training<B, N, P, S, I, D, O>
 where
     B: AutodiffBackend,
     N: Network<B, D> + AutodiffModule<B> + ModuleDisplay,
     N::InnerModule: ModuleDisplay,
     P: Parameterization,
-    S: Schedule<Path = P::Path> + ?Sized,
+    S: Schedule<Path = P::Path>,
+    O: Objective,
     I: Iterator<Item = (TensorData, N::Condition)>,
 {
-    type Item = Step<B>;
+    type Item = TrainStep<B>;
 
-    fn next(&mut self) -> Option<Step<B>> {
+    fn next(&mut self) -> Option<TrainStep<B>> {
         if self.counts.step >= self.config.steps || self.gave_up() {
             return None;
         }
@@ -167,7 +173,7 @@ where
             self.ema.update::<B::InnerBackend>(&model.valid(), self.counts.step);
             self.model = Some(model);
         }
-        Some(Step {
+        Some(TrainStep {
             index: self.counts.step,
             examples: self.counts.examples,
             lr,
@@ -178,13 +184,14 @@ where
     }
 }
 
-impl<B, N, P, S, I, const D: usize> Training<'_, B, N, P, S, I, D>
+impl<B, N, P, S, I, const D: usize, O> Training<B, N, P, S, I, D, O>
 where
     B: AutodiffBackend,
     N: Network<B, D> + AutodiffModule<B> + ModuleDisplay,
     N::InnerModule: ModuleDisplay,
     P: Parameterization,
-    S: Schedule<Path = P::Path> + ?Sized,
+    S: Schedule<Path = P::Path>,
+    O: Objective,
 {
     /// The mean loss of the `examples` examples in `batches`, `[1]`, and its gradients.
     fn gradients(
@@ -226,27 +233,34 @@ where
         let device = model.devices().into_iter().next().unwrap_or_default();
         let shape: [usize; D] = x0.shape.dims();
         let stream = |purpose, i| Stream::new(seed, purpose, step, first + i as u64);
-        let sigmas: Vec<f64> =
-            (0..shape[0]).map(|i| self.schedule.draw(&mut stream(Purpose::TrainingSigma, i))).collect();
-        let eps = Tensor::from_data(normal_data(seed, Purpose::TrainingNoise, step, first, shape), &device);
-        let condition =
-            model.network.drop_condition(condition, &mut |i| stream(Purpose::ConditionDrop, i).uniform());
+        let sigmas: Vec<f64> = (0..shape[0])
+            .map(|i| self.objective.draw(&self.schedule, &mut stream(TRAINING_SIGMA, i)))
+            .collect();
+        let eps = Tensor::from_data(normal_data(seed, TRAINING_NOISE, step, first, shape), &device);
+        let condition = model.network.drop_condition(condition, &mut |i| stream(CONDITION_DROP, i).uniform());
 
         // Dropout draws from the device's own generator, which no key reaches; so it starts anew at each batch.
-        B::seed(&device, stream(Purpose::Device, 0).below(usize::MAX) as u64);
-        model.loss(Tensor::from_data(x0, &device), sigmas, eps, condition)
+        B::seed(&device, stream(DEVICE, 0).below(usize::MAX) as u64);
+        model.loss_under(&self.objective, Tensor::from_data(x0, &device), sigmas, eps, condition)
     }
 }
 
-impl<B, N, P, S: ?Sized, I, const D: usize> Training<'_, B, N, P, S, I, D>
+impl<B, N, P, S, I, const D: usize, O> Training<B, N, P, S, I, D, O>
 where
     B: AutodiffBackend,
     N: AutodiffModule<B> + ModuleDisplay,
     N::InnerModule: ModuleDisplay,
     P: Parameterization,
 {
+    /// The same run with another objective, which draws the noise levels and weighs the errors. Evaluate it with
+    /// a `Validation::under` of the same objective.
+    pub fn under<O2: Objective>(self, objective: O2) -> Training<B, N, P, S, I, D, O2> {
+        let Self { model, ema, optimizer, batches, schedule, config, counts, .. } = self;
+        Training { model, ema, optimizer, batches, schedule, objective, config, counts }
+    }
+
     /// Writes all that the rest of the run depends on, but its batches and its configuration, as a checkpoint in
-    /// `folder`: weights, average, optimizer and counts. `model` says what they belong to, and `held_out` is the loss
+    /// `folder`: weights, EMA, optimizer state and counts. `model` says what they belong to, and `validation` is the loss
     /// that the checkpoint is known by, if it was measured.
     ///
     /// # Errors
@@ -255,8 +269,8 @@ where
     pub fn save(
         &self,
         folder: &Path,
-        model: &Description,
-        held_out: Option<f64>,
+        model: &ModelSpec,
+        validation: Option<f64>,
     ) -> Result<Checkpoint, CheckpointError> {
         let weights = self.model();
         let paths = not_finite(&weights);
@@ -265,7 +279,7 @@ where
         }
         let moments = Moments::of(&self.optimizer, &weights);
         let mut state = CheckpointState::of(model.clone(), self.counts, self.config.seed);
-        state.held_out = held_out;
+        state.validation = validation;
         state.backend = B::InnerBackend::name(&weights.devices().into_iter().next().unwrap_or_default());
         Checkpoint::write(folder, state, &weights, self.ema.module(), Some(&moments))
     }
@@ -279,12 +293,12 @@ where
     /// # Errors
     /// If the checkpoint is damaged, is another model's or another seed's, or holds no optimizer's state, as one that
     /// was imported.
-    pub fn resume(mut self, checkpoint: &Checkpoint, model: &Description) -> Result<Self, CheckpointError> {
+    pub fn resume(mut self, checkpoint: &Checkpoint, model: &ModelSpec) -> Result<Self, CheckpointError> {
         checkpoint.check_seed(self.config.seed)?;
         let weights = self.model.take().expect(BETWEEN_STEPS);
-        let (blank, average) = (weights.valid(), self.ema.module().clone());
+        let (blank, ema) = (weights.valid(), self.ema.module().clone());
         self.model = Some(checkpoint.load(weights, model, Weights::Raw)?);
-        self.ema = Ema::new(checkpoint.load(average, model, Weights::Ema)?, self.config.ema.clone());
+        self.ema = Ema::new(checkpoint.load(ema, model, Weights::Ema)?, self.config.ema.clone());
         self.optimizer = checkpoint.load_moments(&blank)?.restore(self.optimizer);
         self.counts = checkpoint.state().counts();
         if self.gave_up() {
@@ -299,7 +313,7 @@ where
         self.model.as_ref().expect(BETWEEN_STEPS).valid()
     }
 
-    /// The average of the model's weights after the last step, for inference.
+    /// The EMA of the model's weights after the last step, for inference.
     pub fn ema(&self) -> &Diffusion<B::InnerBackend, N::InnerModule, P> {
         self.ema.module()
     }

@@ -17,15 +17,16 @@
 //!
 //! // ... and sampling after every step.
 //! let (model, sigmas) = (run.model(), schedule.sigmas(20));
-//! let x = model.rand_input(5, Noise::new(seed), &device) * sigmas[0];
-//! let x0 = sample(&model, General::ACCELERATED, &sigmas, x, Noise::new(seed)).last().unwrap();
+//! let states = sample(&model, GradientEstimation::ACCELERATED, &sigmas, 5, Noise::new(seed), &device);
+//! let x0 = states.last().unwrap();
 //! assert_eq!((losses.len(), x0.dims()), (100, [5, 2]));
 //! ```
 //!
 //! This crate only joins the others: [`core`] holds the mathematics and the networks, [`data`] the data sets,
-//! [`train`](mod@train) the training loop and checkpoints, [`backends`] the choice of a backend at run time. [`prelude`]
+//! [`train`](mod@train) the training loop and checkpoints, [`weights`] tensors in files,
+//! [`backends`] the choice of a backend at run time. [`prelude`]
 //! is what a short program needs. [`burn`] is the Burn that all of them are built with, so that one line in a manifest is
-//! enough; where a network of your own derives `Module`, say `use diffusion::burn;`, by which the derived code finds it.
+//! enough; where a network of your own derives `Module`, write `use diffusion::burn;`, by which the derived code finds it.
 //!
 //! # Features
 //! Each of `flex`, `ndarray`, `wgpu`, `vulkan`, `metal`, `cuda` and `tch` turns a backend of Burn on. `flex` also brings
@@ -40,7 +41,11 @@ pub use diffusion_core as core;
 #[doc(inline)]
 pub use diffusion_data as data;
 #[doc(inline)]
+pub use diffusion_eval as eval;
+#[doc(inline)]
 pub use diffusion_train as train;
+#[doc(inline)]
+pub use diffusion_weights as weights;
 
 #[doc(inline)]
 pub use diffusion_kernels::keep_memory;
@@ -49,26 +54,29 @@ pub use diffusion_kernels::keep_memory;
 pub mod prelude {
     pub use diffusion_core::layer::CondEmbedderLabelConfig;
     pub use diffusion_core::layer::SigmaEmbedding;
-    pub use diffusion_core::network::dit::{Dit, DitConfig, ModulationInit};
+    pub use diffusion_core::network::dit::{AnyDit, Dit, DitConfig, ModulationInit};
     pub use diffusion_core::network::ideal::IdealDenoiser;
     pub use diffusion_core::network::mlp::{
-        ConditionalMlp, ConditionalMlpConfig, TimeInputMlp, TimeInputMlpConfig,
+        AnyMlp, ConditionalMlp, ConditionalMlpConfig, Mlp, TimeInputMlp, TimeInputMlpConfig,
     };
-    pub use diffusion_core::network::unet::{Unet, UnetConfig};
-    pub use diffusion_core::network::{Condition, NullCondition};
+    pub use diffusion_core::network::unet::{AnyUnet, Unet, UnetConfig};
     pub use diffusion_core::schedule::{
-        Cosine, Ddpm, Flow, Ldm, Levels, LogLinear, LogNormalFlow, Schedule, Sigmas, Sigmoid,
+        AnySchedule, Cosine, Ddpm, Flow, Ldm, Levels, LogLinear, LogNormalFlow, Schedule, ScheduleConfig,
+        Sigmas, Sigmoid,
     };
     pub use diffusion_core::{
-        Denoiser, Diffusion, Edm, EpsPrediction, Evaluation, FlowPrediction, General, Heun, Labels, Mix,
-        Network, Noise, Parameterization, Sampler, Scaled, Sigma, Straight, VPrediction, VarianceExploding,
-        X0Prediction, sample,
+        AnyCondition, AnyGuidance, AnyObjective, AnyPath, AnyPrediction, AnySampler, ClassifierFree,
+        Condition, Denoiser, DenoiserOutput, Diffusion, Edm, EpsPrediction, FlowPrediction,
+        GradientEstimation, Guidance, Guided, Heun, Invalid, Labels, Mix, Network, Noise, NullCondition,
+        Objective, Parameterization, PredictionMse, Sampler, Scaled, Sigma, Straight, Tokens, Tracer,
+        VPrediction, VarianceExploding, X0Prediction, sample, sample_from,
     };
     pub use diffusion_data::*;
+    pub use diffusion_eval::{LossBySigma, SigmaBin, Validation, ValidationConfig};
     pub use diffusion_train::{
-        AdamWConfig, Checkpoint, CheckpointError, CheckpointState, Description, Ema, EmaConfig, Exam,
-        ExamConfig, LossCurve, LrDecay, LrSchedule, NonFinite, StateDict, StateDictError, Step,
-        TensorProblem, TrainConfig, Training, Weights, Which, export_state_dict, import_state_dict,
-        load_state_dict, state_dict, train,
+        AdamWConfig, Checkpoint, CheckpointError, CheckpointState, Ema, EmaConfig, LrDecay, LrSchedule,
+        ModelSpec, NonFinite, TrainConfig, TrainStep, Training, Weights, Which, export_state_dict,
+        import_state_dict, load_state_dict, state_dict, train,
     };
+    pub use diffusion_weights::{StateDict, TensorProblem, WeightsError};
 }

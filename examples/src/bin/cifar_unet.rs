@@ -1,7 +1,7 @@
 //! Small colour pictures from noise, by a U-Net: `cifar_unet FOLDER [STEPS [BATCH [CH]]]`.
 //!
 //! FOLDER holds the binary version of CIFAR-10; CH, a multiple of 32, is the number of channels on the first level. It
-//! trains on one schedule and samples through another, as the reference's example does, whose training takes 196,000
+//! trains on one schedule and samples through another, as smalldiffusion's example does, whose training takes 196,000
 //! steps of 256 on a GPU. Prints the mean loss of the last sixth of the training.
 
 use burn::backend::{Autodiff, Flex};
@@ -14,7 +14,7 @@ fn main() -> Result<(), DataError> {
     let (steps, batch, ch) = (number(196_000), number(256), number(128));
     let (seed, device) = (0, Default::default());
 
-    let images = Cifar10::from_folder(folder, Split::Train)?.unlabelled();
+    let images = Cifar10::from_folder(folder, Split::Train)?.unlabeled();
     let batches = Batches::new(images, batch, seed).flip_horizontally().prefetch(4);
     let network = UnetConfig { ch, ..Default::default() };
     let model = Diffusion::new(network.init::<Autodiff<Flex>>(seed, &device), Scaled(EpsPrediction));
@@ -28,8 +28,8 @@ fn main() -> Result<(), DataError> {
     println!("loss {:.4}", last.iter().sum::<f64>() / last.len() as f64);
 
     let (model, sigmas) = (run.ema(), LogLinear::new(1000, 0.01, 35.0).sigmas(10));
-    let x = model.rand_input(4, Noise::new(seed), &device) * sigmas[0];
-    let samples = sample(model, General::new(2.1, 0.0), &sigmas, x, Noise::new(seed)).last();
+    let samples =
+        sample(model, GradientEstimation::new(2.1, 0.0), &sigmas, 4, Noise::new(seed), &device).last();
     println!("samples {}", samples.expect("there are 10 steps"));
     Ok(())
 }

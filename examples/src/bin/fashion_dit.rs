@@ -13,7 +13,7 @@ fn main() -> Result<(), DataError> {
     let (steps, batch) = (number(600), number(64));
     let (seed, device) = (0, Default::default());
 
-    let images = MnistLike::from_folder(folder, Split::Train)?.unlabelled();
+    let images = MnistLike::from_folder(folder, Split::Train)?.unlabeled();
     let batches = Batches::new(images, batch, seed).flip_horizontally().prefetch(4);
     let network = DitConfig {
         in_dim: 28,
@@ -33,8 +33,8 @@ fn main() -> Result<(), DataError> {
     println!("loss {:.4}", last.iter().sum::<f64>() / last.len() as f64);
 
     let (model, sigmas) = (run.ema(), schedule.sigmas(20));
-    let x = model.rand_input(4, Noise::new(seed), &device) * sigmas[0];
-    let samples = sample(model, General::new(1.6, 0.0), &sigmas, x, Noise::new(seed)).last();
+    let samples =
+        sample(model, GradientEstimation::new(1.6, 0.0), &sigmas, 4, Noise::new(seed), &device).last();
     println!("samples {}", samples.expect("there are 20 steps"));
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! FOLDER holds Fashion-MNIST's IDX files. Prints the mean loss of the last sixth of the training and, for each kind of
 //! clothing, how bright a sample of it is on average: trousers and sandals cover little of the picture, coats much. For a
-//! CPU it is smaller than the reference's example, and scaled and guided where that is neither.
+//! CPU it is smaller than smalldiffusion's example, and scaled and guided where that is neither.
 
 use burn::backend::{Autodiff, Flex};
 use diffusion::prelude::*;
@@ -29,8 +29,8 @@ fn main() -> Result<(), DataError> {
 
     let (model, sigmas) = (run.ema(), schedule.sigmas(20));
     let denoiser = model.given(Labels((0..10).collect())).guided(1.0);
-    let x = model.rand_input::<4>(10, Noise::new(seed), &device) * sigmas[0];
-    let samples = sample(&denoiser, General::new(1.6, 0.0), &sigmas, x, Noise::new(seed)).last();
+    let samples =
+        sample(&denoiser, GradientEstimation::new(1.6, 0.0), &sigmas, 10, Noise::new(seed), &device).last();
     let bright = samples.expect("there are 20 steps").flatten::<2>(1, 3).mean_dim(1).into_data();
     bright.iter::<f32>().enumerate().for_each(|(label, mean)| println!("class {label}: {mean:.2}"));
     Ok(())

@@ -1,7 +1,7 @@
 //! Clothes from noise, by a U-Net: `fashion_unet [FOLDER [STEPS [BATCH [CH]]]]`.
 //!
 //! FOLDER holds Fashion-MNIST's IDX files; CH, a multiple of 32, is the number of channels on the first level: 64 in
-//! the reference's example, 32 here, for a CPU. Prints the mean loss of the last sixth of the training: about 0.20 after the
+//! smalldiffusion's example, 32 here, for a CPU. Prints the mean loss of the last sixth of the training: about 0.20 after the
 //! 600 steps that it takes by default.
 
 use burn::backend::{Autodiff, Flex};
@@ -14,7 +14,7 @@ fn main() -> Result<(), DataError> {
     let (steps, batch, ch) = (number(600), number(32), number(32));
     let (seed, device) = (0, Default::default());
 
-    let images = MnistLike::from_folder(folder, Split::Train)?.unlabelled();
+    let images = MnistLike::from_folder(folder, Split::Train)?.unlabeled();
     let batches = Batches::new(images, batch, seed).flip_horizontally().prefetch(4);
     let sizes = UnetConfig { in_dim: 28, in_ch: 1, out_ch: 1, ch, ..Default::default() };
     let levels = UnetConfig { ch_mult: vec![1, 2, 2], attn_resolutions: vec![14], ..sizes };
@@ -28,8 +28,8 @@ fn main() -> Result<(), DataError> {
     println!("loss {:.4}", last.iter().sum::<f64>() / last.len() as f64);
 
     let (model, sigmas) = (run.ema(), schedule.sigmas(20));
-    let x = model.rand_input(4, Noise::new(seed), &device) * sigmas[0];
-    let samples = sample(model, General::new(1.6, 0.0), &sigmas, x, Noise::new(seed)).last();
+    let samples =
+        sample(model, GradientEstimation::new(1.6, 0.0), &sigmas, 4, Noise::new(seed), &device).last();
     println!("samples {}", samples.expect("there are 20 steps"));
     Ok(())
 }

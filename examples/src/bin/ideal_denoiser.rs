@@ -12,8 +12,7 @@ fn main() {
     let ideal = IdealDenoiser::<Flex, 2>::new(&data, &device);
 
     let sigmas = LogLinear::new(200, 0.005, 10.0).sigmas(40).to_zero();
-    let x = Noise::new(0).initial(ideal.input_shape(50), &device) * sigmas[0];
-    let samples = sample(&ideal, Heun::default(), &sigmas, x, Noise::new(0)).last();
+    let samples = sample(&ideal, Heun::default(), &sigmas, 50, Noise::new(0), &device).last();
 
     let samples: Vec<f32> = samples.expect("there are 41 steps").into_data().iter().collect();
     let data: Vec<f32> = data.iter().collect();

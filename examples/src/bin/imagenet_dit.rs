@@ -31,8 +31,8 @@ fn main() -> Result<(), DataError> {
 
     let (model, sigmas) = (run.ema(), Flow::new(1000, 0.04, 1.0).sigmas(10));
     let denoiser = model.given(Labels((0..4).collect())).guided(2.0);
-    let x = model.rand_input::<4>(4, Noise::new(seed), &device);
-    let samples = sample(&denoiser, General::new(1.6, 0.0), &sigmas, x, Noise::new(seed)).last();
+    let samples =
+        sample(&denoiser, GradientEstimation::new(1.6, 0.0), &sigmas, 4, Noise::new(seed), &device).last();
     println!("deviation {:.3}", samples.expect("there are 10 steps").var(0).sqrt().mean().into_scalar());
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! A Swiss roll from noise, smalldiffusion's toy example: `toy_swissroll [STEPS]`.
 //!
-//! Prints the mean loss of the last sixth of the training: about 0.60 with the reference's 3,000 steps.
+//! Prints the mean loss of the last sixth of the training: about 0.60 with smalldiffusion's 3,000 steps.
 
 use burn::backend::{Autodiff, Flex};
 use diffusion::prelude::*;
@@ -22,7 +22,7 @@ fn main() {
     println!("loss {:.3}", last.iter().sum::<f64>() / last.len() as f64);
 
     let (model, sigmas) = (run.model(), schedule.sigmas(20));
-    let x = model.rand_input(5, Noise::new(seed), &device) * sigmas[0];
-    let samples = sample(&model, General::ACCELERATED, &sigmas, x, Noise::new(seed)).last();
+    let samples =
+        sample(&model, GradientEstimation::ACCELERATED, &sigmas, 5, Noise::new(seed), &device).last();
     println!("samples {}", samples.expect("there is at least one step"));
 }

@@ -23,8 +23,9 @@ fn main() {
     let labels = Labels((0..320).map(|i| i % tree.num_classes()).collect());
     for scale in [0.0, 1.0] {
         let denoiser = model.given(labels.clone()).guided(scale);
-        let x = model.rand_input(labels.0.len(), Noise::new(SEED), &device) * sigmas[0];
-        let samples = sample(&denoiser, General::DDIM, &sigmas, x, Noise::new(SEED)).last();
+        let samples =
+            sample(&denoiser, GradientEstimation::DDIM, &sigmas, labels.0.len(), Noise::new(SEED), &device)
+                .last();
         let samples: Vec<f32> = samples.expect("there are 20 steps").into_data().iter().collect();
         let distances = samples.chunks(2).zip(&labels.0).map(|(p, &label)| distance(&tree, label, p));
         println!("scale {scale}: {:.3}", distances.sum::<f32>() / labels.0.len() as f32);

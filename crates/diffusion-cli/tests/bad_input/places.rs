@@ -28,9 +28,9 @@ impl Base {
             ("hidden_dims = [16, 128, 128, 128, 128, 16]", "hidden_dims = [8]"),
             ("count = 2000", "count = 4"),
             ("steps = 20", "steps = 2"),
-            ("[held_out]\nevery = 5000\nexamples = 1024\nbins = 10\nper_bin = 32\n\n", ""),
+            ("[validation]\nevery = 5000\nexamples = 1024\nbins = 10\nper_bin = 32\n\n", ""),
         ];
-        let labelled = [
+        let labeled = [
             ("steps = 10000", "steps = 1"),
             ("hidden_dims = [16, 128, 256, 128, 16]", "hidden_dims = [8]"),
             ("count = 2000", "count = 4"),
@@ -38,7 +38,7 @@ impl Base {
         let path = base.0.path();
         config("swissroll", path, &small);
         diffusion(&["train", "--config", "config.toml", "--out", "run"], path);
-        config("tree", path, &labelled);
+        config("tree", path, &labeled);
         diffusion(&["train", "--config", "config.toml", "--out", "tree"], path);
         diffusion(&["export", "run", "--out", "out.safetensors"], path);
         diffusion(&["import", "out.safetensors", "--config", "run/config.toml", "--out", "imported"], path);
@@ -79,9 +79,9 @@ pub const PLACES: &[Place] = &[
         config("fashion-dit-small", path, &[HERE, ("in_dim = 28", "in_dim = 1000")])
     }),
     place("imagenet-dit's `config.toml`", |path, _| config("imagenet-dit", path, &[])),
-    place("a `config.toml` without `[held_out]`", |path, _| {
-        let exam = "[held_out]\nevery = 5000\nexamples = 1024\nbins = 10\nper_bin = 32\n";
-        config("swissroll", path, &[(exam, "")])
+    place("a `config.toml` without `[validation]`", |path, _| {
+        let validation = "[validation]\nevery = 5000\nexamples = 1024\nbins = 10\nper_bin = 32\n";
+        config("swissroll", path, &[(validation, "")])
     }),
     place("an empty `config.toml`", |path, _| write(path, "config.toml", b"")),
     place("a `config.toml` that is a letter", |path, _| write(path, "config.toml", b"dear reader,\n")),
@@ -119,18 +119,6 @@ pub const PLACES: &[Place] = &[
             &[("train-labels-idx1-ubyte", |bytes| Some([&bytes[..7], &[14], &bytes[8..], &[0, 0]].concat()))],
         )
     }),
-    place("test images of 30 × 30 pixels", |path, _| {
-        let elsewhere = tempfile::tempdir().unwrap();
-        idx(elsewhere.path(), 30, &[0; 12], &[]);
-        idx(path, 28, &[0; 12], &[]);
-        for (from, to) in [("train", "t10k")].into_iter().flat_map(|(a, b)| {
-            ["images-idx3-ubyte", "labels-idx1-ubyte"]
-                .map(|name| (format!("{a}-{name}"), format!("{b}-{name}")))
-        }) {
-            fs::copy(elsewhere.path().join("data").join(from), path.join("data").join(to)).unwrap();
-        }
-        None
-    }),
     place("whole images and labels", |path, _| {
         config("fashion-dit-cond", path, &[HERE]);
         idx(path, 28, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &[])
@@ -146,7 +134,7 @@ pub const PLACES: &[Place] = &[
         bytes[3073] = 11;
         write(path, "data/data_batch_2.bin", &bytes)
     }),
-    place("CIFAR-10 and a grey network", |path, _| {
+    place("CIFAR-10 and a gray network", |path, _| {
         config("fashion-dit-small", path, &[HERE, ("kind = \"mnist\"", "kind = \"cifar\"")]);
         cifar(path, 3073 * 2)
     }),
@@ -215,7 +203,7 @@ pub const PLACES: &[Place] = &[
     place("a run from another without checkpoints", |path, base| {
         base.run(path, |run| {
             fs::remove_dir_all(run.join("checkpoints")).unwrap();
-            edit(run, "checkpoint_keep = 3", "checkpoint_keep = 3\nfrom = \"before\"");
+            edit(run, "checkpoint_keep = 3", "checkpoint_keep = 3\ninit_from = \"before\"");
         })
     }),
     place("a run without `config.toml`", |path, base| {

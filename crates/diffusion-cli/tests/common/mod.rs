@@ -100,7 +100,7 @@ pub fn metrics(run: &str) -> Vec<serde_json::Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Images of `side`² pixels in two IDX files, `count` of them, labelled 0 to 9 in turn.
+/// Images of `side`² pixels in two IDX files, `count` of them, labeled 0 to 9 in turn.
 pub fn write_idx(folder: &str, count: u8, side: u8) {
     fs::create_dir(folder).unwrap();
     let pixels = usize::from(count) * usize::from(side) * usize::from(side);

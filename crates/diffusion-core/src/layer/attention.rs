@@ -1,6 +1,7 @@
 //! Multi-head self-attention.
 
-use super::{Init, linear};
+use super::{Init, linear, linear_params};
+use crate::invalid::{Invalid, MAX_SIZE, expect_valid};
 use crate::random::Stream;
 use burn::module::Module;
 use burn::nn::Linear;
@@ -13,17 +14,37 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttentionConfig {
-    /// Numbers per head.
+    /// Dimension of a head.
     pub head_dim: usize,
-    /// Number of heads; a token has `head_dim · num_heads` numbers.
+    /// Number of heads; the token dimension is `head_dim · num_heads`.
     pub num_heads: usize,
     /// Whether the query-key-value product has a bias.
     pub qkv_bias: bool,
 }
 
 impl AttentionConfig {
+    /// Whether there is such a layer.
+    ///
+    /// # Errors
+    /// If there are no heads, or they have no values.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        Invalid::unless_positive("head_dim", self.head_dim, MAX_SIZE)?;
+        Invalid::unless_positive("num_heads", self.num_heads, MAX_SIZE)
+    }
+
+    /// The number of parameters.
+    pub fn num_params(&self) -> u128 {
+        let dim = self.head_dim * self.num_heads;
+        let without_bias = if self.qkv_bias { 0 } else { 3 * dim as u128 };
+        linear_params(dim, 3 * dim) - without_bias + linear_params(dim, dim)
+    }
+
     /// The layer, its weights drawn from `init`; biases start at zero under Xavier and as PyTorch has them else.
+    ///
+    /// # Panics
+    /// If [`validate`](Self::validate) refuses the sizes.
     pub fn init<B: Backend>(&self, init: Init, stream: &mut Stream, device: &B::Device) -> Attention<B> {
+        expect_valid(self.validate());
         let dim = self.head_dim * self.num_heads;
         let bias = if init == Init::Torch { Init::Torch } else { Init::Zeros };
         Attention {

@@ -45,7 +45,7 @@ impl Init {
         Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), device))
     }
 
-    /// A linear layer from `inputs` to `outputs` numbers whose bias, where it has one, is drawn from `bias`.
+    /// A linear layer from `inputs` to `outputs` features whose bias, where it has one, is drawn from `bias`.
     pub fn linear<B: Backend>(
         self,
         bias: Option<Self>,
@@ -82,7 +82,7 @@ impl Init {
         }
     }
 
-    /// A table of `rows` vectors of `size` numbers.
+    /// A table of `rows` vectors of `size` values.
     pub fn embedding<B: Backend>(
         self,
         [rows, size]: [usize; 2],
@@ -111,7 +111,7 @@ impl Window {
     }
 
     /// A kernel of 3×3 pixels on an image with a border of one, so that the size stays.
-    pub fn three() -> Self {
+    pub fn conv3x3() -> Self {
         Self { kernel: 3, stride: 1, padding: PaddingConfig2d::Explicit(1, 1, 1, 1) }
     }
 }

@@ -1,7 +1,8 @@
 //! How a network is told the condition, if it has one.
 
-use super::{Init, linear, silu};
-use crate::network::{Condition, Labels};
+use super::{Init, linear, linear_params, silu};
+use crate::condition::{AnyCondition, Condition, Labels, NullCondition};
+use crate::invalid::{Invalid, MAX_SIZE, expect_valid};
 use crate::random::Stream;
 use burn::module::Module;
 use burn::nn::{Embedding, Linear};
@@ -64,7 +65,7 @@ impl<B: Backend> ConditionEmbedder<B> for NoCondition<B> {
 pub struct CondEmbedderLabelConfig {
     /// Number of classes.
     pub num_classes: usize,
-    /// The probability with which training forgets an example's label, 0.1 in the reference.
+    /// The probability with which training forgets an example's label, 0.1 in smalldiffusion.
     #[serde(default = "tenth")]
     pub dropout: f64,
 }
@@ -79,10 +80,10 @@ impl CondEmbedderLabelConfig {
         Self { num_classes, dropout: tenth() }
     }
 
-    /// The embedder to `size` numbers.
+    /// The embedder to vectors of `size` values.
     ///
     /// # Panics
-    /// If `dropout` is not in [0, 1].
+    /// If [`validate`](Self::validate) refuses the settings.
     pub fn init<B: Backend>(
         &self,
         size: usize,
@@ -91,16 +92,28 @@ impl CondEmbedderLabelConfig {
         stream: &mut Stream,
         device: &B::Device,
     ) -> CondEmbedderLabel<B> {
-        let dropout = self.dropout;
-        assert!(
-            (0.0..=1.0).contains(&dropout),
-            "label dropout is {dropout}, expected a probability in [0, 1]"
-        );
+        expect_valid(self.validate());
         CondEmbedderLabel {
             embeddings: Init::Normal(1.0).embedding([self.num_classes + 1, size], stream, device),
             output: weight.linear(Some(bias), [size, size], stream, device),
-            dropout,
+            dropout: self.dropout,
         }
+    }
+
+    /// Whether there can be such labels.
+    ///
+    /// # Errors
+    /// If there are no classes or too many, or `dropout` is not in [0, 1].
+    pub fn validate(&self) -> Result<(), Invalid> {
+        Invalid::unless_positive("num_classes", self.num_classes, MAX_SIZE)?;
+        Invalid::unless((0.0..=1.0).contains(&self.dropout), "dropout", || {
+            format!("is {}, expected a probability in [0, 1]", self.dropout)
+        })
+    }
+
+    /// The number of parameters of the embedder to vectors of `size` values: a row for each label and one for none.
+    pub fn num_params(&self, size: usize) -> u128 {
+        (self.num_classes as u128 + 1) * size as u128 + linear_params(size, size)
     }
 }
 
@@ -153,4 +166,54 @@ impl<B: Backend> ConditionEmbedder<B> for CondEmbedderLabel<B> {
         let keep_or_drop = |(i, label)| if uniform(i) < self.dropout { self.null_label() } else { label };
         Labels(labels.0.into_iter().enumerate().map(keep_or_drop).collect())
     }
+}
+
+impl<B: Backend> NullCondition for CondEmbedderLabel<B> {
+    type Condition = Labels;
+
+    fn null_condition(&self, labels: &Labels) -> Labels {
+        self.null_labels(labels)
+    }
+}
+
+/// The embedder of a network that has labels or not, as is chosen while the program runs.
+///
+/// # Panics
+/// Its methods panic if there is a condition and no embedder, or an embedder and another condition than labels.
+impl<B: Backend> ConditionEmbedder<B> for Option<CondEmbedderLabel<B>> {
+    type Condition = AnyCondition;
+
+    fn embed(&self, condition: AnyCondition) -> Option<Tensor<B, 2>> {
+        match (self, condition) {
+            (None, AnyCondition::None) => None,
+            (Some(embedder), AnyCondition::Labels(labels)) => embedder.embed(labels),
+            (embedder, condition) => mismatch(embedder.is_some(), &condition),
+        }
+    }
+
+    fn drop_condition(&self, condition: AnyCondition, uniform: &mut dyn FnMut(usize) -> f64) -> AnyCondition {
+        match (self, condition) {
+            (None, AnyCondition::None) => AnyCondition::None,
+            (Some(embedder), AnyCondition::Labels(labels)) => embedder.drop_condition(labels, uniform).into(),
+            (embedder, condition) => mismatch(embedder.is_some(), &condition),
+        }
+    }
+}
+
+impl<B: Backend> NullCondition for Option<CondEmbedderLabel<B>> {
+    type Condition = AnyCondition;
+
+    /// "No label" for a network with labels, and nothing for one without.
+    fn null_condition(&self, condition: &AnyCondition) -> AnyCondition {
+        match (self, condition) {
+            (None, AnyCondition::None) => AnyCondition::None,
+            (Some(embedder), AnyCondition::Labels(labels)) => embedder.null_labels(labels).into(),
+            (embedder, condition) => mismatch(embedder.is_some(), condition),
+        }
+    }
+}
+
+fn mismatch(has_labels: bool, condition: &AnyCondition) -> ! {
+    let expected = if has_labels { "labels" } else { "no condition" };
+    panic!("the network was given {}, expected {expected}", condition.kind())
 }

@@ -1,6 +1,7 @@
 //! Scale and shift that depend on the condition: adaptive layer norm.
 
-use super::{Init, linear, silu};
+use super::{Init, linear, linear_params, silu};
+use crate::invalid::{Invalid, MAX_SIZE, expect_valid};
 use crate::random::Stream;
 use crate::trace::{Tracer, Untraced};
 use burn::module::Module;
@@ -12,15 +13,33 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModulationConfig {
-    /// Numbers per vector.
+    /// The size of a vector.
     pub dim: usize,
     /// Number of vectors.
     pub n: usize,
 }
 
 impl ModulationConfig {
+    /// Whether there is such a layer.
+    ///
+    /// # Errors
+    /// If there are no vectors, or they have no values.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        Invalid::unless_positive("dim", self.dim, MAX_SIZE)?;
+        Invalid::unless_positive("n", self.n, MAX_SIZE)
+    }
+
+    /// The number of parameters.
+    pub fn num_params(&self) -> u128 {
+        linear_params(self.dim, self.n * self.dim)
+    }
+
     /// The layer, its weight drawn from `weight`; its bias starts at zero.
+    ///
+    /// # Panics
+    /// If [`validate`](Self::validate) refuses the sizes.
     pub fn init<B: Backend>(&self, weight: Init, stream: &mut Stream, device: &B::Device) -> Modulation<B> {
+        expect_valid(self.validate());
         let sizes = [self.dim, self.n * self.dim];
         Modulation { proj: weight.linear(Some(Init::Zeros), sizes, stream, device) }
     }
@@ -84,25 +103,45 @@ pub fn gated<B: Backend>(x: Tensor<B, 3>, h: Tensor<B, 3>, gate: Tensor<B, 2>) -
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModulatedLayerNormConfig {
-    /// Numbers per token.
+    /// The token dimension.
     pub dim: usize,
     /// ε of the layer norm, 1e-6 in DiT.
     pub epsilon: f64,
 }
 
 impl ModulatedLayerNormConfig {
-    /// The norm of tokens of `dim` numbers, with DiT's ε.
+    /// Whether there is such a layer.
+    ///
+    /// # Errors
+    /// If tokens have no values, or ε is negative or not finite.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        ModulationConfig { dim: self.dim, n: 2 }.validate()?;
+        Invalid::unless(self.epsilon.is_finite() && self.epsilon >= 0.0, "epsilon", || {
+            format!("is {}, expected a finite number of at least 0", self.epsilon)
+        })
+    }
+
+    /// The number of parameters.
+    pub fn num_params(&self) -> u128 {
+        ModulationConfig { dim: self.dim, n: 2 }.num_params()
+    }
+
+    /// The norm of tokens of dimension `dim`, with DiT's ε.
     pub fn new(dim: usize) -> Self {
         Self { dim, epsilon: 1e-6 }
     }
 
     /// The layer, its modulation's weight drawn from `weight`.
+    ///
+    /// # Panics
+    /// If [`validate`](Self::validate) refuses the settings.
     pub fn init<B: Backend>(
         &self,
         weight: Init,
         stream: &mut Stream,
         device: &B::Device,
     ) -> ModulatedLayerNorm<B> {
+        expect_valid(self.validate());
         let modulation = ModulationConfig { dim: self.dim, n: 2 }.init(weight, stream, device);
         ModulatedLayerNorm { modulation, epsilon: self.epsilon }
     }
@@ -137,7 +176,7 @@ impl<B: Backend> ModulatedLayerNorm<B> {
 /// # Shapes
 /// - `x`, returns: `[batch, tokens, dim]`
 pub fn layer_norm<B: Backend>(x: Tensor<B, 3>, epsilon: f64) -> Tensor<B, 3> {
-    let centred = x.clone() - x.mean_dim(2);
-    let variance = centred.clone().square().mean_dim(2); // [batch, tokens, 1]
-    centred / (variance + epsilon).sqrt()
+    let centered = x.clone() - x.mean_dim(2);
+    let variance = centered.clone().square().mean_dim(2); // [batch, tokens, 1]
+    centered / (variance + epsilon).sqrt()
 }

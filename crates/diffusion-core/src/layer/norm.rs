@@ -1,4 +1,4 @@
-//! Group normalisation.
+//! Group normalization.
 
 use super::silu;
 use burn::module::Param;
@@ -8,7 +8,7 @@ use burn::tensor::{Tensor, backend::Backend};
 /// The number of groups in every norm of the U-Net.
 pub const GROUPS: usize = 32;
 
-/// The norm of `channels` channels in [`GROUPS`] groups with ε = 1e-6, as the reference's U-Net has them; it starts
+/// The norm of `channels` channels in [`GROUPS`] groups with ε = 1e-6, as smalldiffusion's U-Net has them; it starts
 /// without effect on scale and shift.
 ///
 /// # Panics
@@ -28,7 +28,7 @@ pub fn group_norm_layer<B: Backend>(channels: usize, device: &B::Device) -> Grou
     }
 }
 
-/// Group normalisation (Wu & He 2018, arXiv:1803.08494, eq. 1 to 6): mean 0 and variance 1 over each group of
+/// Group normalization (Wu & He 2018, arXiv:1803.08494, eq. 1 to 6): mean 0 and variance 1 over each group of
 /// channels and all pixels, then a scale and a shift for each channel.
 ///
 /// The same as `norm.forward(x)`, with the division and the channel's scale in one factor, which saves passes over
@@ -57,19 +57,19 @@ fn plain<B: Backend>(norm: &GroupNorm<B>, x: Tensor<B, 4>) -> Tensor<B, 4> {
     let [batch, channels, height, width] = x.dims();
     let (groups, pixels) = (norm.num_groups, height * width);
     let x = x.reshape([batch, groups, channels / groups * pixels]);
-    let centred = x.clone() - x.mean_dim(2);
-    let deviation = (centred.clone().square().mean_dim(2) + norm.epsilon).sqrt(); // [batch, groups, 1]
-    let centred = centred.reshape([batch, channels, pixels]);
+    let centered = x.clone() - x.mean_dim(2);
+    let deviation = (centered.clone().square().mean_dim(2) + norm.epsilon).sqrt(); // [batch, groups, 1]
+    let centered = centered.reshape([batch, channels, pixels]);
     let gamma = match &norm.gamma {
         Some(gamma) => gamma.val().reshape([1, groups, channels / groups]),
         None => Tensor::ones([1, groups, channels / groups], &deviation.device()),
     };
     let scale = gamma / deviation; // [batch, groups, channels / groups]
-    let centred = centred * scale.reshape([batch, channels, 1]);
+    let centered = centered * scale.reshape([batch, channels, 1]);
     let x = match &norm.beta {
         // Repeated, for CPU backends are slow where a broadcast's first axis is the long one.
-        Some(beta) => centred + beta.val().reshape([1, channels, 1]).repeat_dim(0, batch),
-        None => centred,
+        Some(beta) => centered + beta.val().reshape([1, channels, 1]).repeat_dim(0, batch),
+        None => centered,
     };
     x.reshape([batch, channels, height, width])
 }

@@ -1,6 +1,7 @@
 //! From images to tokens.
 
-use super::{Init, conv2d};
+use super::{Init, conv2d, linear_params};
+use crate::invalid::{Invalid, MAX_SIZE, expect_valid};
 use crate::random::Stream;
 use burn::module::Module;
 use burn::nn::PaddingConfig2d;
@@ -14,15 +15,34 @@ use serde::{Deserialize, Serialize};
 pub struct PatchEmbedConfig {
     /// Height and width of a patch in pixels.
     pub patch_size: usize,
-    /// Numbers per pixel.
+    /// Channels of the images.
     pub channels: usize,
-    /// Numbers per token.
+    /// The token dimension.
     pub embed_dim: usize,
 }
 
 impl PatchEmbedConfig {
+    /// Whether there is such a layer.
+    ///
+    /// # Errors
+    /// If a size is 0 or too large.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        Invalid::unless_positive("patch_size", self.patch_size, MAX_SIZE)?;
+        Invalid::unless_positive("channels", self.channels, MAX_SIZE)?;
+        Invalid::unless_positive("embed_dim", self.embed_dim, MAX_SIZE)
+    }
+
+    /// The number of parameters.
+    pub fn num_params(&self) -> u128 {
+        linear_params(self.patch_size * self.patch_size * self.channels, self.embed_dim)
+    }
+
     /// The layer, its weight drawn as that of the linear layer that it is; its bias starts at zero.
+    ///
+    /// # Panics
+    /// If [`validate`](Self::validate) refuses the sizes.
     pub fn init<B: Backend>(&self, weight: Init, stream: &mut Stream, device: &B::Device) -> PatchEmbed<B> {
+        expect_valid(self.validate());
         let Self { patch_size, channels, embed_dim } = *self;
         let fans = (channels * patch_size * patch_size, embed_dim);
         let proj = Conv2d {
@@ -67,7 +87,7 @@ impl<B: Backend> PatchEmbed<B> {
 pub fn position_embedding<B: Backend>(side: usize, dim: usize, device: &B::Device) -> Tensor<B, 3> {
     assert!(
         dim.is_multiple_of(4),
-        "a position embedding of {dim} numbers was asked for, expected a multiple of 4"
+        "a position embedding of size {dim} was asked for, expected a multiple of 4"
     );
     let quarter = dim / 4;
     let angles = |position: usize| {

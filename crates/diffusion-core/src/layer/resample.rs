@@ -15,9 +15,9 @@ pub struct Upsample<B: Backend> {
 }
 
 impl<B: Backend> Upsample<B> {
-    /// The layer for `channels` channels, initialised as PyTorch does.
+    /// The layer for `channels` channels, initialized as PyTorch does.
     pub fn new(channels: usize, stream: &mut Stream, device: &B::Device) -> Self {
-        Self { conv: Init::Torch.conv2d(Init::Torch, [channels; 2], Window::three(), stream, device) }
+        Self { conv: Init::Torch.conv2d(Init::Torch, [channels; 2], Window::conv3x3(), stream, device) }
     }
 
     /// The larger images.
@@ -47,8 +47,8 @@ fn nearest<B: Backend>(x: Tensor<B, 4>) -> Tensor<B, 4> {
 
 /// Halves height and width: a convolution that moves by two pixels.
 ///
-/// The images get a border of zeros below and to the right only, as in the reference and in DDPM before it (Ho et al.
-/// 2020, arXiv:2006.11239); a kernel's centre then lies on every odd row and column.
+/// The images get a border of zeros below and to the right only, as in smalldiffusion and in DDPM before it (Ho et al.
+/// 2020, arXiv:2006.11239); a kernel's center then lies on every odd row and column.
 #[derive(Module, Debug)]
 pub struct Downsample<B: Backend> {
     /// The convolution, 3×3.
@@ -56,7 +56,7 @@ pub struct Downsample<B: Backend> {
 }
 
 impl<B: Backend> Downsample<B> {
-    /// The layer for `channels` channels, initialised as PyTorch does.
+    /// The layer for `channels` channels, initialized as PyTorch does.
     pub fn new(channels: usize, stream: &mut Stream, device: &B::Device) -> Self {
         let padding = PaddingConfig2d::Explicit(0, 0, 1, 1); // top, left, bottom, right
         let window = Window { kernel: 3, stride: 2, padding };

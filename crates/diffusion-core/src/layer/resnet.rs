@@ -1,7 +1,11 @@
 //! The blocks of the U-Net: residual convolutions and attention between pixels.
 
-use super::norm::{group_norm, group_norm_layer, group_norm_silu};
-use super::{Attention, AttentionConfig, CondModule, Init, Window, conv2d, linear, silu};
+use super::norm::{GROUPS, group_norm, group_norm_layer, group_norm_silu};
+use super::{
+    Attention, AttentionConfig, CondModule, Init, Window, conv2d, conv3x3_params, linear, linear_params,
+    norm_params, silu,
+};
+use crate::invalid::{Invalid, expect_valid};
 use crate::random::Stream;
 use crate::trace::{Tracer, Untraced};
 use burn::module::Module;
@@ -18,31 +22,57 @@ pub struct ResnetBlockConfig {
     pub in_ch: usize,
     /// Channels of the output, a multiple of 32.
     pub out_ch: usize,
-    /// Numbers in the embedding of noise level and condition.
+    /// Size of the embedding of noise level and condition.
     pub temb_channels: usize,
-    /// The probability with which training sets a number to zero before the second convolution.
+    /// The probability with which training sets a value to zero before the second convolution.
     pub dropout: f64,
     /// Whether a shortcut between different numbers of channels is a 3×3 convolution; else it is 1×1.
     pub conv_shortcut: bool,
 }
 
 impl ResnetBlockConfig {
-    /// The block, initialised as PyTorch does.
+    /// Whether there is such a block.
+    ///
+    /// # Errors
+    /// If a number of channels is no multiple of 32, or `dropout` is not in [0, 1).
+    pub fn validate(&self) -> Result<(), Invalid> {
+        validate_channels("in_ch", self.in_ch)?;
+        validate_channels("out_ch", self.out_ch)?;
+        validate_dropout(self.dropout)
+    }
+
+    /// The number of parameters.
+    pub fn num_params(&self) -> u128 {
+        let Self { in_ch, out_ch, temb_channels, conv_shortcut, .. } = *self;
+        let shortcut = match (in_ch == out_ch, conv_shortcut) {
+            (true, _) => 0,
+            (false, true) => conv3x3_params(in_ch, out_ch),
+            (false, false) => linear_params(in_ch, out_ch),
+        };
+        norm_params(in_ch)
+            + conv3x3_params(in_ch, out_ch)
+            + linear_params(temb_channels, out_ch)
+            + norm_params(out_ch)
+            + conv3x3_params(out_ch, out_ch)
+            + shortcut
+    }
+
+    /// The block, initialized as PyTorch does.
     ///
     /// # Panics
     /// If a number of channels is no multiple of 32, or `dropout` is not in [0, 1).
     pub fn init<B: Backend>(&self, stream: &mut Stream, device: &B::Device) -> ResnetBlock<B> {
+        expect_valid(self.validate());
         let Self { in_ch, out_ch, temb_channels, dropout, conv_shortcut } = *self;
-        assert!((0.0..1.0).contains(&dropout), "dropout is {dropout}, expected a probability in [0, 1)");
         let torch = Init::Torch;
-        let window = if conv_shortcut { Window::three() } else { Window::pointwise() };
+        let window = if conv_shortcut { Window::conv3x3() } else { Window::pointwise() };
         ResnetBlock {
             norm1: group_norm_layer(in_ch, device),
-            conv1: torch.conv2d(torch, [in_ch, out_ch], Window::three(), stream, device),
+            conv1: torch.conv2d(torch, [in_ch, out_ch], Window::conv3x3(), stream, device),
             temb_proj: torch.linear(Some(torch), [temb_channels, out_ch], stream, device),
             norm2: group_norm_layer(out_ch, device),
             dropout: Dropout { prob: dropout },
-            conv2: torch.conv2d(torch, [out_ch, out_ch], Window::three(), stream, device),
+            conv2: torch.conv2d(torch, [out_ch, out_ch], Window::conv3x3(), stream, device),
             shortcut: (in_ch != out_ch).then(|| torch.conv2d(torch, [in_ch, out_ch], window, stream, device)),
         }
     }
@@ -102,22 +132,40 @@ impl<B: Backend> CondModule<B, 4> for ResnetBlock<B> {
 pub struct AttnBlockConfig {
     /// Channels, a multiple of 32 and of the number of heads.
     pub ch: usize,
-    /// Number of attention heads; the reference's U-Net has one.
+    /// Number of attention heads; smalldiffusion's U-Net has one.
     pub num_heads: usize,
 }
 
 impl AttnBlockConfig {
-    /// The block, initialised as PyTorch does.
+    /// Whether there is such a block.
+    ///
+    /// # Errors
+    /// If `ch` is no multiple of 32 or of `num_heads`.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let Self { ch, num_heads } = *self;
+        validate_channels("ch", ch)?;
+        Invalid::unless(num_heads > 0 && ch.is_multiple_of(num_heads), "num_heads", || {
+            format!("is {num_heads}, expected a divisor of {ch} channels")
+        })
+    }
+
+    /// The number of parameters.
+    pub fn num_params(&self) -> u128 {
+        norm_params(self.ch) + self.attention().num_params() + linear_params(self.ch, self.ch)
+    }
+
+    fn attention(&self) -> AttentionConfig {
+        let Self { ch, num_heads } = *self;
+        AttentionConfig { head_dim: ch / num_heads, num_heads, qkv_bias: false }
+    }
+
+    /// The block, initialized as PyTorch does.
     ///
     /// # Panics
     /// If `ch` is no multiple of 32 or of `num_heads`.
     pub fn init<B: Backend>(&self, stream: &mut Stream, device: &B::Device) -> AttnBlock<B> {
-        let Self { ch, num_heads } = *self;
-        assert!(
-            num_heads > 0 && ch.is_multiple_of(num_heads),
-            "{ch} channels cannot be shared by {num_heads} heads, expected a divisor"
-        );
-        let attention = AttentionConfig { head_dim: ch / num_heads, num_heads, qkv_bias: false };
+        expect_valid(self.validate());
+        let (ch, attention) = (self.ch, self.attention());
         AttnBlock {
             norm: group_norm_layer(ch, device),
             attn: attention.init(Init::Torch, stream, device),
@@ -158,6 +206,20 @@ impl<B: Backend> AttnBlock<B> {
         let pixels = transpose(pixels).reshape([batch, channels, height, width]);
         x + tracer.layer(&"proj_out", conv2d(&self.proj_out, pixels))
     }
+}
+
+/// Refuses channels that the groups of a norm cannot share.
+pub(crate) fn validate_channels(setting: &str, ch: usize) -> Result<(), Invalid> {
+    Invalid::unless(ch > 0 && ch.is_multiple_of(GROUPS), setting, || {
+        format!("is {ch}, expected a multiple of {GROUPS}, the number of groups in the norms")
+    })
+}
+
+/// Refuses a dropout that is no probability, or leaves nothing.
+pub(crate) fn validate_dropout(dropout: f64) -> Result<(), Invalid> {
+    Invalid::unless((0.0..1.0).contains(&dropout), "dropout", || {
+        format!("is {dropout}, expected a probability in [0, 1)")
+    })
 }
 
 /// What `layer.forward(x)` gives, by a fused operation where the backend has one.

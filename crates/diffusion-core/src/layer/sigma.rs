@@ -1,6 +1,7 @@
 //! How a network is told the noise level.
 
-use super::{Init, gelu_tanh, linear, silu};
+use super::{Init, gelu_tanh, linear, linear_params, silu};
+use crate::invalid::{Invalid, MAX_SIZE, expect_valid};
 use crate::random::Stream;
 use burn::module::Module;
 use burn::nn::Linear;
@@ -30,7 +31,7 @@ pub fn sigma_embedding<B: Backend>(sigma: Tensor<B, 1>, scaling: f64, log: bool)
 pub fn timestep_embedding<B: Backend>(t: Tensor<B, 1>, size: usize) -> Tensor<B, 2> {
     assert!(
         size.is_multiple_of(2),
-        "a timestep embedding of {size} numbers was asked for, expected an even number"
+        "a timestep embedding of size {size} was asked for, expected an even number"
     );
     let half = size / 2;
     let frequencies: Vec<f32> =
@@ -40,7 +41,7 @@ pub fn timestep_embedding<B: Backend>(t: Tensor<B, 1>, size: usize) -> Tensor<B,
     Tensor::cat(vec![angles.clone().cos(), angles.sin()], 1)
 }
 
-/// The settings of a [`SigmaEmbedderSinCos`]; the defaults are the reference's.
+/// The settings of a [`SigmaEmbedderSinCos`]; the defaults are smalldiffusion's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SigmaEmbedderSinCosConfig {
@@ -57,7 +58,26 @@ impl Default for SigmaEmbedderSinCosConfig {
 }
 
 impl SigmaEmbedderSinCosConfig {
-    /// The embedder to `size` numbers.
+    /// Whether there is such an embedder.
+    ///
+    /// # Errors
+    /// If the scaling factor is 0 or not finite, in f32.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let factor = self.scaling_factor;
+        Invalid::unless((factor as f32).is_normal(), "scaling_factor", || {
+            format!("is {factor}, expected a finite number other than 0")
+        })
+    }
+
+    /// The number of parameters of the embedder to vectors of `size` values.
+    pub fn num_params(&self, size: usize) -> u128 {
+        linear_params(2, size) + linear_params(size, size)
+    }
+
+    /// The embedder to vectors of `size` values.
+    ///
+    /// # Panics
+    /// If [`validate`](Self::validate) refuses the settings.
     pub fn init<B: Backend>(
         &self,
         size: usize,
@@ -66,6 +86,7 @@ impl SigmaEmbedderSinCosConfig {
         stream: &mut Stream,
         device: &B::Device,
     ) -> SigmaEmbedderSinCos<B> {
+        expect_valid(self.validate());
         SigmaEmbedderSinCos {
             input: weight.linear(Some(bias), [2, size], stream, device),
             output: weight.linear(Some(bias), [size, size], stream, device),
@@ -78,7 +99,7 @@ impl SigmaEmbedderSinCosConfig {
 /// [`sigma_embedding`] through a small network: linear, SiLU, linear.
 #[derive(Module, Debug)]
 pub struct SigmaEmbedderSinCos<B: Backend> {
-    /// From the two numbers of the embedding.
+    /// From the two values of the embedding.
     pub input: Linear<B>,
     /// To the output.
     pub output: Linear<B>,
@@ -98,11 +119,11 @@ impl<B: Backend> SigmaEmbedderSinCos<B> {
     }
 }
 
-/// The widths of a [`TimestepEmbedder`]; the defaults are the reference's.
+/// The widths of a [`TimestepEmbedder`]; the defaults are smalldiffusion's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TimestepEmbedderConfig {
-    /// Numbers of the sinusoidal embedding, even.
+    /// Size of the sinusoidal embedding, even.
     pub frequencies: usize,
     /// Width of the first hidden layer.
     pub width: usize,
@@ -115,7 +136,29 @@ impl Default for TimestepEmbedderConfig {
 }
 
 impl TimestepEmbedderConfig {
-    /// The embedder to `size` numbers; `last` initialises its third layer, `weight` the others.
+    /// Whether there is such an embedder.
+    ///
+    /// # Errors
+    /// If the number of frequencies is odd, or a size is out of its range.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        Invalid::unless_positive("frequencies", self.frequencies, MAX_SIZE)?;
+        Invalid::unless(self.frequencies.is_multiple_of(2), "frequencies", || {
+            format!("is {}, expected an even number", self.frequencies)
+        })?;
+        Invalid::unless_positive("width", self.width, MAX_SIZE)
+    }
+
+    /// The number of parameters of the embedder to vectors of `size` values.
+    pub fn num_params(&self, size: usize) -> u128 {
+        linear_params(self.frequencies, self.width)
+            + linear_params(self.width, size)
+            + linear_params(size, size)
+    }
+
+    /// The embedder to vectors of `size` values; `last` initializes its third layer, `weight` the others.
+    ///
+    /// # Panics
+    /// If [`validate`](Self::validate) refuses the settings.
     pub fn init<B: Backend>(
         &self,
         size: usize,
@@ -124,6 +167,7 @@ impl TimestepEmbedderConfig {
         stream: &mut Stream,
         device: &B::Device,
     ) -> TimestepEmbedder<B> {
+        expect_valid(self.validate());
         TimestepEmbedder {
             input: weight.linear(Some(bias), [self.frequencies, self.width], stream, device),
             hidden: weight.linear(Some(bias), [self.width, size], stream, device),
@@ -174,7 +218,11 @@ impl Default for SigmaEmbedding {
 }
 
 impl SigmaEmbedding {
-    /// The embedder to `size` numbers; `last` initialises a [`TimestepEmbedder`]'s third layer, `weight` all others.
+    /// The embedder to vectors of `size` values; `last` initializes a [`TimestepEmbedder`]'s third layer, `weight` all
+    /// others.
+    ///
+    /// # Panics
+    /// If [`validate`](Self::validate) refuses the settings.
     pub fn init<B: Backend>(
         &self,
         size: usize,
@@ -192,6 +240,25 @@ impl SigmaEmbedding {
                 stream,
                 device,
             )),
+        }
+    }
+
+    /// Whether there is such an embedder.
+    ///
+    /// # Errors
+    /// If a setting is out of its range.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        match self {
+            Self::SinCos(config) => config.validate().map_err(|invalid| invalid.within("sin-cos")),
+            Self::Timestep => TimestepEmbedderConfig::default().validate(),
+        }
+    }
+
+    /// The number of parameters of the embedder to vectors of `size` values.
+    pub fn num_params(&self, size: usize) -> u128 {
+        match self {
+            Self::SinCos(config) => config.num_params(size),
+            Self::Timestep => TimestepEmbedderConfig::default().num_params(size),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The diffusion transformer.
 
-use super::{Labels, Network, NullCondition};
+use super::{Network, NullCondition};
+use crate::invalid::{Invalid, MAX_DEPTH, MAX_SIZE, expect_valid, product};
 use crate::layer::{
     Attention, AttentionConfig, CondEmbedderLabel, CondEmbedderLabelConfig, CondModule, CondSequential,
     ConditionEmbedder, Init, ModulatedLayerNorm, ModulatedLayerNormConfig, Modulation, ModulationConfig,
     NoCondition, PatchEmbed, PatchEmbedConfig, SigmaEmbedder, SigmaEmbedding, gated, gelu_tanh, linear,
-    position_embedding,
+    linear_params, position_embedding,
 };
 use crate::random::{Purpose, Stream};
 use crate::trace::{Tracer, Untraced};
@@ -14,23 +15,23 @@ use burn::nn::Linear;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use serde::{Deserialize, Serialize};
 
-/// The sizes and choices of a [`Dit`]; the defaults are the reference's.
+/// The sizes and choices of a [`Dit`]; the defaults are smalldiffusion's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DitConfig {
     /// Height and width of the images in pixels.
     pub in_dim: usize,
-    /// Numbers per pixel.
+    /// Channels of the images.
     pub channels: usize,
     /// Height and width of a patch in pixels.
     pub patch_size: usize,
     /// Number of blocks.
     pub depth: usize,
-    /// Numbers per attention head.
+    /// Dimension of an attention head.
     pub head_dim: usize,
-    /// Number of attention heads; a token has `head_dim · num_heads` numbers.
+    /// Number of attention heads; the token dimension is `head_dim · num_heads`.
     pub num_heads: usize,
-    /// Width of a block's perceptron in tokens' widths.
+    /// Hidden width of a block's MLP, in multiples of the token dimension.
     pub mlp_ratio: f64,
     /// How the noise level is embedded.
     pub sigma_embedding: SigmaEmbedding,
@@ -70,80 +71,195 @@ impl DitConfig {
     /// The unconditional network that `seed` stands for; the same on every backend.
     ///
     /// # Panics
-    /// If `patch_size` does not divide `in_dim`, or a token's width is no multiple of 4.
+    /// If [`validate`](Self::validate) refuses the settings.
     pub fn init<B: Backend>(&self, seed: u64, device: &B::Device) -> Dit<B> {
-        self.build(&mut Stream::new(seed, Purpose::Parameters, 0, 0), device, |_| NoCondition::new())
+        self.build(seed, device, |_| NoCondition::new())
     }
 
     /// The network conditioned on labels that `seed` stands for; the same on every backend.
     ///
     /// # Panics
-    /// As [`init`](Self::init), or if the label dropout is no probability.
+    /// As [`init`](Self::init), or if there cannot be such labels.
     pub fn init_conditional<B: Backend>(
         &self,
         labels: &CondEmbedderLabelConfig,
         seed: u64,
         device: &B::Device,
     ) -> Dit<B, CondEmbedderLabel<B>> {
-        let dim = self.head_dim * self.num_heads;
-        self.build(&mut Stream::new(seed, Purpose::Parameters, 0, 0), device, |stream| {
-            labels.init(dim, Init::Xavier, Init::Zeros, stream, device)
-        })
+        self.build(seed, device, |stream| self.label_embedder(labels, stream, device))
     }
 
-    /// The initialisation is the reference's: Xavier for linear layers with zero biases, a standard deviation of
+    /// The network that `seed` stands for, conditioned on labels if there are any: one kind that serves both.
+    ///
+    /// # Panics
+    /// As [`init_conditional`](Self::init_conditional).
+    pub fn init_any<B: Backend>(
+        &self,
+        labels: Option<&CondEmbedderLabelConfig>,
+        seed: u64,
+        device: &B::Device,
+    ) -> AnyDit<B> {
+        self.build(seed, device, |stream| labels.map(|labels| self.label_embedder(labels, stream, device)))
+    }
+
+    /// Whether there is such a network.
+    ///
+    /// # Errors
+    /// If a setting is out of its range, e.g. `patch_size` does not divide `in_dim`, or the token dimension is no
+    /// multiple of 4.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let Self { in_dim, channels, patch_size, depth, head_dim, num_heads, mlp_ratio, .. } = *self;
+        for (setting, size) in [
+            ("in_dim", in_dim),
+            ("channels", channels),
+            ("patch_size", patch_size),
+            ("head_dim", head_dim),
+            ("num_heads", num_heads),
+        ] {
+            Invalid::unless_positive(setting, size, MAX_SIZE)?;
+        }
+        Invalid::unless_at_most("depth", depth, MAX_DEPTH)?;
+        let dim = product(&[head_dim, num_heads]);
+        Invalid::unless(dim <= MAX_SIZE && dim.is_multiple_of(4), "num_heads", || {
+            format!("gives tokens of dimension {dim}, expected a multiple of 4 up to {MAX_SIZE}")
+        })?;
+        let values = product(&[in_dim, in_dim, channels]);
+        Invalid::unless(values <= MAX_SIZE, "in_dim", || {
+            format!("gives images of {values} values, expected at most {MAX_SIZE}")
+        })?;
+        Invalid::unless(in_dim.is_multiple_of(patch_size), "patch_size", || {
+            format!("is {patch_size}, expected a divisor of in_dim, which is {in_dim}")
+        })?;
+        Invalid::unless(mlp_ratio <= 1000.0 && mlp_ratio * dim as f64 >= 1.0, "mlp_ratio", || {
+            format!("is {mlp_ratio}, expected a positive number up to 1000")
+        })?;
+        self.sigma_embedding.validate().map_err(|invalid| invalid.within("sigma_embedding"))
+    }
+
+    /// The shape of one example.
+    pub fn input_shape(&self) -> Vec<usize> {
+        vec![self.channels, self.in_dim, self.in_dim]
+    }
+
+    /// The number of parameters, with the embedding of `labels` if there are any.
+    pub fn num_params(&self, labels: Option<&CondEmbedderLabelConfig>) -> u128 {
+        let (dim, norm) = (self.dim(), ModulatedLayerNormConfig::new(self.dim()).num_params());
+        let block = 2 * norm
+            + self.attention().num_params()
+            + linear_params(dim, self.mlp_dim())
+            + linear_params(self.mlp_dim(), dim)
+            + self.gates().num_params();
+        self.patches().num_params()
+            + self.sigma_embedding.num_params(dim)
+            + labels.map_or(0, |labels| labels.num_params(dim))
+            + self.depth as u128 * block
+            + norm
+            + linear_params(dim, self.patch_dim())
+    }
+
+    /// Values in the largest of the layers' outputs for one example.
+    pub fn largest_layer(&self) -> u128 {
+        self.tokens() * self.mlp_dim().max(3 * self.dim()).max(self.patch_dim()) as u128
+    }
+
+    /// Values in the largest attention matrix of one head for one example: from each patch to each.
+    pub fn attention_size(&self) -> u128 {
+        self.tokens().pow(2)
+    }
+
+    /// The token dimension.
+    fn dim(&self) -> usize {
+        self.head_dim * self.num_heads
+    }
+
+    fn mlp_dim(&self) -> usize {
+        (self.dim() as f64 * self.mlp_ratio) as usize
+    }
+
+    fn patch_dim(&self) -> usize {
+        self.patch_size * self.patch_size * self.channels
+    }
+
+    fn tokens(&self) -> u128 {
+        ((self.in_dim / self.patch_size) as u128).pow(2)
+    }
+
+    fn attention(&self) -> AttentionConfig {
+        AttentionConfig { head_dim: self.head_dim, num_heads: self.num_heads, qkv_bias: true }
+    }
+
+    fn gates(&self) -> ModulationConfig {
+        ModulationConfig { dim: self.dim(), n: 2 }
+    }
+
+    fn patches(&self) -> PatchEmbedConfig {
+        PatchEmbedConfig { patch_size: self.patch_size, channels: self.channels, embed_dim: self.dim() }
+    }
+
+    fn label_embedder<B: Backend>(
+        &self,
+        labels: &CondEmbedderLabelConfig,
+        stream: &mut Stream,
+        device: &B::Device,
+    ) -> CondEmbedderLabel<B> {
+        labels.init(self.dim(), Init::Xavier, Init::Zeros, stream, device)
+    }
+
+    /// The initial values are smalldiffusion's: Xavier for linear layers with zero biases, a standard deviation of
     /// 0.02 for the embedding of σ, zero for the last layer.
     fn build<B: Backend, C>(
         &self,
-        stream: &mut Stream,
+        seed: u64,
         device: &B::Device,
         cond_embed: impl FnOnce(&mut Stream) -> C,
     ) -> Dit<B, C> {
-        let Self { in_dim, channels, patch_size, depth, head_dim, num_heads, .. } = *self;
-        assert!(
-            patch_size > 0 && in_dim > 0 && in_dim.is_multiple_of(patch_size),
-            "images of {in_dim} pixels cannot be cut into patches of {patch_size}, expected a divisor"
-        );
-        let dim = head_dim * num_heads;
-        let side = in_dim / patch_size;
-        let small = Init::Normal(0.02);
-        let sig_embed = self.sigma_embedding.init(dim, [small, Init::Xavier], Init::Zeros, stream, device);
-        let modulation = match self.modulation {
-            ModulationInit::Xavier => Init::Xavier,
-            ModulationInit::AdaLnZero => Init::Zeros,
-        };
-        let mlp_dim = (dim as f64 * self.mlp_ratio) as usize;
-        let attention = AttentionConfig { head_dim, num_heads, qkv_bias: true };
-        let block = |stream: &mut Stream| {
-            let zero = Some(Init::Zeros);
-            DitBlock {
-                norm1: ModulatedLayerNormConfig::new(dim).init(modulation, stream, device),
-                attn: attention.init(Init::Xavier, stream, device),
-                norm2: ModulatedLayerNormConfig::new(dim).init(modulation, stream, device),
-                mlp_in: Init::Xavier.linear(zero, [dim, mlp_dim], stream, device),
-                mlp_out: Init::Xavier.linear(zero, [mlp_dim, dim], stream, device),
-                scale_modulation: ModulationConfig { dim, n: 2 }.init(modulation, stream, device),
-            }
-        };
-        let output = patch_size * patch_size * channels;
+        expect_valid(self.validate());
+        let stream = &mut Stream::new(seed, Purpose::PARAMETERS, 0, 0);
+        let (dim, xavier, small) = (self.dim(), Init::Xavier, Init::Normal(0.02));
+        let sig_embed = self.sigma_embedding.init(dim, [small, xavier], Init::Zeros, stream, device);
+        // Positions draw nothing; patches come before the condition, and both before the blocks.
+        let x_embed = self.patches().init(xavier, stream, device);
+        let cond_embed = cond_embed(stream);
+        let blocks = (0..self.depth).map(|_| self.block(stream, device)).collect();
         Dit {
-            pos_embed: position_embedding(side, dim, device),
-            x_embed: PatchEmbedConfig { patch_size, channels, embed_dim: dim }.init(
-                Init::Xavier,
-                stream,
-                device,
-            ),
+            pos_embed: position_embedding(self.in_dim / self.patch_size, dim, device),
+            x_embed,
             sig_embed,
-            cond_embed: cond_embed(stream),
-            blocks: CondSequential::new((0..depth).map(|_| block(stream)).collect()),
-            final_norm: ModulatedLayerNormConfig::new(dim).init(modulation, stream, device),
-            final_linear: Init::Zeros.linear(Some(Init::Zeros), [dim, output], stream, device),
-            in_dim,
-            channels,
-            patch_size,
+            cond_embed,
+            blocks: CondSequential::new(blocks),
+            final_norm: ModulatedLayerNormConfig::new(dim).init(self.modulation.init(), stream, device),
+            final_linear: Init::Zeros.linear(Some(Init::Zeros), [dim, self.patch_dim()], stream, device),
+            in_dim: self.in_dim,
+            channels: self.channels,
+            patch_size: self.patch_size,
+        }
+    }
+
+    fn block<B: Backend>(&self, stream: &mut Stream, device: &B::Device) -> DitBlock<B> {
+        let (dim, mlp_dim, modulation) = (self.dim(), self.mlp_dim(), self.modulation.init());
+        let (norm, zero) = (ModulatedLayerNormConfig::new(dim), Some(Init::Zeros));
+        DitBlock {
+            norm1: norm.init(modulation, stream, device),
+            attn: self.attention().init(Init::Xavier, stream, device),
+            norm2: norm.init(modulation, stream, device),
+            mlp_in: Init::Xavier.linear(zero, [dim, mlp_dim], stream, device),
+            mlp_out: Init::Xavier.linear(zero, [mlp_dim, dim], stream, device),
+            scale_modulation: self.gates().init(modulation, stream, device),
         }
     }
 }
+
+impl ModulationInit {
+    fn init(self) -> Init {
+        match self {
+            Self::Xavier => Init::Xavier,
+            Self::AdaLnZero => Init::Zeros,
+        }
+    }
+}
+
+/// A network with or without labels, chosen while the program runs.
+pub type AnyDit<B> = Dit<B, Option<CondEmbedderLabel<B>>>;
 
 /// The diffusion transformer (Peebles & Xie 2023, arXiv:2212.09748) for square images, conditioned on the noise
 /// level by adaptive layer norm and, where `C` is a [`CondEmbedderLabel`], on labels.
@@ -190,10 +306,6 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 4> for Dit<B, C> {
         [batch, self.channels, self.in_dim, self.in_dim]
     }
 
-    fn forward(&self, x: Tensor<B, 4>, sigma: Tensor<B, 1>, condition: C::Condition) -> Tensor<B, 4> {
-        self.trace(x, sigma, condition, &mut Untraced)
-    }
-
     fn trace<T: Tracer<B>>(
         &self,
         x: Tensor<B, 4>,
@@ -220,34 +332,34 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 4> for Dit<B, C> {
         self.cond_embed.drop_condition(condition, uniform)
     }
 
-    /// The position embedding, `[1, tokens, dim]`: a parameter without gradient in the reference.
+    /// The position embedding, `[1, tokens, dim]`: a parameter without gradient in smalldiffusion.
     fn buffers(&self) -> Vec<(&'static str, TensorData)> {
         vec![("pos_embed", self.pos_embed.to_data())]
     }
 }
 
-impl<B: Backend> NullCondition for Dit<B, CondEmbedderLabel<B>> {
-    type Condition = Labels;
+impl<B: Backend, C: NullCondition> NullCondition for Dit<B, C> {
+    type Condition = C::Condition;
 
-    fn null_condition(&self, labels: &Labels) -> Labels {
-        self.cond_embed.null_labels(labels)
+    fn null_condition(&self, condition: &C::Condition) -> C::Condition {
+        self.cond_embed.null_condition(condition)
     }
 }
 
-/// A transformer block: attention and a perceptron, each behind a modulated norm and a modulated gate.
+/// A transformer block: attention and an MLP, each behind a modulated norm and a modulated gate.
 #[derive(Module, Debug)]
 pub struct DitBlock<B: Backend> {
     /// The norm before attention.
     pub norm1: ModulatedLayerNorm<B>,
     /// Attention between tokens.
     pub attn: Attention<B>,
-    /// The norm before the perceptron.
+    /// The norm before the MLP.
     pub norm2: ModulatedLayerNorm<B>,
-    /// The perceptron's first layer; tanh-GELU follows.
+    /// The MLP's first layer; tanh-GELU follows.
     pub mlp_in: Linear<B>,
-    /// The perceptron's second layer.
+    /// The MLP's second layer.
     pub mlp_out: Linear<B>,
-    /// The gates of attention and perceptron, in this order.
+    /// The gates of attention and MLP, in this order.
     pub scale_modulation: Modulation<B>,
 }
 

@@ -1,8 +1,9 @@
 //! The best possible denoiser of a finite data set, in closed form.
 
 use super::Network;
-use crate::guidance::{Denoiser, Evaluation};
+use crate::denoiser::{Denoiser, DenoiserOutput};
 use crate::path::VarianceExploding;
+use crate::trace::Tracer;
 use burn::module::Module;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
@@ -11,24 +12,24 @@ use burn::tensor::{Tensor, TensorData, backend::Backend};
 /// arXiv:2206.00364, eq. 57): what a perfectly trained network would compute.
 ///
 /// It has no parameters. Sampled from, it returns the data; its loss is a floor for every trained model's. As a
-/// [`Network`] it predicts ε, like the reference's, so pair it with [`EpsPrediction`](crate::EpsPrediction); as a
+/// [`Network`] it predicts ε, like smalldiffusion's, so pair it with [`EpsPrediction`](crate::EpsPrediction); as a
 /// [`Denoiser`] it can be sampled from as it is.
 ///
 /// Data and queries are visited in blocks with a running maximum, so that memory besides the data on the
 /// device stays below 100 MB for any size of either, and nothing overflows for small σ.
 #[derive(Module, Debug)]
 pub struct IdealDenoiser<B: Backend, const D: usize> {
-    /// The mean example, `[1, numbers]`, taken from all others: distances far from the origin would cancel.
-    centre: Tensor<B, 2>,
-    /// Blocks of flattened, centred examples, `[rows, numbers]` each.
+    /// The mean example, `[1, size]`, taken from all others: distances far from the origin would cancel.
+    center: Tensor<B, 2>,
+    /// Blocks of flattened, centered examples, `[rows, size]` each.
     blocks: Vec<Tensor<B, 2>>,
     /// ‖dᵢ‖² of the rows of each block, `[1, rows]`.
     norms: Vec<Tensor<B, 2>>,
     shape: [usize; D],
 }
 
-/// The largest number of f32 in a block of data: 16 MiB.
-const BLOCK_NUMBERS: usize = 1 << 22;
+/// The largest number of f32 values in a block of data: 16 MiB.
+const BLOCK_VALUES: usize = 1 << 22;
 /// The largest number of rows in a block of data.
 const BLOCK_ROWS: usize = 8192;
 /// The largest number of queries that are compared with a block at once.
@@ -45,27 +46,24 @@ impl<B: Backend, const D: usize> IdealDenoiser<B, D> {
     pub fn new(data: &TensorData, device: &B::Device) -> Self {
         let shape: [usize; D] = data.shape.dims();
         let values = data.as_slice::<f32>().expect("the ideal denoiser's data are f32");
-        let (examples, numbers) = (shape[0], shape[1..].iter().product::<usize>());
-        assert!(
-            examples > 0 && numbers > 0,
-            "data of shape {shape:?} was given, expected at least one number"
-        );
-        let mut sums = vec![0.0; numbers];
+        let (examples, size) = (shape[0], shape[1..].iter().product::<usize>());
+        assert!(examples > 0 && size > 0, "data of shape {shape:?} was given, expected at least one value");
+        let mut sums = vec![0.0; size];
         for (i, &value) in values.iter().enumerate() {
-            sums[i % numbers] += f64::from(value);
+            sums[i % size] += f64::from(value);
         }
-        let centre: Vec<f32> = sums.iter().map(|sum| (sum / examples as f64) as f32).collect();
-        let centre = Tensor::from_data(TensorData::new(centre, [1, numbers]), device);
-        let rows = (BLOCK_NUMBERS / numbers).clamp(1, BLOCK_ROWS);
+        let center: Vec<f32> = sums.iter().map(|sum| (sum / examples as f64) as f32).collect();
+        let center = Tensor::from_data(TensorData::new(center, [1, size]), device);
+        let rows = (BLOCK_VALUES / size).clamp(1, BLOCK_ROWS);
         let blocks: Vec<Tensor<B, 2>> = values
-            .chunks(rows * numbers)
+            .chunks(rows * size)
             .map(|block| -> Tensor<B, 2> {
-                let block = TensorData::new(block.to_vec(), [block.len() / numbers, numbers]);
-                Tensor::from_data(block, device) - centre.clone()
+                let block = TensorData::new(block.to_vec(), [block.len() / size, size]);
+                Tensor::from_data(block, device) - center.clone()
             })
             .collect();
         let norms = blocks.iter().map(|block| block.clone().square().sum_dim(1).transpose()).collect();
-        Self { centre, blocks, norms, shape }
+        Self { center, blocks, norms, shape }
     }
 
     /// The posterior mean D(x, σ).
@@ -80,13 +78,13 @@ impl<B: Backend, const D: usize> IdealDenoiser<B, D> {
         let dims = x.dims();
         assert_eq!(dims[1..], self.shape[1..], "input and data differ in shape");
         let batch = dims[0];
-        let x = x.reshape([batch as i32, -1]) - self.centre.clone(); // [batch, numbers]
+        let x = x.reshape([batch as i32, -1]) - self.center.clone(); // [batch, size]
         let precision = (sigma.ones_like() / (sigma.square() * 2.0)).unsqueeze_dim::<2>(1); // [batch, 1], 1/2σ²
         let parts = (0..batch).step_by(QUERIES).map(|start| {
             let rows = QUERIES.min(batch - start);
             self.posterior_mean(x.clone().narrow(0, start, rows), precision.clone().narrow(0, start, rows))
         });
-        (Tensor::cat(parts.collect(), 0) + self.centre.clone()).reshape(dims)
+        (Tensor::cat(parts.collect(), 0) + self.center.clone()).reshape(dims)
     }
 
     /// The softmax-weighted mean over all blocks, rescaled whenever a block raises the maximum.
@@ -131,20 +129,34 @@ impl<B: Backend, const D: usize> Network<B, D> for IdealDenoiser<B, D> {
         shape
     }
 
-    fn forward(&self, x: Tensor<B, D>, sigma: Tensor<B, 1>, (): ()) -> Tensor<B, D> {
+    fn trace<T: Tracer<B>>(
+        &self,
+        x: Tensor<B, D>,
+        sigma: Tensor<B, 1>,
+        (): (),
+        tracer: &mut T,
+    ) -> Tensor<B, D> {
         let mut per_example = [1; D];
         per_example[0] = x.dims()[0];
         let denoised = self.denoise(x.clone(), sigma.clone());
-        (x - denoised) / sigma.reshape(per_example)
+        tracer.layer(&"network", (x - denoised) / sigma.reshape(per_example))
     }
 }
 
 impl<B: Backend, const D: usize> Denoiser<B, D> for IdealDenoiser<B, D> {
     type Path = VarianceExploding;
 
-    fn evaluate(&self, x: Tensor<B, D>, sigma: f64) -> Evaluation<B, D> {
+    fn path(&self) -> VarianceExploding {
+        VarianceExploding
+    }
+
+    fn input_shape(&self, batch: usize) -> [usize; D] {
+        Network::input_shape(self, batch)
+    }
+
+    fn evaluate(&self, x: Tensor<B, D>, sigma: f64) -> DenoiserOutput<B, D> {
         let levels = Tensor::full([x.dims()[0]], sigma, &x.device());
         let denoised = self.denoise(x.clone(), levels);
-        Evaluation::from_denoised::<VarianceExploding>(x, denoised, sigma)
+        DenoiserOutput::from_denoised(&VarianceExploding, x, denoised, sigma)
     }
 }

@@ -1,24 +1,26 @@
-//! Multi-layer perceptrons for points, with and without labels.
+//! MLPs for points, with and without labels.
 
-use super::{Labels, Network, NullCondition};
+use super::{Network, NullCondition};
+use crate::invalid::{Invalid, MAX_DEPTH, MAX_SIZE, expect_valid};
 use crate::layer::{
-    CondEmbedderLabel, CondEmbedderLabelConfig, ConditionEmbedder, Init, gelu, linear, sigma_embedding,
+    CondEmbedderLabel, CondEmbedderLabelConfig, ConditionEmbedder, Init, NoCondition, gelu, linear,
+    linear_params, sigma_embedding,
 };
 use crate::random::{Purpose, Stream};
-use crate::trace::{Tracer, Untraced};
+use crate::trace::Tracer;
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
-/// How many numbers tell these networks the noise level.
+/// The size of the embedding of the noise level.
 const SIGMA_DIM: usize = 2;
 
-/// The sizes of a [`TimeInputMlp`]; the defaults are the reference's.
+/// The sizes of a [`TimeInputMlp`]; the defaults are smalldiffusion's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TimeInputMlpConfig {
-    /// Numbers per point.
+    /// Coordinates of a point.
     pub dim: usize,
     /// Widths of the hidden layers.
     pub hidden_dims: Vec<usize>,
@@ -31,55 +33,66 @@ impl Default for TimeInputMlpConfig {
 }
 
 impl TimeInputMlpConfig {
-    /// The network that `seed` stands for, initialised as PyTorch does; the same on every backend.
+    /// The network that `seed` stands for, initialized as PyTorch does; the same on every backend.
+    ///
+    /// # Panics
+    /// If [`validate`](Self::validate) refuses the sizes.
     pub fn init<B: Backend>(&self, seed: u64, device: &B::Device) -> TimeInputMlp<B> {
-        let stream = &mut Stream::new(seed, Purpose::Parameters, 0, 0);
-        TimeInputMlp {
-            net: perceptron(self.dim + SIGMA_DIM, &self.hidden_dims, self.dim, stream, device),
-            dim: self.dim,
-        }
+        expect_valid(self.validate());
+        self.layers().init(seed, device, |_| NoCondition::new())
+    }
+
+    /// The same network, of the kind that also serves labels.
+    ///
+    /// # Panics
+    /// As [`init`](Self::init).
+    pub fn init_any<B: Backend>(&self, seed: u64, device: &B::Device) -> AnyMlp<B> {
+        expect_valid(self.validate());
+        self.layers().init(seed, device, |_| None)
+    }
+
+    /// Whether there is such a network.
+    ///
+    /// # Errors
+    /// If a size is out of its range.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        self.layers().validate()
+    }
+
+    /// The shape of one example.
+    pub fn input_shape(&self) -> Vec<usize> {
+        vec![self.dim]
+    }
+
+    /// The number of parameters.
+    pub fn num_params(&self) -> u128 {
+        self.layers().num_params()
+    }
+
+    /// Values in the largest of the layers' outputs for one example.
+    pub fn largest_layer(&self) -> u128 {
+        self.layers().widest() as u128
+    }
+
+    /// Values in the largest attention matrix of one head for one example: none.
+    pub fn attention_size(&self) -> u128 {
+        0
+    }
+
+    fn layers(&self) -> Layers<'_> {
+        Layers { dim: self.dim, cond_dim: 0, hidden: &self.hidden_dims }
     }
 }
 
-/// A perceptron that sees a point and the embedding of ln σ; GELU between its layers.
-#[derive(Module, Debug)]
-pub struct TimeInputMlp<B: Backend> {
-    /// The linear layers, in order.
-    pub net: Vec<Linear<B>>,
-    dim: usize,
-}
-
-impl<B: Backend> Network<B, 2> for TimeInputMlp<B> {
-    type Condition = ();
-
-    fn input_shape(&self, batch: usize) -> [usize; 2] {
-        [batch, self.dim]
-    }
-
-    fn forward(&self, x: Tensor<B, 2>, sigma: Tensor<B, 1>, (): ()) -> Tensor<B, 2> {
-        self.trace(x, sigma, (), &mut Untraced)
-    }
-
-    fn trace<T: Tracer<B>>(
-        &self,
-        x: Tensor<B, 2>,
-        sigma: Tensor<B, 1>,
-        (): (),
-        tracer: &mut T,
-    ) -> Tensor<B, 2> {
-        run(&self.net, Tensor::cat(vec![x, sigma_embedding(sigma, 0.5, true)], 1), tracer)
-    }
-}
-
-/// The sizes of a [`ConditionalMlp`]; the defaults are the reference's.
+/// The sizes of a [`ConditionalMlp`]; the defaults are smalldiffusion's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConditionalMlpConfig {
-    /// Numbers per point.
+    /// Coordinates of a point.
     pub dim: usize,
     /// Widths of the hidden layers.
     pub hidden_dims: Vec<usize>,
-    /// Numbers per embedded label.
+    /// The size of a label's embedding.
     pub cond_dim: usize,
     /// The labels.
     pub labels: CondEmbedderLabelConfig,
@@ -93,80 +106,158 @@ impl Default for ConditionalMlpConfig {
 }
 
 impl ConditionalMlpConfig {
-    /// The network that `seed` stands for, initialised as PyTorch does; the same on every backend.
+    /// The network that `seed` stands for, initialized as PyTorch does; the same on every backend.
+    ///
+    /// # Panics
+    /// If [`validate`](Self::validate) refuses the sizes.
     pub fn init<B: Backend>(&self, seed: u64, device: &B::Device) -> ConditionalMlp<B> {
-        let stream = &mut Stream::new(seed, Purpose::Parameters, 0, 0);
-        let inputs = self.dim + SIGMA_DIM + self.cond_dim;
-        ConditionalMlp {
-            net: perceptron(inputs, &self.hidden_dims, self.dim, stream, device),
-            cond_embed: self.labels.init(self.cond_dim, Init::Torch, Init::Torch, stream, device),
-            dim: self.dim,
-        }
+        expect_valid(self.validate());
+        self.layers().init(seed, device, |stream| self.labels(stream, device))
+    }
+
+    /// The same network, of the kind that also serves points without labels.
+    ///
+    /// # Panics
+    /// As [`init`](Self::init).
+    pub fn init_any<B: Backend>(&self, seed: u64, device: &B::Device) -> AnyMlp<B> {
+        expect_valid(self.validate());
+        self.layers().init(seed, device, |stream| Some(self.labels(stream, device)))
+    }
+
+    /// Whether there is such a network.
+    ///
+    /// # Errors
+    /// If a size is out of its range.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        self.layers().validate()?;
+        Invalid::unless_positive("cond_dim", self.cond_dim, MAX_SIZE)?;
+        self.labels.validate().map_err(|invalid| invalid.within("labels"))
+    }
+
+    /// The shape of one example.
+    pub fn input_shape(&self) -> Vec<usize> {
+        vec![self.dim]
+    }
+
+    /// The number of parameters.
+    pub fn num_params(&self) -> u128 {
+        self.layers().num_params() + self.labels.num_params(self.cond_dim)
+    }
+
+    /// Values in the largest of the layers' outputs for one example.
+    pub fn largest_layer(&self) -> u128 {
+        self.layers().widest() as u128
+    }
+
+    /// Values in the largest attention matrix of one head for one example: none.
+    pub fn attention_size(&self) -> u128 {
+        0
+    }
+
+    fn layers(&self) -> Layers<'_> {
+        Layers { dim: self.dim, cond_dim: self.cond_dim, hidden: &self.hidden_dims }
+    }
+
+    fn labels<B: Backend>(&self, stream: &mut Stream, device: &B::Device) -> CondEmbedderLabel<B> {
+        self.labels.init(self.cond_dim, Init::Torch, Init::Torch, stream, device)
     }
 }
 
-/// A [`TimeInputMlp`] that also sees the embedding of a label.
+/// What both kinds of networks have in common.
+struct Layers<'a> {
+    dim: usize,
+    cond_dim: usize,
+    hidden: &'a [usize],
+}
+
+impl Layers<'_> {
+    fn validate(&self) -> Result<(), Invalid> {
+        Invalid::unless_positive("dim", self.dim, MAX_SIZE)?;
+        let depth = self.hidden.len();
+        Invalid::unless(depth <= MAX_DEPTH, "hidden_dims", || {
+            format!("has {depth} layers, expected at most {MAX_DEPTH}")
+        })?;
+        self.hidden.iter().try_for_each(|&width| Invalid::unless_positive("hidden_dims", width, MAX_SIZE))
+    }
+
+    /// The sizes of the input, of every hidden layer and of the output.
+    fn widths(&self) -> Vec<usize> {
+        [&[self.dim + SIGMA_DIM + self.cond_dim], self.hidden, &[self.dim]].concat()
+    }
+
+    fn widest(&self) -> usize {
+        self.widths().into_iter().max().unwrap_or_default()
+    }
+
+    fn num_params(&self) -> u128 {
+        self.widths().windows(2).map(|w| linear_params(w[0], w[1])).sum()
+    }
+
+    fn init<B: Backend, C>(
+        &self,
+        seed: u64,
+        device: &B::Device,
+        cond_embed: impl FnOnce(&mut Stream) -> C,
+    ) -> Mlp<B, C> {
+        let stream = &mut Stream::new(seed, Purpose::PARAMETERS, 0, 0);
+        let layer = |w: &[usize]| Init::Torch.linear(Some(Init::Torch), [w[0], w[1]], stream, device);
+        let net = self.widths().windows(2).map(layer).collect();
+        Mlp { net, cond_embed: cond_embed(stream), dim: self.dim }
+    }
+}
+
+/// An MLP that sees a point, the embedding of ln σ and, where `C` has one, the embedding of a
+/// condition; GELU between its layers.
 #[derive(Module, Debug)]
-pub struct ConditionalMlp<B: Backend> {
+pub struct Mlp<B: Backend, C = NoCondition<B>> {
     /// The linear layers, in order.
     pub net: Vec<Linear<B>>,
-    /// The labels' embedding.
-    pub cond_embed: CondEmbedderLabel<B>,
+    /// The condition's embedding.
+    pub cond_embed: C,
     dim: usize,
 }
 
-impl<B: Backend> Network<B, 2> for ConditionalMlp<B> {
-    type Condition = Labels;
+/// The network without a condition.
+pub type TimeInputMlp<B> = Mlp<B>;
+
+/// The network conditioned on labels.
+pub type ConditionalMlp<B> = Mlp<B, CondEmbedderLabel<B>>;
+
+/// Either of them, chosen while the program runs.
+pub type AnyMlp<B> = Mlp<B, Option<CondEmbedderLabel<B>>>;
+
+impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 2> for Mlp<B, C> {
+    type Condition = C::Condition;
 
     fn input_shape(&self, batch: usize) -> [usize; 2] {
         [batch, self.dim]
-    }
-
-    fn forward(&self, x: Tensor<B, 2>, sigma: Tensor<B, 1>, labels: Labels) -> Tensor<B, 2> {
-        self.trace(x, sigma, labels, &mut Untraced)
     }
 
     fn trace<T: Tracer<B>>(
         &self,
         x: Tensor<B, 2>,
         sigma: Tensor<B, 1>,
-        labels: Labels,
+        condition: C::Condition,
         tracer: &mut T,
     ) -> Tensor<B, 2> {
-        let label = tracer.layer(&"cond_embed", self.cond_embed.forward(&labels));
-        let inputs = vec![x, sigma_embedding(sigma, 0.5, true), label];
-        run(&self.net, Tensor::cat(inputs, 1), tracer)
+        let condition =
+            self.cond_embed.embed(condition).map(|embedded| tracer.layer(&"cond_embed", embedded));
+        let inputs = [x, sigma_embedding(sigma, 0.5, true)].into_iter().chain(condition).collect();
+        self.net.iter().enumerate().fold(Tensor::cat(inputs, 1), |x, (i, layer)| {
+            let x = if i == 0 { x } else { gelu(x) };
+            tracer.layer(&format_args!("net.{i}"), linear(layer, x)) // [batch, width]
+        })
     }
 
-    fn drop_condition(&self, labels: Labels, uniform: &mut dyn FnMut(usize) -> f64) -> Labels {
-        self.cond_embed.drop_condition(labels, uniform)
-    }
-}
-
-impl<B: Backend> NullCondition for ConditionalMlp<B> {
-    type Condition = Labels;
-
-    fn null_condition(&self, labels: &Labels) -> Labels {
-        self.cond_embed.null_labels(labels)
+    fn drop_condition(&self, condition: C::Condition, uniform: &mut dyn FnMut(usize) -> f64) -> C::Condition {
+        self.cond_embed.drop_condition(condition, uniform)
     }
 }
 
-/// Linear layers from `inputs` numbers through `hidden` to `outputs`.
-fn perceptron<B: Backend>(
-    inputs: usize,
-    hidden: &[usize],
-    outputs: usize,
-    stream: &mut Stream,
-    device: &B::Device,
-) -> Vec<Linear<B>> {
-    let widths: Vec<usize> = [&[inputs], hidden, &[outputs]].concat();
-    widths.windows(2).map(|w| Init::Torch.linear(Some(Init::Torch), [w[0], w[1]], stream, device)).collect()
-}
+impl<B: Backend, C: NullCondition> NullCondition for Mlp<B, C> {
+    type Condition = C::Condition;
 
-/// The linear layers with GELU between them.
-fn run<B: Backend, T: Tracer<B>>(layers: &[Linear<B>], x: Tensor<B, 2>, tracer: &mut T) -> Tensor<B, 2> {
-    layers.iter().enumerate().fold(x, |x, (i, layer)| {
-        let x = if i == 0 { x } else { gelu(x) };
-        tracer.layer(&format_args!("net.{i}"), linear(layer, x))
-    })
+    fn null_condition(&self, condition: &C::Condition) -> C::Condition {
+        self.cond_embed.null_condition(condition)
+    }
 }

@@ -1,10 +1,12 @@
 //! The U-Net.
 
-use super::{Labels, Network, NullCondition};
+use super::{Network, NullCondition};
+use crate::invalid::{Invalid, MAX_DEPTH, MAX_SIZE, expect_valid, product};
+use crate::layer::resnet::{validate_channels, validate_dropout};
 use crate::layer::{
     AttnBlock, AttnBlockConfig, CondEmbedderLabel, CondEmbedderLabelConfig, CondModule, ConditionEmbedder,
     Downsample, Init, NoCondition, ResnetBlock, ResnetBlockConfig, SigmaEmbedder, SigmaEmbedding, Upsample,
-    Window, conv2d, group_norm_layer, group_norm_silu,
+    Window, conv2d, conv3x3_params, group_norm_layer, group_norm_silu, norm_params,
 };
 use crate::random::{Purpose, Stream};
 use crate::trace::{Tracer, Untraced};
@@ -17,27 +19,27 @@ use serde::{Deserialize, Serialize};
 /// Each level has a block more on the way up than on the way down: for its downsampling, the last for `conv_in`.
 const BALANCED: &str = "the way up takes in as many images as the way down puts out";
 
-/// The sizes of a [`Unet`]; the defaults are the reference's, for CIFAR-10.
+/// The sizes of a [`Unet`]; the defaults are smalldiffusion's, for CIFAR-10.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UnetConfig {
     /// Height and width of the images in pixels, divisible by two once for each level but the first.
     pub in_dim: usize,
-    /// Numbers per pixel of the input.
+    /// Channels of the input.
     pub in_ch: usize,
-    /// Numbers per pixel of the output; a diffusion model needs as many as in the input.
+    /// Channels of the output; a diffusion model needs as many as in the input.
     pub out_ch: usize,
     /// Channels at the first level in units, a multiple of 32.
     pub ch: usize,
     /// Channels of each level, in multiples of `ch`; each level but the first works on images of half the size.
     pub ch_mult: Vec<usize>,
-    /// Numbers in the embedding of noise level and condition, in multiples of `ch`.
+    /// Size of the embedding of noise level and condition, in multiples of `ch`.
     pub embed_ch_mult: usize,
     /// Residual blocks per level on the way down; on the way up there is one more.
     pub num_res_blocks: usize,
     /// At which heights a residual block is followed by attention between pixels, as it always is in the middle.
     pub attn_resolutions: Vec<usize>,
-    /// The probability with which training sets a number inside a residual block to zero.
+    /// The probability with which training sets a value inside a residual block to zero.
     pub dropout: f64,
     /// How the noise level is embedded.
     pub sigma_embedding: SigmaEmbedding,
@@ -61,132 +63,277 @@ impl Default for UnetConfig {
 }
 
 impl UnetConfig {
-    /// The unconditional network that `seed` stands for, initialised as PyTorch does; the same on every backend.
+    /// The unconditional network that `seed` stands for, initialized as PyTorch does; the same on every backend.
     ///
     /// # Panics
-    /// If there is no level, `in_dim` cannot be halved as often as there are further levels, `ch` is no multiple of
-    /// 32, or `dropout` is not in [0, 1).
+    /// If [`validate`](Self::validate) refuses the settings.
     pub fn init<B: Backend>(&self, seed: u64, device: &B::Device) -> Unet<B> {
-        self.build(&mut Stream::new(seed, Purpose::Parameters, 0, 0), device, |_| NoCondition::new())
+        self.build(seed, device, |_| NoCondition::new())
     }
 
     /// The network conditioned on labels that `seed` stands for; the same on every backend.
     ///
     /// # Panics
-    /// As [`init`](Self::init), or if the label dropout is no probability.
+    /// As [`init`](Self::init), or if there cannot be such labels.
     pub fn init_conditional<B: Backend>(
         &self,
         labels: &CondEmbedderLabelConfig,
         seed: u64,
         device: &B::Device,
     ) -> Unet<B, CondEmbedderLabel<B>> {
-        self.build(&mut Stream::new(seed, Purpose::Parameters, 0, 0), device, |stream| {
-            labels.init(self.temb_ch(), Init::Torch, Init::Torch, stream, device)
-        })
+        self.build(seed, device, |stream| self.label_embedder(labels, stream, device))
     }
 
-    /// How often the images are halved.
-    fn halvings(&self) -> usize {
-        self.ch_mult.len().saturating_sub(1)
+    /// The network that `seed` stands for, conditioned on labels if there are any: one kind that serves both.
+    ///
+    /// # Panics
+    /// As [`init_conditional`](Self::init_conditional).
+    pub fn init_any<B: Backend>(
+        &self,
+        labels: Option<&CondEmbedderLabelConfig>,
+        seed: u64,
+        device: &B::Device,
+    ) -> AnyUnet<B> {
+        self.build(seed, device, |stream| labels.map(|labels| self.label_embedder(labels, stream, device)))
+    }
+
+    /// Whether there is such a network.
+    ///
+    /// # Errors
+    /// If a setting is out of its range, e.g. `in_dim` cannot be halved as often as there are levels below the first,
+    /// `ch` is no multiple of 32, or `dropout` is not in [0, 1).
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let Self { in_dim, in_ch, out_ch, ch, ch_mult, embed_ch_mult, num_res_blocks, .. } = self;
+        for (setting, size) in [
+            ("in_dim", in_dim),
+            ("in_ch", in_ch),
+            ("out_ch", out_ch),
+            ("ch", ch),
+            ("embed_ch_mult", embed_ch_mult),
+        ] {
+            Invalid::unless_positive(setting, *size, MAX_SIZE)?;
+        }
+        Invalid::unless_positive("num_res_blocks", *num_res_blocks, MAX_DEPTH)?;
+        let levels = ch_mult.len();
+        Invalid::unless(levels > 0, "ch_mult", || format!("has {levels} levels, expected at least 1"))?;
+        for (setting, mult) in
+            ch_mult.iter().map(|mult| ("ch_mult", mult)).chain([("embed_ch_mult", embed_ch_mult)])
+        {
+            Invalid::unless(*mult > 0 && product(&[*ch, *mult]) <= MAX_SIZE, setting, || {
+                format!("has a multiple of {mult}, expected at least 1 and at most {MAX_SIZE} channels")
+            })?;
+        }
+        let values = product(&[*in_dim, *in_dim, *in_ch]);
+        Invalid::unless(values <= MAX_SIZE, "in_dim", || {
+            format!("gives images of {values} values, expected at most {MAX_SIZE}")
+        })?;
+        validate_channels("ch", *ch)?;
+        Invalid::unless(in_dim.trailing_zeros() as usize + 1 >= levels, "in_dim", || {
+            format!("is {in_dim}: images of {in_dim} pixels cannot be halved {} times", levels - 1)
+        })?;
+        validate_dropout(self.dropout)?;
+        self.sigma_embedding.validate().map_err(|invalid| invalid.within("sigma_embedding"))
+    }
+
+    /// The shape of one example.
+    pub fn input_shape(&self) -> Vec<usize> {
+        vec![self.in_ch, self.in_dim, self.in_dim]
+    }
+
+    /// The shape of the output for one example; a diffusion model needs it to be that of the input.
+    pub fn output_shape(&self) -> Vec<usize> {
+        vec![self.out_ch, self.in_dim, self.in_dim]
+    }
+
+    /// The number of parameters, with the embedding of `labels` if there are any.
+    pub fn num_params(&self, labels: Option<&CondEmbedderLabelConfig>) -> u128 {
+        let plan = Plan::of(self);
+        let resample: u128 =
+            plan.downs.iter().chain(&plan.ups).filter_map(|level| level.resample).map(same_conv_params).sum();
+        self.sigma_embedding.num_params(self.temb_ch())
+            + labels.map_or(0, |labels| labels.num_params(self.temb_ch()))
+            + conv3x3_params(self.in_ch, self.ch)
+            + plan.blocks().map(BlockPlan::num_params).sum::<u128>()
+            + resample
+            + norm_params(plan.out_ch)
+            + conv3x3_params(plan.out_ch, self.out_ch)
+    }
+
+    /// Values in the largest of the layers' outputs for one example.
+    pub fn largest_layer(&self) -> u128 {
+        let widest =
+            |block: &BlockPlan| pixels(block.side) * block.resnet.in_ch.max(block.resnet.out_ch) as u128;
+        let first = pixels(self.in_dim) * self.ch.max(self.in_ch) as u128;
+        Plan::of(self).blocks().map(widest).fold(first, u128::max)
+    }
+
+    /// Values in the largest attention matrix of one head for one example: from each pixel to each.
+    pub fn attention_size(&self) -> u128 {
+        let attends = |block: &BlockPlan| block.attn.as_ref().map(|_| pixels(block.side).pow(2));
+        Plan::of(self).blocks().filter_map(attends).max().unwrap_or_default()
     }
 
     fn temb_ch(&self) -> usize {
         self.ch * self.embed_ch_mult
     }
 
+    fn label_embedder<B: Backend>(
+        &self,
+        labels: &CondEmbedderLabelConfig,
+        stream: &mut Stream,
+        device: &B::Device,
+    ) -> CondEmbedderLabel<B> {
+        labels.init(self.temb_ch(), Init::Torch, Init::Torch, stream, device)
+    }
+
     fn build<B: Backend, C>(
         &self,
-        stream: &mut Stream,
+        seed: u64,
         device: &B::Device,
         cond_embed: impl FnOnce(&mut Stream) -> C,
     ) -> Unet<B, C> {
-        let (in_dim, levels) = (self.in_dim, self.ch_mult.len());
-        assert!(levels > 0, "a U-Net of {levels} levels was asked for, expected at least 1");
-        assert!(
-            in_dim > 0 && in_dim.trailing_zeros() as usize >= self.halvings(),
-            "images of {in_dim} pixels cannot be halved {} times",
-            self.halvings()
-        );
-        let torch = Init::Torch;
+        expect_valid(self.validate());
+        let (plan, torch) = (Plan::of(self), Init::Torch);
+        let stream = &mut Stream::new(seed, Purpose::PARAMETERS, 0, 0);
         let sig_embed = self.sigma_embedding.init(self.temb_ch(), [torch; 2], torch, stream, device);
         let cond_embed = cond_embed(stream);
-        let conv_in = torch.conv2d(torch, [self.in_ch, self.ch], Window::three(), stream, device);
-        let mut builder = Builder { config: self, side: in_dim, channels: self.ch, device };
-
-        // The channels of everything that the way up will take in again, in order.
-        let mut skips = vec![self.ch];
-        let mut downs = Vec::with_capacity(levels);
-        for (level, mult) in self.ch_mult.iter().enumerate() {
-            let blocks: Vec<_> =
-                (0..self.num_res_blocks).map(|_| builder.block(0, self.ch * mult, stream)).collect();
-            skips.extend(blocks.iter().map(|_| builder.channels));
-            let downsample = (level + 1 < levels).then(|| {
-                skips.push(builder.channels);
-                builder.side /= 2;
-                Downsample::new(builder.channels, stream, device)
-            });
-            downs.push(UnetDown { blocks, downsample });
-        }
-        let middle = builder.channels;
-        let mid = UnetMiddle {
-            first: builder.resnet(0, middle, stream),
-            attn: AttnBlockConfig { ch: middle, num_heads: 1 }.init(stream, device),
-            second: builder.resnet(0, middle, stream),
+        let conv_in = torch.conv2d(torch, [self.in_ch, self.ch], Window::conv3x3(), stream, device);
+        let down = |level: &LevelPlan, stream: &mut Stream| UnetDown {
+            blocks: level.blocks.iter().map(|block| block.init(stream, device)).collect(),
+            downsample: level.resample.map(|ch| Downsample::new(ch, stream, device)),
         };
-        let mut ups = Vec::with_capacity(levels);
-        for (level, mult) in self.ch_mult.iter().enumerate().rev() {
-            let mut block = |_| {
-                let skip = skips.pop().expect(BALANCED);
-                builder.block(skip, self.ch * mult, stream)
-            };
-            let blocks = (0..=self.num_res_blocks).map(&mut block).collect();
-            let upsample = (level > 0).then(|| {
-                builder.side *= 2;
-                Upsample::new(builder.channels, stream, device)
-            });
-            ups.push(UnetUp { blocks, upsample });
-        }
+        let up = |level: &LevelPlan, stream: &mut Stream| UnetUp {
+            blocks: level.blocks.iter().map(|block| block.init(stream, device)).collect(),
+            upsample: level.resample.map(|ch| Upsample::new(ch, stream, device)),
+        };
         Unet {
             sig_embed,
             cond_embed,
             conv_in,
-            downs,
-            mid,
-            ups,
-            out_norm: group_norm_layer(builder.channels, device),
-            out_conv: torch.conv2d(torch, [builder.channels, self.out_ch], Window::three(), stream, device),
-            in_dim,
+            downs: plan.downs.iter().map(|level| down(level, stream)).collect(),
+            mid: plan.mid.init(stream, device),
+            ups: plan.ups.iter().map(|level| up(level, stream)).collect(),
+            out_norm: group_norm_layer(plan.out_ch, device),
+            out_conv: torch.conv2d(torch, [plan.out_ch, self.out_ch], Window::conv3x3(), stream, device),
+            in_dim: self.in_dim,
             in_ch: self.in_ch,
         }
     }
 }
 
-/// Where a U-Net is being built: the size of the images and the channels that the next layer will see.
-struct Builder<'a, B: Backend> {
-    config: &'a UnetConfig,
+/// The sizes of all blocks of a U-Net, from which it is made and counted.
+struct Plan {
+    downs: Vec<LevelPlan>,
+    mid: MiddlePlan,
+    ups: Vec<LevelPlan>,
+    /// Channels that the last level puts out.
+    out_ch: usize,
+}
+
+/// One level on the way down or up.
+struct LevelPlan {
+    blocks: Vec<BlockPlan>,
+    /// Channels of the convolution to the next level; the last level has none.
+    resample: Option<usize>,
+}
+
+/// The stages between the way down and the way up; attention belongs to the first block.
+struct MiddlePlan([BlockPlan; 2]);
+
+/// A residual block and the attention behind it, at images of `side` pixels.
+struct BlockPlan {
     side: usize,
-    channels: usize,
-    device: &'a B::Device,
+    resnet: ResnetBlockConfig,
+    attn: Option<AttnBlockConfig>,
 }
 
-impl<B: Backend> Builder<'_, B> {
-    /// A residual block that also takes in `skip` channels.
-    fn resnet(&mut self, skip: usize, out_ch: usize, stream: &mut Stream) -> ResnetBlock<B> {
-        let in_ch = self.channels + skip;
-        self.channels = out_ch;
-        let (temb_channels, dropout) = (self.config.temb_ch(), self.config.dropout);
-        ResnetBlockConfig { in_ch, out_ch, temb_channels, dropout, conv_shortcut: false }
-            .init(stream, self.device)
+impl Plan {
+    fn of(config: &UnetConfig) -> Self {
+        let UnetConfig { ch, ch_mult, num_res_blocks, dropout, .. } = config;
+        let block = |side: usize, in_ch: usize, out_ch: usize, attends: bool| BlockPlan {
+            side,
+            resnet: ResnetBlockConfig {
+                in_ch,
+                out_ch,
+                temb_channels: config.temb_ch(),
+                dropout: *dropout,
+                conv_shortcut: false,
+            },
+            attn: attends.then_some(AttnBlockConfig { ch: out_ch, num_heads: 1 }),
+        };
+        let attends = |side: usize| config.attn_resolutions.contains(&side);
+        let (mut side, mut channels) = (config.in_dim, *ch);
+        // The channels of everything that the way up will take in again, in order.
+        let mut skips = vec![channels];
+        let mut downs = Vec::with_capacity(ch_mult.len());
+        for (level, mult) in ch_mult.iter().enumerate() {
+            let mut blocks = Vec::with_capacity(*num_res_blocks);
+            for _ in 0..*num_res_blocks {
+                blocks.push(block(side, channels, ch * mult, attends(side)));
+                channels = ch * mult;
+                skips.push(channels);
+            }
+            let resample = (level + 1 < ch_mult.len()).then_some(channels);
+            if resample.is_some() {
+                skips.push(channels);
+                side /= 2;
+            }
+            downs.push(LevelPlan { blocks, resample });
+        }
+        let mid = MiddlePlan([true, false].map(|attends| block(side, channels, channels, attends)));
+        let mut ups = Vec::with_capacity(ch_mult.len());
+        for (level, mult) in ch_mult.iter().enumerate().rev() {
+            let mut blocks = Vec::with_capacity(num_res_blocks + 1);
+            for _ in 0..=*num_res_blocks {
+                let skip = skips.pop().expect(BALANCED);
+                blocks.push(block(side, channels + skip, ch * mult, attends(side)));
+                channels = ch * mult;
+            }
+            let resample = (level > 0).then_some(channels);
+            side *= if level > 0 { 2 } else { 1 };
+            ups.push(LevelPlan { blocks, resample });
+        }
+        Self { downs, mid, ups, out_ch: channels }
     }
 
-    /// The same, with attention where images of this size have it.
-    fn block(&mut self, skip: usize, out_ch: usize, stream: &mut Stream) -> UnetBlock<B> {
-        let resnet = self.resnet(skip, out_ch, stream);
-        let attends = self.config.attn_resolutions.contains(&self.side);
-        let attn = attends.then(|| AttnBlockConfig { ch: out_ch, num_heads: 1 }.init(stream, self.device));
-        UnetBlock { resnet, attn }
+    fn blocks(&self) -> impl Iterator<Item = &BlockPlan> {
+        let levels = self.downs.iter().chain(&self.ups);
+        levels.flat_map(|level| &level.blocks).chain(&self.mid.0)
     }
 }
+
+impl MiddlePlan {
+    fn init<B: Backend>(&self, stream: &mut Stream, device: &B::Device) -> UnetMiddle<B> {
+        let [first, second] = &self.0;
+        let UnetBlock { resnet, attn } = first.init(stream, device);
+        let attn = attn.expect("the first block in the middle has attention");
+        UnetMiddle { first: resnet, attn, second: second.resnet.init(stream, device) }
+    }
+}
+
+impl BlockPlan {
+    fn init<B: Backend>(&self, stream: &mut Stream, device: &B::Device) -> UnetBlock<B> {
+        let resnet = self.resnet.init(stream, device);
+        UnetBlock { resnet, attn: self.attn.as_ref().map(|attn| attn.init(stream, device)) }
+    }
+
+    fn num_params(&self) -> u128 {
+        self.resnet.num_params() + self.attn.as_ref().map_or(0, AttnBlockConfig::num_params)
+    }
+}
+
+/// The pixels of an image.
+fn pixels(side: usize) -> u128 {
+    (side as u128).pow(2)
+}
+
+/// The parameters of a convolution that leaves the number of channels as it is.
+fn same_conv_params(ch: usize) -> u128 {
+    conv3x3_params(ch, ch)
+}
+
+/// A network with or without labels, chosen while the program runs.
+pub type AnyUnet<B> = Unet<B, Option<CondEmbedderLabel<B>>>;
 
 /// The U-Net of DDPM (Ho et al. 2020, arXiv:2006.11239, appendix B, after Ronneberger et al. 2015,
 /// arXiv:1505.04597) for square images: down to small images of many channels and up again, every stage on the way up
@@ -299,12 +446,6 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 4> for Unet<B, C> {
         [batch, self.in_ch, self.in_dim, self.in_dim]
     }
 
-    /// # Shapes
-    /// - returns `[batch, out_ch, in_dim, in_dim]`, the shape of `x` in every network that serves a diffusion model
-    fn forward(&self, x: Tensor<B, 4>, sigma: Tensor<B, 1>, condition: C::Condition) -> Tensor<B, 4> {
-        self.trace(x, sigma, condition, &mut Untraced)
-    }
-
     fn trace<T: Tracer<B>>(
         &self,
         x: Tensor<B, 4>,
@@ -355,10 +496,10 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 4> for Unet<B, C> {
     }
 }
 
-impl<B: Backend> NullCondition for Unet<B, CondEmbedderLabel<B>> {
-    type Condition = Labels;
+impl<B: Backend, C: NullCondition> NullCondition for Unet<B, C> {
+    type Condition = C::Condition;
 
-    fn null_condition(&self, labels: &Labels) -> Labels {
-        self.cond_embed.null_labels(labels)
+    fn null_condition(&self, condition: &C::Condition) -> C::Condition {
+        self.cond_embed.null_condition(condition)
     }
 }

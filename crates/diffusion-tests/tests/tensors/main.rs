@@ -1,4 +1,4 @@
-//! Everything that touches a tensor: equality with the reference's numbers, and laws, on every enabled backend.
+//! Everything that touches a tensor: equality with smalldiffusion's numbers, and laws, on every enabled backend.
 //!
 //! One binary, because each one links the whole of Burn.
 
@@ -9,6 +9,7 @@ mod support {
     pub mod gaussian;
     pub mod hashed;
     pub mod parameters;
+    pub mod spec;
     pub mod weights;
 }
 
@@ -27,19 +28,23 @@ mod reference {
     mod trajectories;
 }
 
-/// What must hold whatever the reference does.
+/// What must hold whatever smalldiffusion does.
 mod laws {
     mod activations;
+    mod any;
     mod checkpoints;
     mod ema;
-    mod exam;
+    mod format;
     mod guidance;
     mod health;
     mod ideal;
+    mod objective;
+    mod objective_in_training;
     mod resume;
     mod samplers;
     mod seeds;
     mod trace;
     mod training;
     mod unet;
+    mod validation;
 }

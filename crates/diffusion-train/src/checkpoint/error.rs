@@ -20,8 +20,8 @@ pub enum CheckpointError {
     #[error("{} holds no checkpoint", .0.display())]
     None(PathBuf),
     /// The folder holds checkpoints, and none of them can be used.
-    #[error("{} holds no whole checkpoint: {}", folder.display(), sentences(damaged))]
-    NoneWhole {
+    #[error("{} holds no valid checkpoint: {}", folder.display(), sentences(damaged))]
+    NoneValid {
         /// The folder.
         folder: PathBuf,
         /// What is wrong with each of them, the newest first.
@@ -37,11 +37,11 @@ pub enum CheckpointError {
         /// The steps that there are.
         steps: Vec<u64>,
     },
-    /// No checkpoint in the folder was judged by its held-out loss.
-    #[error("no checkpoint in {} was judged by its held-out loss", .0.display())]
+    /// No checkpoint in the folder was judged by its validation loss.
+    #[error("no checkpoint in {} was judged by its validation loss", .0.display())]
     NoneJudged(PathBuf),
-    /// The account of the checkpoint cannot be read.
-    #[error("{} is no checkpoint's account: {reason}", path.display())]
+    /// The metadata of the checkpoint cannot be read.
+    #[error("{} is no checkpoint's metadata: {reason}", path.display())]
     State {
         /// The file.
         path: PathBuf,
@@ -53,7 +53,7 @@ pub enum CheckpointError {
     OtherModel {
         /// The checkpoint.
         path: PathBuf,
-        /// Network, parameterization, schedule or seed.
+        /// Network, prediction, schedule or seed.
         what: &'static str,
         /// What the checkpoint says.
         found: String,

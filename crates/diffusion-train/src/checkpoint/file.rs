@@ -1,29 +1,29 @@
-//! Files that are whole or absent: written, synced, and only then given their names.
+//! Files that are complete or absent: written, synced, and only then given their names.
 
 use super::{CheckpointError, io_error};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// What a file must be like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Seal {
+pub struct Checksum {
     /// Its length in bytes.
     pub bytes: u64,
     /// The CRC-32 (ISO-HDLC, as in gzip) of its bytes.
     pub crc32: u32,
 }
 
-impl Seal {
-    /// The seal of `bytes`.
+impl Checksum {
+    /// The checksum of `bytes`.
     pub(super) fn of(bytes: &[u8]) -> Self {
         Self { bytes: bytes.len() as u64, crc32: crc32fast::hash(bytes) }
     }
 
-    /// The seal of the file at `path`.
+    /// The checksum of the file at `path`.
     pub(super) fn read(path: &Path) -> Result<Self, CheckpointError> {
         let mut file = File::open(path).map_err(io_error("open", path))?;
         let (mut hasher, mut bytes, mut buffer) = (crc32fast::Hasher::new(), 0, vec![0; 1 << 18]);
@@ -51,17 +51,6 @@ impl Seal {
     }
 }
 
-/// Writes a file and makes sure that it is on the disk.
-pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
-    let mut file = File::create(path).map_err(io_error("create", path))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io_error("write", path))
-}
-
-/// Makes a rename inside `folder` last; where folders cannot be opened, as on Windows, there is nothing to do.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
-}
-
 /// The name under which `checkpoint` is written, or kept while another takes its place: hidden, and not a checkpoint's.
 pub(super) fn hidden(checkpoint: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(".");
@@ -71,7 +60,7 @@ pub(super) fn hidden(checkpoint: &Path, ending: &str) -> PathBuf {
 }
 
 /// Takes a checkpoint's good name away before its files, so that a crash leaves no half of one under it.
-pub(super) fn remove_whole(checkpoint: &Path) -> Result<(), CheckpointError> {
+pub(super) fn remove_checkpoint(checkpoint: &Path) -> Result<(), CheckpointError> {
     let old = set_aside(checkpoint)?;
     remove(&old)
 }

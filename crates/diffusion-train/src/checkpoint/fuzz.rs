@@ -5,6 +5,7 @@ use burn::backend::Flex;
 use burn::nn::{Linear, LinearConfig};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use std::collections::BTreeMap;
 
 /// Inputs of each kind.
 const INPUTS: u32 = 1_000;
@@ -33,17 +34,14 @@ fn changed(bytes: &[u8], changes: &[(usize, u8)]) -> Vec<u8> {
     bytes
 }
 
-fn account() -> CheckpointState {
-    let model = Description {
-        network: "TimeInputMlp".to_string(),
-        parameterization: "EpsPrediction".to_string(),
-        schedule: "LogLinear".to_string(),
-    };
+fn metadata() -> CheckpointState {
+    let model =
+        ModelSpec::new(&"TimeInputMlp".to_string(), &"EpsPrediction".to_string(), &"LogLinear".to_string());
     let fewer = BTreeMap::from([("network.net.0.weight".to_string(), 7)]);
     CheckpointState {
-        held_out: Some(0.25),
+        validation: Some(0.25),
         optimizer: Some(OptimizerState { updates: 9, fewer }),
-        files: BTreeMap::from([("ema.safetensors".to_string(), Seal::of(b"weights"))]),
+        files: BTreeMap::from([("ema.safetensors".to_string(), Checksum::of(b"weights"))]),
         ..CheckpointState::new(model, 12, 1200, 5)
     }
 }
@@ -53,7 +51,7 @@ fn linear() -> Linear<Flex> {
 }
 
 #[test]
-fn arbitrary_bytes_are_no_account() {
+fn arbitrary_bytes_are_no_metadata() {
     each(prop::collection::vec(any::<u8>(), 0..400), |bytes| {
         assert!(CheckpointState::parse(&bytes).is_err());
     });
@@ -63,20 +61,20 @@ fn arbitrary_bytes_are_no_account() {
 }
 
 #[test]
-fn a_changed_account_is_refused() {
-    let text = account().to_text().unwrap().into_bytes();
-    assert_eq!(CheckpointState::parse(&text), Ok(account()));
+fn changed_metadata_is_refused() {
+    let text = metadata().to_text().unwrap().into_bytes();
+    assert_eq!(CheckpointState::parse(&text), Ok(metadata()));
     each(changes(text.len()), |changes| {
         let bytes = changed(&text, &changes);
         assert_eq!(CheckpointState::parse(&bytes).is_ok(), bytes == text);
     });
 }
 
-/// Changed and sealed again, as only someone who means to would.
+/// Changed and given a new checksum, as only someone who means to would.
 #[test]
-fn an_account_sealed_again_does_not_panic() {
-    let text = account().to_text().unwrap();
-    let body = text.rsplit_once(state::SEAL).unwrap().0.as_bytes();
+fn metadata_with_a_new_checksum_does_not_panic() {
+    let text = metadata().to_text().unwrap();
+    let body = text.rsplit_once(state::CHECKSUM).unwrap().0.as_bytes();
     let good = std::cell::Cell::new(0);
     let values =
         prop::sample::select(vec!["0", "-1", "nan", "18446744073709551615", "1e400", "\"../x\"", "[]"]);
@@ -92,15 +90,15 @@ fn an_account_sealed_again_does_not_panic() {
         } else {
             changed(body, &changes)
         };
-        let seal = format!("{}{:08x}\n", state::SEAL, crc32fast::hash(&body));
-        let parsed = CheckpointState::parse(&[body, seal.into_bytes()].concat());
+        let checksum = format!("{}{:08x}\n", state::CHECKSUM, crc32fast::hash(&body));
+        let parsed = CheckpointState::parse(&[body, checksum.into_bytes()].concat());
         good.set(good.get() + usize::from(parsed.is_ok()));
     });
     // Numbers and names may be others.
     assert!(good.get() > INPUTS as usize / 20, "only {} of {INPUTS} are read", good.get());
 }
 
-/// A file of weights whose seal was made anew: its header is what it is, and the network's tensors are compared.
+/// A file of weights whose checksum was made anew: its header is what it is, and the network's tensors are compared.
 #[test]
 fn changed_weights_are_refused_or_read() {
     let folder = tempfile::tempdir().unwrap();
@@ -109,7 +107,7 @@ fn changed_weights_are_refused_or_read() {
     let bytes = fs::read(&path).unwrap();
     let header = 8 + usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
     let good = std::cell::Cell::new(0);
-    let load = |bytes: Vec<u8>| from_safetensors(&mut linear(), bytes, &path).is_ok();
+    let load = |bytes: Vec<u8>| from_safetensors(linear(), bytes, &path).is_ok();
     assert!(load(bytes.clone()));
     each(changes(header), |changes| {
         good.set(good.get() + usize::from(load(changed(&bytes, &changes))));
@@ -121,8 +119,8 @@ fn changed_weights_are_refused_or_read() {
     each(0..bytes.len(), |length| assert!(!load(bytes[..length].to_vec())));
 
     // As a checkpoint every change is seen.
-    let checkpoint = Checkpoint::save(folder.path(), account(), &linear(), &linear()).unwrap();
-    let model = account().model;
+    let checkpoint = Checkpoint::save(folder.path(), metadata(), &linear(), &linear()).unwrap();
+    let model = metadata().model;
     let path = checkpoint.path().join("ema.safetensors");
     let bytes = fs::read(&path).unwrap();
     each(changes(bytes.len()), |changes| {

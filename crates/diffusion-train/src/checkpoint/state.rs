@@ -1,8 +1,8 @@
-//! The account of a checkpoint: what it belongs to, how far its run was, and what its files must be like.
+//! The metadata of a checkpoint: what it belongs to, how far its run was, and its files' checksums.
 
 use super::error::io_error;
-use super::{CheckpointError, Seal};
-use crate::training::Counts;
+use super::{CheckpointError, Checksum, ModelSpec};
+use crate::counts::Counts;
 use burn::module::ParamId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -10,20 +10,14 @@ use std::fs;
 use std::path::Path;
 
 /// The version of the folder's contents.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// What the last line begins with: the checksum of all lines before it.
-pub(super) const SEAL: &str = "# crc32 of the above: ";
+pub(super) const CHECKSUM: &str = "# crc32 of the above: ";
 
-/// What weights belong to: they mean nothing under another network, parameterization or schedule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Description {
-    /// The network and its sizes.
-    pub network: String,
-    /// What its output means.
-    pub parameterization: String,
-    /// The noise levels that it was trained on.
-    pub schedule: String,
+/// What metadata of every version have.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
 }
 
 /// Where in its run a checkpoint was made, and of what it is made.
@@ -46,16 +40,16 @@ pub struct CheckpointState {
     pub seed: u64,
     /// The backend that computed it, empty for one that was not trained here.
     pub backend: String,
-    /// The held-out loss at this step, if it was measured.
+    /// The validation loss at this step, if it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_out: Option<f64>,
+    pub validation: Option<f64>,
     /// What the weights belong to.
-    pub model: Description,
-    /// The optimizer's counts, if its memory was written too.
+    pub model: ModelSpec,
+    /// The optimizer's counts, if its state was written too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optimizer: Option<OptimizerState>,
-    /// What each file must be like.
-    pub files: BTreeMap<String, Seal>,
+    /// The checksum of each file.
+    pub files: BTreeMap<String, Checksum>,
 }
 
 /// The counts of the optimizer.
@@ -85,11 +79,11 @@ impl OptimizerState {
 
 impl CheckpointState {
     /// The state of weights of `model` that were trained for `step` steps on `examples` examples, with a run's `seed`.
-    pub fn new(model: Description, step: u64, examples: u64, seed: u64) -> Self {
+    pub fn new(model: ModelSpec, step: u64, examples: u64, seed: u64) -> Self {
         Self::of(model, Counts { step, examples, ..Counts::default() }, seed)
     }
 
-    pub(crate) fn of(model: Description, counts: Counts, seed: u64) -> Self {
+    pub(crate) fn of(model: ModelSpec, counts: Counts, seed: u64) -> Self {
         let Counts { step, batches, examples, skipped, skipped_in_a_row } = counts;
         Self {
             format: FORMAT,
@@ -100,7 +94,7 @@ impl CheckpointState {
             skipped_in_a_row,
             seed,
             backend: String::new(),
-            held_out: None,
+            validation: None,
             model,
             optimizer: None,
             files: BTreeMap::new(),
@@ -112,22 +106,22 @@ impl CheckpointState {
         Counts { step, batches, examples, skipped, skipped_in_a_row }
     }
 
-    pub(super) fn held_out_or_infinite(&self) -> f64 {
-        self.held_out.unwrap_or(f64::INFINITY)
+    pub(super) fn validation_or_infinite(&self) -> f64 {
+        self.validation.unwrap_or(f64::INFINITY)
     }
 
-    /// The text of the account, sealed by its last line.
+    /// The text of the metadata, whose last line is a checksum of the others.
     pub(super) fn to_text(&self) -> Result<String, CheckpointError> {
         let bad = |error: toml::ser::Error| CheckpointError::State {
             path: "state.toml".into(),
             reason: error.to_string(),
         };
         let text = toml::to_string(self).map_err(bad)?;
-        let seal = crc32fast::hash(text.as_bytes());
-        Ok(format!("{text}{SEAL}{seal:08x}\n"))
+        let checksum = crc32fast::hash(text.as_bytes());
+        Ok(format!("{text}{CHECKSUM}{checksum:08x}\n"))
     }
 
-    /// Reads the account at `path`.
+    /// Reads the metadata at `path`.
     pub(super) fn read(path: &Path) -> Result<Self, CheckpointError> {
         let bytes = fs::read(path).map_err(io_error("read", path))?;
         Self::parse(&bytes).map_err(|reason| CheckpointError::State { path: path.to_path_buf(), reason })
@@ -135,19 +129,22 @@ impl CheckpointState {
 
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
-        let Some((body, seal)) = text.rsplit_once(SEAL) else {
+        let Some((body, checksum)) = text.rsplit_once(CHECKSUM) else {
             return Err(
                 "its last line is no checksum, so it was cut short or is of an older version".to_string()
             );
         };
         let found = format!("{:08x}\n", crc32fast::hash(body.as_bytes()));
-        if seal != found {
-            return Err(format!("its checksum is {}, expected {}", found.trim_end(), seal.trim_end()));
+        if checksum != found {
+            return Err(format!("its checksum is {}, expected {}", found.trim_end(), checksum.trim_end()));
         }
-        let state: Self = toml::from_str(body).map_err(|error| error.message().to_string())?;
-        if state.format != FORMAT {
-            return Err(format!("its format is {}, expected {FORMAT}", state.format));
+        let bad = |error: toml::de::Error| error.message().to_string();
+        // Before all else: another format has other fields.
+        let Format { format } = toml::from_str(body).map_err(bad)?;
+        if format != FORMAT {
+            return Err(format!("its format is {format}, expected {FORMAT}: it is of another version"));
         }
+        let state: Self = toml::from_str(body).map_err(bad)?;
         // Only plain names: a file elsewhere is none of the checkpoint's.
         match state.files.keys().find(|name| name.contains(['/', '\\']) || name.starts_with('.')) {
             Some(name) => Err(format!("it names the file `{name}`, expected one in its own folder")),

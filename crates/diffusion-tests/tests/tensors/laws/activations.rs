@@ -22,7 +22,7 @@ fn normal(x: f64) -> (f64, f64) {
     (0.5 + density * sum, density)
 }
 
-/// A perceptron with one hidden number, whose output is gelu(x₀) and 0.
+/// An MLP with one hidden unit, whose output is gelu(x₀) and 0.
 fn gelu_alone<B: Backend>(device: &B::Device) -> TimeInputMlp<B> {
     let layer = |weight: &[f32], shape| Linear {
         weight: Param::from_tensor(Tensor::from_data(TensorData::new(weight.to_vec(), shape), device)),

@@ -1,10 +1,11 @@
 //! Checkpoints: what is saved comes back, and what is wrong with a folder is said, never panicked.
 
 use crate::support::parameters::{assert_same_bits, parameters};
+use crate::support::spec::named;
 use burn::tensor::backend::Backend;
 use diffusion::core::network::mlp::{TimeInputMlp, TimeInputMlpConfig};
 use diffusion::core::{Diffusion, Scaled, VPrediction};
-use diffusion::train::{Checkpoint, CheckpointError, CheckpointState, Description, Weights, Which};
+use diffusion::train::{Checkpoint, CheckpointError, CheckpointState, ModelSpec, Weights, Which};
 use diffusion_tests::{TestBackend, backend_tests};
 use std::fs;
 use std::path::Path;
@@ -23,20 +24,16 @@ fn model<B: Backend>(seed: u64, hidden_dims: &[usize], device: &B::Device) -> Mo
     Diffusion::new(config.init(seed, device), Scaled(VPrediction))
 }
 
-fn description() -> Description {
-    Description {
-        network: "mlp 2".to_string(),
-        parameterization: "Scaled(VPrediction)".to_string(),
-        schedule: "Ddpm 1000".to_string(),
-    }
+fn spec() -> ModelSpec {
+    named("mlp 2", "Scaled(VPrediction)", "Ddpm 1000")
 }
 
 fn state(step: u64) -> CheckpointState {
-    CheckpointState::new(description(), step, 64 * step, 7)
+    CheckpointState::new(spec(), step, 64 * step, 7)
 }
 
 /// What the checkpoint says of itself, but for its files.
-fn unsealed(checkpoint: &Checkpoint) -> CheckpointState {
+fn without_files(checkpoint: &Checkpoint) -> CheckpointState {
     CheckpointState { files: Default::default(), ..checkpoint.state().clone() }
 }
 
@@ -53,10 +50,10 @@ fn both_weights_come_back_bit_for_bit<B: TestBackend>(device: &B::Device) {
     // One of the same step is replaced.
     save::<B>(folder.path(), 20, device);
     let checkpoint = Checkpoint::latest(folder.path()).unwrap();
-    assert_eq!(unsealed(&checkpoint), state(20));
+    assert_eq!(without_files(&checkpoint), state(20));
     assert_eq!(checkpoint.path(), folder.path().join("step-00000020"));
     for (weights, seed) in [(Weights::Raw, 1), (Weights::Ema, 2)] {
-        let found = checkpoint.load(model::<B>(9, &[6, 4], device), &description(), weights).unwrap();
+        let found = checkpoint.load(model::<B>(9, &[6, 4], device), &spec(), weights).unwrap();
         let expected = parameters(&model::<B>(seed, &[6, 4], device));
         let found = parameters(&found);
         assert_eq!(found.len(), expected.len());
@@ -69,20 +66,10 @@ fn both_weights_come_back_bit_for_bit<B: TestBackend>(device: &B::Device) {
 fn another_model_is_refused_with_both_names<B: TestBackend>(device: &B::Device) {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = save::<B>(folder.path(), 1, device);
-    let other = |network: &str, parameterization: &str, schedule: &str| Description {
-        network: network.to_string(),
-        parameterization: parameterization.to_string(),
-        schedule: schedule.to_string(),
-    };
     for (asked, what, found, expected) in [
-        (other("dit", "Scaled(VPrediction)", "Ddpm 1000"), "network", "mlp 2", "dit"),
-        (
-            other("mlp 2", "EpsPrediction", "Ddpm 1000"),
-            "parameterization",
-            "Scaled(VPrediction)",
-            "EpsPrediction",
-        ),
-        (other("mlp 2", "Scaled(VPrediction)", "Ldm"), "schedule", "Ddpm 1000", "Ldm"),
+        (named("dit", "Scaled(VPrediction)", "Ddpm 1000"), "network", "mlp 2", "dit"),
+        (named("mlp 2", "EpsPrediction", "Ddpm 1000"), "prediction", "Scaled(VPrediction)", "EpsPrediction"),
+        (named("mlp 2", "Scaled(VPrediction)", "Ldm"), "schedule", "Ddpm 1000", "Ldm"),
     ] {
         let model = model::<B>(9, &[6, 4], device);
         let message = checkpoint.load(model, &asked, Weights::Raw).unwrap_err().to_string();
@@ -95,7 +82,7 @@ fn every_tensor_that_does_not_fit_is_named<B: TestBackend>(device: &B::Device) {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = save::<B>(folder.path(), 1, device);
     let problems = |hidden: &[usize]| match checkpoint
-        .load(model::<B>(9, hidden, device), &description(), Weights::Ema)
+        .load(model::<B>(9, hidden, device), &spec(), Weights::Ema)
         .unwrap_err()
     {
         CheckpointError::Tensors { problems, .. } => problems,
@@ -118,9 +105,8 @@ fn every_tensor_that_does_not_fit_is_named<B: TestBackend>(device: &B::Device) {
         ]
     );
     let left_over = problems(&[6]);
-    for superfluous in
-        [net(2, "bias"), net(2, "weight")].map(|tensor| format!("{tensor} is not in the network"))
-    {
+    for (tensor, shape) in [(net(2, "bias"), "[2]"), (net(2, "weight"), "[4, 2]")] {
+        let superfluous = format!("{tensor} of shape {shape} is not in the network");
         assert!(left_over.contains(&superfluous), "{left_over:?}");
     }
 }
@@ -130,7 +116,7 @@ fn damaged_weights_give_errors<B: TestBackend>(device: &B::Device) {
     let checkpoint = save::<B>(folder.path(), 1, device);
     let file = checkpoint.path().join("ema.safetensors");
     let whole = fs::read(&file).unwrap();
-    let load = || checkpoint.load(model::<B>(9, &[6, 4], device), &description(), Weights::Ema);
+    let load = || checkpoint.load(model::<B>(9, &[6, 4], device), &spec(), Weights::Ema);
     assert!(load().is_ok());
 
     let mut damaged: Vec<Vec<u8>> = [0, 1, 7, 8, 9, 40, 200, whole.len() - 100, whole.len() - 1]
@@ -155,7 +141,7 @@ fn damaged_weights_give_errors<B: TestBackend>(device: &B::Device) {
     assert!(matches!(load(), Err(CheckpointError::Io { action: "read", .. })));
 }
 
-/// The account and the folder need no backend; one that is always compiled in writes them.
+/// The metadata and the folder need no backend; one that is always compiled in writes them.
 #[cfg(any(feature = "flex", feature = "ndarray"))]
 mod folders {
     use super::*;
@@ -166,7 +152,7 @@ mod folders {
     type B = burn::backend::NdArray;
 
     #[test]
-    fn a_corrupt_account_gives_an_error() {
+    fn corrupt_metadata_give_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let checkpoint = super::save::<B>(folder.path(), 1, &Default::default());
         let file = checkpoint.path().join("state.toml");
@@ -178,7 +164,7 @@ mod folders {
             let error = Checkpoint::open(checkpoint.path()).unwrap_err();
             assert!(matches!(error, CheckpointError::State { .. }), "{text:?}: {error}");
             let error = Checkpoint::latest(folder.path()).unwrap_err();
-            assert!(matches!(error, CheckpointError::NoneWhole { .. }), "{text:?}: {error}");
+            assert!(matches!(error, CheckpointError::NoneValid { .. }), "{text:?}: {error}");
         }
         for cut in 1..whole.len() {
             fs::write(&file, &whole[..cut]).unwrap();
@@ -187,17 +173,29 @@ mod folders {
         fs::write(&file, [0xff, 0xfe, 0x00]).unwrap();
         assert!(Checkpoint::open(checkpoint.path()).is_err());
 
-        // An account that is sealed rightly and says something else.
+        // Metadata with a right checksum that say something else.
         for (from, to, expected) in [
-            ("format = 2", "format = 3", "its format is 3, expected 2"),
+            ("format = 3", "format = 2", "its format is 2, expected 3"),
             ("step = 1\n", "step = \"one\"\n", "invalid type: string \"one\", expected u64"),
             ("\nseed = 7", "\nseed = 7\nweather = \"fine\"", "unknown field `weather`"),
             ("\"ema.safetensors\"", "\"../ema.safetensors\"", "it names the file `../ema.safetensors`"),
+            // Fields of an older version do not hide that it is one.
+            (
+                "format = 3",
+                "format = 2\nheld_out = 0.5",
+                "its format is 2, expected 3: it is of another version",
+            ),
+            (
+                "format = 3",
+                "format = 1\nsealed = true",
+                "its format is 1, expected 3: it is of another version",
+            ),
+            ("format = 3", "format = 4\nnew = 1", "its format is 4, expected 3: it is of another version"),
         ] {
             let (body, _) = whole.rsplit_once("# crc32").unwrap();
             let body = body.replace(from, to);
-            let seal = crc32fast::hash(body.as_bytes());
-            fs::write(&file, format!("{body}# crc32 of the above: {seal:08x}\n")).unwrap();
+            let checksum = crc32fast::hash(body.as_bytes());
+            fs::write(&file, format!("{body}# crc32 of the above: {checksum:08x}\n")).unwrap();
             let message = Checkpoint::open(checkpoint.path()).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
         }
@@ -229,12 +227,12 @@ mod folders {
         fs::remove_file(found.path().join("ema.safetensors")).unwrap();
         let error = Checkpoint::latest(folder.path()).unwrap_err();
         assert!(
-            matches!(&error, CheckpointError::NoneWhole { damaged, .. } if damaged.len() == 3),
+            matches!(&error, CheckpointError::NoneValid { damaged, .. } if damaged.len() == 3),
             "{error}"
         );
         let error = Checkpoint::find(folder.path(), Which::Step(3)).unwrap_err();
         assert!(
-            matches!(&error, CheckpointError::NoneWhole { damaged, .. } if damaged.len() == 1),
+            matches!(&error, CheckpointError::NoneValid { damaged, .. } if damaged.len() == 1),
             "{error}"
         );
         let error = Checkpoint::find(folder.path(), Which::Step(5)).unwrap_err();
@@ -250,7 +248,7 @@ mod folders {
         super::save::<B>(folder.path(), 1, &Default::default());
         assert!(matches!(best(), Err(CheckpointError::NoneJudged(_))));
         for (step, loss) in [(2, 0.5), (3, 0.25), (4, 0.25), (5, f64::NAN), (6, 0.75)] {
-            let state = CheckpointState { held_out: Some(loss), ..state(step) };
+            let state = CheckpointState { validation: Some(loss), ..state(step) };
             Checkpoint::save(folder.path(), state, &model, &model).unwrap();
             Checkpoint::prune(folder.path(), 2).unwrap();
         }
@@ -309,8 +307,8 @@ mod folders {
         let saved = super::save::<B>(folder.path(), 5, &Default::default());
         assert!(!leftover.exists() && !saved.path().join("something else").exists());
         let latest = Checkpoint::latest(folder.path()).unwrap();
-        assert_eq!(unsealed(&latest), state(5));
+        assert_eq!(without_files(&latest), state(5));
         let model = super::model::<B>(9, &[6, 4], &Default::default());
-        assert!(latest.load(model, &description(), Weights::Raw).is_ok());
+        assert!(latest.load(model, &spec(), Weights::Raw).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! The average of the weights.
+//! The exponential moving average (EMA) of the weights.
 
 use crate::support::parameters::{assert_same_bits, parameters};
 use burn::backend::Autodiff;
@@ -7,7 +7,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use diffusion::core::network::mlp::{TimeInputMlp, TimeInputMlpConfig};
 use diffusion::core::schedule::LogLinear;
-use diffusion::core::{Diffusion, EpsPrediction, Network};
+use diffusion::core::{Diffusion, EpsPrediction, Network, Tracer};
 use diffusion::train::{Ema, EmaConfig, TrainConfig, train};
 use diffusion_tests::{TestBackend, assert_close, backend_tests};
 
@@ -80,8 +80,14 @@ impl<B: Backend> Network<B, 2> for Lazy<B> {
         [batch, 2]
     }
 
-    fn forward(&self, x: Tensor<B, 2>, _sigma: Tensor<B, 1>, (): ()) -> Tensor<B, 2> {
-        self.linear.forward(x)
+    fn trace<T: Tracer<B>>(
+        &self,
+        x: Tensor<B, 2>,
+        _sigma: Tensor<B, 1>,
+        (): (),
+        tracer: &mut T,
+    ) -> Tensor<B, 2> {
+        tracer.layer(&"network", self.linear.forward(x))
     }
 }
 
@@ -94,7 +100,7 @@ fn lazily_initialised_parameters_are_averaged_from_their_first_value<B: TestBack
 
     let mut average = parameters(run.ema());
     for (average, weights) in average.iter().zip(&parameters(&run.model())) {
-        assert_same_bits("the average before the first step", average, weights);
+        assert_same_bits("the EMA before the first step", average, weights);
     }
     // β = 1 − 1/(1 + step) until it is 0.75.
     for decay in [0.5, 2.0 / 3.0, 0.75] {

@@ -1,11 +1,15 @@
-//! Classifier-free guidance, and the labels that training forgets for its sake.
+//! Guidance: classifier-free, of any two denoisers, with and without a state; and the labels that training forgets for its
+//! sake.
 
 use burn::tensor::{Tensor, backend::Backend};
 use diffusion::core::layer::{CondEmbedderLabelConfig, ConditionEmbedder, Init};
-use diffusion::core::network::mlp::{ConditionalMlp, ConditionalMlpConfig};
+use diffusion::core::network::mlp::{ConditionalMlp, ConditionalMlpConfig, TimeInputMlpConfig};
 use diffusion::core::network::{Labels, Network, NullCondition};
 use diffusion::core::random::{Purpose, Stream};
-use diffusion::core::{Denoiser, Diffusion, Noise, VPrediction};
+use diffusion::core::{
+    AnyGuidance, AnyPrediction, ClassifierFree, Denoiser, DenoiserOutput, Diffusion, GradientEstimation,
+    Guidance, Guided, Noise, Sigmas, Tracer, VPrediction, VarianceExploding, sample_from,
+};
 use diffusion_tests::{TestBackend, assert_close, backend_tests};
 use std::cell::RefCell;
 
@@ -17,6 +21,11 @@ backend_tests!(
     guidance_away_from_the_condition_itself_changes_nothing,
     both_halves_go_through_the_network_at_once,
     drop_condition_forgets_those_below_the_probability,
+    one_model_is_followed_away_from_another,
+    two_denoisers_guide_as_one_model_under_two_conditions,
+    without_guidance_the_second_denoiser_is_not_asked,
+    a_state_lasts_for_one_run,
+    denoisers_on_different_paths_are_refused,
 );
 
 type Model<B> = Diffusion<B, ConditionalMlp<B>, VPrediction>;
@@ -91,11 +100,17 @@ impl<B: Backend> Network<B, 2> for Noting {
         [batch, 1]
     }
 
-    fn forward(&self, x: Tensor<B, 2>, sigma: Tensor<B, 1>, labels: Labels) -> Tensor<B, 2> {
+    fn trace<T: Tracer<B>>(
+        &self,
+        x: Tensor<B, 2>,
+        sigma: Tensor<B, 1>,
+        labels: Labels,
+        tracer: &mut T,
+    ) -> Tensor<B, 2> {
         assert_eq!((x.dims(), sigma.dims()), ([labels.0.len(), 1], [labels.0.len()]));
         let answers = labels.tensor::<B>(100, &x.device()).float().unsqueeze_dim(1); // [batch, 1]
         self.0.borrow_mut().push(labels);
-        answers
+        tracer.layer(&"network", answers)
     }
 }
 
@@ -121,7 +136,7 @@ fn drop_condition_forgets_those_below_the_probability<B: TestBackend>(device: &B
     let draws = [0.0, 0.299_999, 0.3, 0.300_001, 0.999_999];
     let labels = || Labels(vec![1, 2, 3, 4, 0]);
     for (dropout, expected) in [(0.3, [5, 5, 3, 4, 0]), (0.0, [1, 2, 3, 4, 0]), (1.0, [5, 5, 5, 5, 5])] {
-        let stream = &mut Stream::new(0, Purpose::Parameters, 0, 0);
+        let stream = &mut Stream::new(0, Purpose::PARAMETERS, 0, 0);
         let config = CondEmbedderLabelConfig { num_classes: 5, dropout };
         let embedder = config.init::<B>(4, Init::Torch, Init::Torch, stream, device);
         let mut asked = Vec::new();
@@ -132,11 +147,134 @@ fn drop_condition_forgets_those_below_the_probability<B: TestBackend>(device: &B
         assert_eq!(embedder.drop_condition(labels(), &mut uniform), Labels(expected.to_vec()));
         assert_eq!(asked, [0, 1, 2, 3, 4], "each example has its own draw");
 
-        // A network hands the question on.
+        // A network hands the call on.
         let mut network = model::<B>(device).network;
         network.cond_embed = config.init(4, Init::Torch, Init::Torch, stream, device);
         assert_eq!(Network::drop_condition(&network, labels(), &mut |i| draws[i]), Labels(expected.to_vec()));
         let dit = crate::support::weights::dit_config().init_conditional::<B>(&config, 0, device);
         assert_eq!(Network::drop_condition(&dit, labels(), &mut |i| draws[i]), Labels(expected.to_vec()));
     }
+}
+
+/// A model of these modes and a smaller one: both estimates move by the scale times the difference, whether the outputs
+/// mean the same or not.
+fn one_model_is_followed_away_from_another<B: TestBackend>(device: &B::Device) {
+    let network = |hidden: usize, seed| {
+        TimeInputMlpConfig { dim: 2, hidden_dims: vec![hidden] }.init::<B>(seed, device)
+    };
+    let modes = [
+        [AnyPrediction::Edm { sigma_data: 0.5 }, AnyPrediction::Eps],
+        [AnyPrediction::V, AnyPrediction::V],
+        [AnyPrediction::ScaledX0, AnyPrediction::X0],
+        [AnyPrediction::Flow, AnyPrediction::Flow],
+    ];
+    for [with, without] in modes {
+        let (large, small) = (Diffusion::new(network(16, 1), with), Diffusion::new(network(4, 2), without));
+        let x = large.rand_input::<2>(3, Noise::new(1), device);
+        let guided = Guided::new(&large, &small, ClassifierFree { scale: 1.5 }).evaluate(x.clone(), 0.8);
+        let expect =
+            |with: Tensor<B, 2>, without: Tensor<B, 2>| (with.clone() + (with - without) * 1.5).into_data();
+        let denoised = expect(large.denoised(x.clone(), 0.8, ()), small.denoised(x.clone(), 0.8, ()));
+        let velocity = expect(large.velocity(x.clone(), 0.8, ()), small.velocity(x, 0.8, ()));
+        let what = format!("{with:?} away from {without:?}");
+        assert_close(&what, guided.clone().denoised().into_data(), denoised, B::TOLERANCE);
+        assert_close(&what, guided.velocity().into_data(), velocity, B::TOLERANCE);
+    }
+}
+
+fn two_denoisers_guide_as_one_model_under_two_conditions<B: TestBackend>(device: &B::Device) {
+    let model = model::<B>(device);
+    let (x, labels) = input(&model, device);
+    let against = Labels(vec![3, 3, 1, 0]);
+    let rule = ClassifierFree { scale: 2.0 };
+    let one = model.given(labels.clone()).guided_by(against.clone(), 2.0).evaluate(x.clone(), 0.8);
+    let any = model.given(labels.clone()).guided_with(against.clone(), AnyGuidance::from(rule));
+    let any = any.evaluate(x.clone(), 0.8).denoised().into_data();
+    let two = Guided::new(model.given(labels), model.given(against), rule).evaluate(x, 0.8);
+    let one = one.denoised().into_data();
+    assert_eq!(any.bytes, one.bytes, "a rule that is chosen at run time is the one that it stands for");
+    assert_close("two denoisers", two.denoised().into_data(), one, B::TOLERANCE);
+}
+
+/// Estimates the data as this number everywhere, or refuses to.
+struct Constant(Option<f64>);
+
+impl<B: Backend> Denoiser<B, 2> for Constant {
+    type Path = VarianceExploding;
+
+    fn path(&self) -> VarianceExploding {
+        VarianceExploding
+    }
+
+    fn input_shape(&self, batch: usize) -> [usize; 2] {
+        [batch, 1]
+    }
+
+    fn evaluate(&self, x: Tensor<B, 2>, sigma: f64) -> DenoiserOutput<B, 2> {
+        let data = x.full_like(self.0.expect("this denoiser was asked"));
+        DenoiserOutput::from_denoised(&VarianceExploding, x, data, sigma)
+    }
+}
+
+fn without_guidance_the_second_denoiser_is_not_asked<B: TestBackend>(device: &B::Device) {
+    let x = || Tensor::<B, 2>::ones([2, 1], device);
+    for off in [AnyGuidance::None, ClassifierFree { scale: 0.0 }.into()] {
+        let found = Guided::new(Constant(Some(3.0)), Constant(None), off).evaluate(x(), 1.0).denoised();
+        assert_close("denoised", found.into_data(), [[3.0f32], [3.0]].into(), 0.0);
+    }
+}
+
+/// Answers with the number of evaluations of the run so far.
+struct Remembering;
+
+impl Guidance for Remembering {
+    type State<B: Backend, const D: usize> = usize;
+
+    fn start<B: Backend, const D: usize>(&self) -> usize {
+        0
+    }
+
+    fn is_active(&self, _sigma: f64) -> bool {
+        true
+    }
+
+    fn combine<B: Backend, const D: usize>(
+        &self,
+        with: Tensor<B, D>,
+        _without: Tensor<B, D>,
+        _sigma: f64,
+        evaluations: &mut usize,
+    ) -> Tensor<B, D> {
+        *evaluations += 1;
+        with.full_like(*evaluations as f64)
+    }
+}
+
+/// The last step to 0 ends at the estimate itself.
+fn a_state_lasts_for_one_run<B: TestBackend>(device: &B::Device) {
+    let inner = Guided::new(Constant(Some(0.0)), Constant(Some(0.0)), Remembering);
+    // A denoiser inside of another one keeps its state too.
+    let outer = Guided::new(&inner, Constant(Some(0.0)), ClassifierFree { scale: 1.0 });
+    let sigmas = Sigmas::<VarianceExploding>::new(vec![4.0, 2.0, 1.0, 0.0]);
+    let x = || Tensor::<B, 2>::zeros([1, 1], device);
+    for run in 0..2 {
+        let what = format!("run {run}");
+        let end = sample_from(&inner, GradientEstimation::DDIM, &sigmas, x(), Noise::new(0)).last().unwrap();
+        assert_close(&what, end.into_data(), [[3.0f32]].into(), B::TOLERANCE);
+        let end = sample_from(&outer, GradientEstimation::DDIM, &sigmas, x(), Noise::new(0)).last().unwrap();
+        assert_close(&what, end.into_data(), [[6.0f32]].into(), B::TOLERANCE);
+        assert_close(&what, inner.evaluate(x(), 1.0).denoised().into_data(), [[1.0f32]].into(), B::TOLERANCE);
+    }
+}
+
+fn denoisers_on_different_paths_are_refused<B: TestBackend>(device: &B::Device) {
+    let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![4] }.init::<B>(0, device);
+    let (flow, eps) =
+        (Diffusion::new(network.clone(), AnyPrediction::Flow), Diffusion::new(network, AnyPrediction::Eps));
+    let evaluated = std::panic::AssertUnwindSafe(|| {
+        let x = flow.rand_input::<2>(1, Noise::new(0), device);
+        Guided::new(&flow, &eps, ClassifierFree { scale: 1.0 }).evaluate(x, 0.5)
+    });
+    let message = *std::panic::catch_unwind(evaluated).unwrap_err().downcast::<String>().unwrap();
+    assert!(message.contains("the two denoisers of a guided one are on different paths"), "{message}");
 }

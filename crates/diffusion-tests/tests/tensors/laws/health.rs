@@ -2,15 +2,16 @@
 //! accumulated as one batch would have them.
 
 use crate::support::parameters::parameters;
+use crate::support::spec::named;
 use burn::backend::Autodiff;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Tensor, TensorData};
 use diffusion::core::network::mlp::{TimeInputMlp, TimeInputMlpConfig};
 use diffusion::core::schedule::LogLinear;
-use diffusion::core::{Diffusion, EpsPrediction, Network};
+use diffusion::core::{Diffusion, EpsPrediction, Network, Tracer};
 use diffusion::data::{Batches, Swissroll};
-use diffusion::train::{AdamWConfig, Description, EmaConfig, NonFinite, TrainConfig, train};
+use diffusion::train::{AdamWConfig, EmaConfig, NonFinite, TrainConfig, train};
 use diffusion_tests::{TestBackend, assert_close, backend_tests};
 
 backend_tests!(
@@ -38,7 +39,7 @@ fn batch(first: f32) -> (TensorData, ()) {
     (TensorData::from([[first, 0.5f32], [0.25, -0.5], [1.0, 0.75]]), ())
 }
 
-/// A perceptron that does something wrong where an input is above 100.
+/// An MLP that does something wrong where an input is above 100.
 #[derive(Module, Debug)]
 struct Faulty<B: Backend> {
     inner: TimeInputMlp<B>,
@@ -61,11 +62,17 @@ impl<B: Backend> Network<B, 2> for Faulty<B> {
         self.inner.input_shape(batch)
     }
 
-    fn forward(&self, x: Tensor<B, 2>, sigma: Tensor<B, 1>, (): ()) -> Tensor<B, 2> {
+    fn trace<T: Tracer<B>>(
+        &self,
+        x: Tensor<B, 2>,
+        sigma: Tensor<B, 1>,
+        (): (),
+        tracer: &mut T,
+    ) -> Tensor<B, 2> {
         let bad = x.clone().detach().greater_elem(100.0).any().into_data().iter::<bool>().next();
         let tame = x.clamp(-1.0, 1.0);
         let output = self.inner.forward(tame, sigma, ());
-        match (bad, self.fault) {
+        let output = match (bad, self.fault) {
             (Some(true), Fault::Output) => output * f32::NAN,
             // Nothing is added, with a slope of 1e50.
             (Some(true), Fault::Gradient) => {
@@ -73,7 +80,8 @@ impl<B: Backend> Network<B, 2> for Faulty<B> {
                 output + (steep.clone() - steep.detach()) * 1e25
             }
             _ => output,
-        }
+        };
+        tracer.layer(&"network", output)
     }
 }
 
@@ -164,14 +172,12 @@ fn a_nan_in_a_weight_is_named_and_stops_the_run<B: TestBackend>(device: &B::Devi
 
 fn a_spoilt_model_is_not_saved<B: TestBackend>(device: &B::Device) {
     let (schedule, config) = (schedule(), TrainConfig::new(9));
-    let text = |text: &str| text.to_string();
-    let description =
-        Description { network: text("mlp"), parameterization: text("eps"), schedule: text("log-linear") };
+    let spec = named("mlp", "eps", "log-linear");
     let model =
         Diffusion::new(mlp::<Autodiff<B>>(device), EpsPrediction).map(&mut Spoil { which: 1, seen: 0 });
     let run = train([batch(0.5)], model, &schedule, &config);
     let folder = tempfile::tempdir().unwrap();
-    let message = run.save(folder.path(), &description, None).unwrap_err().to_string();
+    let message = run.save(folder.path(), &spec, None).unwrap_err().to_string();
     assert_eq!(
         message,
         "no checkpoint was made of step 0: the weights of `network.net.0.bias` are not finite"
@@ -189,13 +195,10 @@ fn only_steps_in_a_row_count<B: TestBackend>(device: &B::Device) {
     assert_eq!(skipped, [true, false, true, false, true, false, true, true]);
     assert!(run.gave_up());
 
-    let text = |text: &str| text.to_string();
-    let description =
-        Description { network: text("mlp"), parameterization: text("eps"), schedule: text("log-linear") };
+    let spec = named("mlp", "eps", "log-linear");
     let folder = tempfile::tempdir().unwrap();
-    let checkpoint = run.save(folder.path(), &description, None).unwrap();
-    let mut again =
-        train([batch(0.75)], model(), &schedule, &config).resume(&checkpoint, &description).unwrap();
+    let checkpoint = run.save(folder.path(), &spec, None).unwrap();
+    let mut again = train([batch(0.75)], model(), &schedule, &config).resume(&checkpoint, &spec).unwrap();
     assert_eq!((again.skipped(), again.gave_up()), (5, false));
     assert!(again.next().unwrap().skipped.is_none());
 }

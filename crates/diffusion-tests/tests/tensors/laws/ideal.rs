@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, TensorData};
 use diffusion::core::network::ideal::IdealDenoiser;
 use diffusion::core::random::{Purpose, normal_data};
-use diffusion::core::{Denoiser, General, Noise, Sigma, Sigmas, sample};
+use diffusion::core::{Denoiser, GradientEstimation, Noise, Sigma, Sigmas, sample_from};
 use diffusion_tests::{TestBackend, assert_close, backend_tests};
 
 backend_tests!(
@@ -15,7 +15,7 @@ backend_tests!(
 
 /// `rows` points of the plane, normally distributed.
 fn points(seed: u64, rows: usize) -> TensorData {
-    normal_data(seed, Purpose::InitialNoise, 0, 0, [rows, 2])
+    normal_data(seed, Purpose::INITIAL_NOISE, 0, 0, [rows, 2])
 }
 
 fn every_noise_level_gives_a_number<B: TestBackend>(device: &B::Device) {
@@ -82,10 +82,10 @@ fn sampling_returns_the_data<B: TestBackend>(device: &B::Device) {
     let corners = [[-1.0f32, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]];
     let ideal = IdealDenoiser::<B, 2>::new(&corners.into(), device);
     let (sigmas, noise) = (Sigmas::karras(40, 0.002, 80.0, 7.0), Noise::new(8));
-    for sampler in [General::DDIM, General::DDPM] {
+    for sampler in [GradientEstimation::DDIM, GradientEstimation::DDPM] {
         let x = noise.initial([32, 2], device) * sigmas[0];
         let end: Vec<f64> =
-            sample(&ideal, sampler, &sigmas, x, noise).last().unwrap().into_data().iter().collect();
+            sample_from(&ideal, sampler, &sigmas, x, noise).last().unwrap().into_data().iter().collect();
         let at = |corner: [f32; 2]| {
             let close = |point: &&[f64]| (0..2).all(|i| (point[i] - f64::from(corner[i])).abs() < 1e-4);
             end.chunks(2).filter(close).count()

@@ -1,5 +1,6 @@
 //! A run that stops and goes on is the run that never stopped, bit for bit.
 
+use crate::support::spec::named;
 use burn::backend::Autodiff;
 use burn::module::{AutodiffModule, Module, ModuleDisplay, Param};
 use burn::tensor::{Tensor, backend::Backend};
@@ -8,9 +9,9 @@ use diffusion::core::network::dit::DitConfig;
 use diffusion::core::network::mlp::{ConditionalMlpConfig, TimeInputMlp, TimeInputMlpConfig};
 use diffusion::core::network::unet::UnetConfig;
 use diffusion::core::schedule::LogLinear;
-use diffusion::core::{Diffusion, EpsPrediction, Network};
+use diffusion::core::{Diffusion, EpsPrediction, Network, Tracer};
 use diffusion::data::{Batches, Dataset, Label, Points, TreeDataset};
-use diffusion::train::{Checkpoint, CheckpointState, Description, LrDecay, LrSchedule, TrainConfig, train};
+use diffusion::train::{Checkpoint, CheckpointState, LrDecay, LrSchedule, ModelSpec, TrainConfig, train};
 use diffusion_tests::{TestBackend, backend_tests};
 use std::fs;
 use std::path::Path;
@@ -24,9 +25,8 @@ backend_tests!(
     another_seed_and_an_imported_model_are_refused,
 );
 
-fn description() -> Description {
-    let text = |text: &str| text.to_string();
-    Description { network: text("network"), parameterization: text("eps"), schedule: text("log-linear") }
+fn spec() -> ModelSpec {
+    named("network", "eps", "log-linear")
 }
 
 /// With everything that a step can do: accumulation, clipping, a schedule with a warm-up.
@@ -68,21 +68,21 @@ where
 
     let mut whole = train(batches(), model(), &schedule, &config);
     let losses: Vec<u64> = whole.by_ref().map(|step| step.loss().to_bits()).collect();
-    let whole = whole.save(&path("whole"), &description(), None).unwrap();
+    let whole = whole.save(&path("whole"), &spec(), None).unwrap();
 
     let mut first = train(batches(), model(), &schedule, &config);
     let mut again: Vec<u64> = first.by_ref().take(3).map(|step| step.loss().to_bits()).collect();
-    let checkpoint = first.save(&path("first"), &description(), Some(0.5)).unwrap();
+    let checkpoint = first.save(&path("first"), &spec(), Some(0.5)).unwrap();
     drop(first);
     assert_eq!((checkpoint.state().step, checkpoint.state().batches), (3, 6));
 
     let checkpoint = Checkpoint::open(checkpoint.path()).unwrap();
     let rest = batches().starting_at(checkpoint.state().batches);
-    let mut second = train(rest, model(), &schedule, &config).resume(&checkpoint, &description()).unwrap();
+    let mut second = train(rest, model(), &schedule, &config).resume(&checkpoint, &spec()).unwrap();
     assert_eq!(second.step(), 3);
     again.extend(second.by_ref().map(|step| step.loss().to_bits()));
     assert_eq!(losses, again);
-    let second = second.save(&path("second"), &description(), None).unwrap();
+    let second = second.save(&path("second"), &spec(), None).unwrap();
 
     let (expected, found) = (files(&whole), files(&second));
     let names: Vec<&str> = expected.iter().map(|(name, _)| name.as_str()).collect();
@@ -159,8 +159,14 @@ impl<B: Backend> Network<B, 2> for Staged<B> {
         self.used.input_shape(batch)
     }
 
-    fn forward(&self, x: Tensor<B, 2>, sigma: Tensor<B, 1>, (): ()) -> Tensor<B, 2> {
-        self.used.forward(x, sigma, ())
+    fn trace<T: Tracer<B>>(
+        &self,
+        x: Tensor<B, 2>,
+        sigma: Tensor<B, 1>,
+        (): (),
+        tracer: &mut T,
+    ) -> Tensor<B, 2> {
+        tracer.layer(&"network", self.used.forward(x, sigma, ()))
     }
 }
 
@@ -189,19 +195,19 @@ fn another_seed_and_an_imported_model_are_refused<B: TestBackend>(device: &B::De
     };
     let run = |config: &TrainConfig| train(Batches::new(points(), 4, 5), model(), &schedule, config);
     let folder = tempfile::tempdir().unwrap();
-    let checkpoint = run(&config).save(folder.path(), &description(), None).unwrap();
-    let refused = |config: &TrainConfig, checkpoint: &Checkpoint, description: &Description| {
-        run(config).resume(checkpoint, description).err().unwrap().to_string()
+    let checkpoint = run(&config).save(folder.path(), &spec(), None).unwrap();
+    let refused = |config: &TrainConfig, checkpoint: &Checkpoint, spec: &ModelSpec| {
+        run(config).resume(checkpoint, spec).err().unwrap().to_string()
     };
-    let message = refused(&TrainConfig { seed: 6, ..config.clone() }, &checkpoint, &description());
+    let message = refused(&TrainConfig { seed: 6, ..config.clone() }, &checkpoint, &spec());
     assert!(message.ends_with("holds weights for the seed `5`, not for `6`"), "{message}");
-    let other = Description { schedule: "ddpm".to_string(), ..description() };
+    let other = named("network", "eps", "ddpm");
     let message = refused(&config, &checkpoint, &other);
     assert!(message.ends_with("holds weights for the schedule `log-linear`, not for `ddpm`"), "{message}");
 
     let weights = model().valid();
-    let state = CheckpointState::new(description(), 9, 36, 5);
+    let state = CheckpointState::new(spec(), 9, 36, 5);
     let imported = Checkpoint::save(folder.path(), state, &weights, &weights).unwrap();
-    let message = refused(&config, &imported, &description());
+    let message = refused(&config, &imported, &spec());
     assert!(message.ends_with("no optimizer's state, so training cannot go on from it"), "{message}");
 }

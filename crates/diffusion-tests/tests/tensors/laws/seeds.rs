@@ -12,7 +12,9 @@ use diffusion::core::network::dit::{DitConfig, ModulationInit};
 use diffusion::core::network::mlp::{ConditionalMlp, ConditionalMlpConfig, TimeInputMlpConfig};
 use diffusion::core::random::{Purpose, Stream};
 use diffusion::core::schedule::Levels;
-use diffusion::core::{Diffusion, EpsPrediction, Labels, Network, Noise, Schedule, VarianceExploding};
+use diffusion::core::{
+    Diffusion, EpsPrediction, Labels, Network, Noise, Schedule, Tracer, VarianceExploding,
+};
 use diffusion::data::{Batches, Points};
 use diffusion::train::{TrainConfig, train};
 use diffusion_tests::{TestBackend, backend_tests};
@@ -30,7 +32,7 @@ struct Host(Stream);
 
 impl Host {
     fn new(seed: u64) -> Self {
-        Self(Stream::new(seed, Purpose::Parameters, 0, 0))
+        Self(Stream::new(seed, Purpose::PARAMETERS, 0, 0))
     }
 
     fn uniform(&mut self, bound: f64, n: usize) -> Vec<f32> {
@@ -130,8 +132,8 @@ fn sampling_noise_does_not_depend_on_the_batch<B: TestBackend>(device: &B::Devic
             first += batch;
         }
         for (i, (initial, step)) in (0u64..6).zip(initial.chunks(6).zip(step.chunks(6))) {
-            assert_same_bits("initial noise", initial, &normals(9, Purpose::InitialNoise, 0, i, 6));
-            assert_same_bits("step noise", step, &normals(9, Purpose::StepNoise, 17, i, 6));
+            assert_same_bits("initial noise", initial, &normals(9, Purpose::INITIAL_NOISE, 0, i, 6));
+            assert_same_bits("step noise", step, &normals(9, Purpose::STEP_NOISE, 17, i, 6));
         }
     }
 }
@@ -154,11 +156,17 @@ impl<B: Backend> Network<B, 2> for Noting<B> {
         self.network.input_shape(batch)
     }
 
-    fn forward(&self, x: Tensor<B, 2>, sigma: Tensor<B, 1>, labels: Labels) -> Tensor<B, 2> {
+    fn trace<T: Tracer<B>>(
+        &self,
+        x: Tensor<B, 2>,
+        sigma: Tensor<B, 1>,
+        labels: Labels,
+        tracer: &mut T,
+    ) -> Tensor<B, 2> {
         let host = |data: TensorData| data.to_vec::<f32>().unwrap();
         let call = (host(x.to_data()), host(sigma.to_data()), labels.clone());
         self.calls.lock().unwrap().push(call);
-        self.network.forward(x, sigma, labels)
+        tracer.layer(&"network", self.network.forward(x, sigma, labels))
     }
 
     fn drop_condition(&self, labels: Labels, uniform: &mut dyn FnMut(usize) -> f64) -> Labels {
@@ -185,11 +193,11 @@ fn training_draws_follow_from_their_names<B: TestBackend>(device: &B::Device) {
     for (step, ((x, sigmas, labels), n)) in calls.iter().zip(sizes).enumerate() {
         let stream = |purpose, i| Stream::new(21, purpose, step as u64, i);
         for (i, x) in (0u64..).zip(x.chunks(2)) {
-            let sigma = schedule.draw(&mut stream(Purpose::TrainingSigma, i)) as f32;
+            let sigma = schedule.draw(&mut stream(diffusion::train::purpose::TRAINING_SIGMA, i)) as f32;
             assert_same_bits("level", &[sigmas[i as usize]], &[sigma]);
-            let eps = normals(21, Purpose::TrainingNoise, step as u64, i, 2);
+            let eps = normals(21, diffusion::train::purpose::TRAINING_NOISE, step as u64, i, 2);
             assert_same_bits("input", x, &[sigma * eps[0], sigma * eps[1]]);
-            let forgotten = stream(Purpose::ConditionDrop, i).uniform() < 0.4;
+            let forgotten = stream(diffusion::train::purpose::CONDITION_DROP, i).uniform() < 0.4;
             dropped += usize::from(forgotten);
             assert_eq!(
                 labels.0[i as usize],
@@ -217,9 +225,9 @@ fn batches_follow_from_their_seed() {
     let mut expected = Vec::new();
     for epoch in 0..3 {
         let mut order: Vec<usize> = (0..12).collect();
-        Stream::new(33, Purpose::Shuffle, epoch, 0).shuffle(&mut order);
+        Stream::new(33, diffusion::data::purpose::SHUFFLE, epoch, 0).shuffle(&mut order);
         expected.extend(order.into_iter().map(|i| {
-            let mirrored = Stream::new(33, Purpose::Flip, epoch, i as u64).uniform() < 0.5;
+            let mirrored = Stream::new(33, diffusion::data::purpose::FLIP, epoch, i as u64).uniform() < 0.5;
             let pair = [i as f32, (i + 100) as f32];
             (pair, if mirrored { [pair[1], pair[0]] } else { pair })
         }));

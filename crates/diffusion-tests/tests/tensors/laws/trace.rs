@@ -189,8 +189,14 @@ impl<B: Backend> Network<B, 2> for Mine {
         [batch, 3]
     }
 
-    fn forward(&self, x: Tensor<B, 2>, sigma: Tensor<B, 1>, (): ()) -> Tensor<B, 2> {
-        x * sigma.unsqueeze_dim::<2>(1)
+    fn trace<T: Tracer<B>>(
+        &self,
+        x: Tensor<B, 2>,
+        sigma: Tensor<B, 1>,
+        (): (),
+        tracer: &mut T,
+    ) -> Tensor<B, 2> {
+        tracer.layer(&"network", x * sigma.unsqueeze_dim::<2>(1))
     }
 }
 

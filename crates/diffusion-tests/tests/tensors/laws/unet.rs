@@ -77,13 +77,13 @@ fn dropout_is_active_in_training_only<B: TestBackend>(device: &B::Device) {
 
 fn impossible_sizes_panic_with_both_numbers<B: TestBackend>(device: &B::Device) {
     for (config, expected) in [
-        (UnetConfig { in_dim: 7, ..small() }, "images of 7 pixels cannot be halved 1 times"),
+        (UnetConfig { in_dim: 7, ..small() }, "in_dim: is 7: images of 7 pixels cannot be halved 1 times"),
         (
             UnetConfig { ch: 48, ..small() },
-            "a group norm of 48 channels was asked for, expected a multiple of 32",
+            "ch: is 48, expected a multiple of 32, the number of groups in the norms",
         ),
-        (UnetConfig { ch_mult: vec![], ..small() }, "a U-Net of 0 levels was asked for, expected at least 1"),
-        (UnetConfig { dropout: 1.0, ..small() }, "dropout is 1, expected a probability in [0, 1)"),
+        (UnetConfig { ch_mult: vec![], ..small() }, "ch_mult: has 0 levels, expected at least 1"),
+        (UnetConfig { dropout: 1.0, ..small() }, "dropout: is 1, expected a probability in [0, 1)"),
     ] {
         let panic = catch_unwind(AssertUnwindSafe(|| config.init::<B>(0, device))).unwrap_err();
         assert_eq!(panic.downcast_ref::<String>().map(String::as_str), Some(expected));

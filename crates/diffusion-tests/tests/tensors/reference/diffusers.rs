@@ -5,7 +5,7 @@ use super::schedules::{Table, assert_column};
 use crate::support::{fixture, fixture::Fixture, gaussian::Gaussian};
 use burn::tensor::Tensor;
 use diffusion::core::schedule::{Ddpm, Schedule, trailing};
-use diffusion::core::{General, Sigmas, VarianceExploding, sample};
+use diffusion::core::{GradientEstimation, SamplerStep, Sigmas, VarianceExploding, sample_from};
 use diffusion_tests::{TestBackend, assert_close, backend_tests};
 use serde::Deserialize;
 
@@ -46,7 +46,7 @@ fn timesteps_match() {
         assert_eq!((&picked[..steps], picked[steps]), (&timesteps[..], 0));
         let (found, expected) = (Ddpm::default().sigmas(steps), fixture.numbers("in.sigmas"));
         for (found, expected) in found.iter().zip(&expected) {
-            // The reference's levels are of f32, and the smallest loses most.
+            // smalldiffusion's levels are of f32, and the smallest loses most.
             assert!((found / expected - 1.0).abs() < 7e-5, "{found}, expected {expected}");
         }
     }
@@ -55,7 +55,7 @@ fn timesteps_match() {
 fn ddim_matches<B: TestBackend>(device: &B::Device) {
     for steps in [10, 20, 50] {
         let fixture = Fixture::open("diffusers").case(&format!("steps{steps}"));
-        let found = states::<B>(&fixture, General::DDIM, fixture.numbers("in.sigmas"), device);
+        let found = states::<B>(&fixture, GradientEstimation::DDIM, fixture.numbers("in.sigmas"), device);
         for expected in ["out.diffusers_ddim", "out.ddim"] {
             let what = format!("{expected} in {steps} steps");
             assert_close(&what, found.clone().into_data(), fixture.data(expected), B::TOLERANCE);
@@ -63,15 +63,15 @@ fn ddim_matches<B: TestBackend>(device: &B::Device) {
     }
 }
 
-/// Their DDPM ends at σ = 0, where the reference's ends at the schedule's smallest level.
+/// Their DDPM ends at σ = 0, where smalldiffusion's ends at the schedule's smallest level.
 fn ddpm_matches<B: TestBackend>(device: &B::Device) {
     for steps in [10, 20, 50] {
         let fixture = Fixture::open("diffusers").case(&format!("steps{steps}"));
         let mut sigmas = fixture.numbers("in.sigmas");
-        let found = states::<B>(&fixture, General::DDPM, sigmas.clone(), device).into_data();
+        let found = states::<B>(&fixture, GradientEstimation::DDPM, sigmas.clone(), device).into_data();
         assert_close("out.ddpm", found, fixture.data("out.ddpm"), B::TOLERANCE);
         sigmas[steps] = 0.0;
-        let found = states::<B>(&fixture, General::DDPM, sigmas, device).into_data();
+        let found = states::<B>(&fixture, GradientEstimation::DDPM, sigmas, device).into_data();
         let what = format!("out.diffusers_ddpm in {steps} steps");
         assert_close(&what, found, fixture.data("out.diffusers_ddpm"), B::TOLERANCE);
     }
@@ -80,14 +80,14 @@ fn ddpm_matches<B: TestBackend>(device: &B::Device) {
 /// Every state of a run with the fixture's noise and the denoiser that is exact for data of N(0, 0.7²).
 fn states<B: TestBackend>(
     fixture: &Fixture,
-    sampler: General,
+    sampler: GradientEstimation,
     sigmas: Vec<f64>,
     device: &B::Device,
 ) -> Tensor<B, 4> {
     let denoiser = Gaussian::<VarianceExploding>::new(0.7);
     let noise: Tensor<B, 4> = fixture.tensor("in.noise", device);
-    let noise_of = |step: usize| noise.clone().narrow(0, step, 1).squeeze_dim::<3>(0);
+    let noise_of = |step: SamplerStep| noise.clone().narrow(0, step.index, 1).squeeze_dim::<3>(0);
     let x = fixture.tensor::<B, 3>("in.xt", device);
-    let states: Vec<_> = sample(&denoiser, sampler, &Sigmas::new(sigmas), x, noise_of).collect();
+    let states: Vec<_> = sample_from(&denoiser, sampler, &Sigmas::new(sigmas), x, noise_of).collect();
     Tensor::stack(states, 0)
 }

@@ -25,10 +25,10 @@ backend_tests!(
 
 /// A stream for initial values that are overwritten.
 fn stream() -> Stream {
-    Stream::new(0, Purpose::Parameters, 0, 0)
+    Stream::new(0, Purpose::PARAMETERS, 0, 0)
 }
 
-/// The embeddings of time reach angles of 1000, of which f32 knows the fourth decimal: the reference in f32 is
+/// The embeddings of time reach angles of 1000, of which f32 knows the fourth decimal: smalldiffusion in f32 is
 /// itself 4.1e-5 away from f64 (printed by `make.py`).
 const ANGLES: f64 = 1e-4;
 

@@ -1,6 +1,6 @@
-//! The perceptrons, under every modifier: output, loss and the prediction that samplers use.
+//! The MLPs, under every modifier: output, loss and the prediction that samplers use.
 //!
-//! Compared with the reference's formulas in f64: its own f32 is up to 4.6e-6 away from them (v-prediction at
+//! Compared with smalldiffusion's formulas in f64: its own f32 is up to 4.6e-6 away from them (v-prediction at
 //! σ = 0.005, where it takes √(1 − ᾱ)), which is half of the tolerance.
 
 use crate::support::{fixture::Fixture, weights};
@@ -38,7 +38,7 @@ fn pred_v_matches<B: TestBackend>(device: &B::Device) {
     modifier::<B, _>("pred_v", VPrediction, "", predict_eps, device);
 }
 
-/// What the reference calls `predict_eps` of a flow model is the velocity ε − x₀.
+/// What smalldiffusion calls `predict_eps` of a flow model is the velocity ε − x₀.
 fn pred_flow_matches<B: TestBackend>(device: &B::Device) {
     modifier::<B, _>(
         "pred_flow",

@@ -149,7 +149,7 @@ fn flow_dit_with_timestep_embedder_matches<B: TestBackend>(device: &B::Device) {
     modifier::<B, _, _, 4>(&fixture, "dit_modifiers.timestep", "pred_flow", FlowPrediction, &network, device);
 }
 
-/// The outputs of this perceptron are in another file, together with its weights and inputs.
+/// The outputs of this MLP are in another file, together with its weights and inputs.
 fn gradients_of_mlp_match<B: TestBackend>(device: &B::Device) {
     let network = weights::time_input_mlp::<Autodiff<B>>(&Fixture::open("mlp"), device);
     let (inputs, expected) = (Fixture::open("mlp"), Fixture::open("mlp_gradients").case("mlp"));
@@ -167,7 +167,7 @@ fn conditional_mlp_matches<B: TestBackend>(device: &B::Device) {
     every_guidance::<B, _, 2>(&fixture, &network.valid(), device);
 }
 
-/// The reference's modifiers on the variance-exploding path; the seventh is `pred_flow`.
+/// smalldiffusion's modifiers on the variance-exploding path; the seventh is `pred_flow`.
 const MODIFIERS: [(&str, AnyPrediction); 6] = [
     ("plain", AnyPrediction::Eps),
     ("scaled", AnyPrediction::ScaledEps),
@@ -214,7 +214,7 @@ fn levels(fixture: &Fixture, name: &str) -> (Sigma, f64) {
     (Sigma::Each(fixture.numbers(sigma)), fixture.number(&format!("{sigma}_scalar")))
 }
 
-/// `exact`, where float32 loses digits in the reference itself.
+/// `exact`, where float32 loses digits in smalldiffusion itself.
 fn expected(fixture: &Fixture, name: &str) -> Fixture {
     if fixture.names("exact.").is_empty() {
         fixture.case("out").case(name)
@@ -247,7 +247,7 @@ fn modifier<B: TestBackend, N, P: Parameterization, const D: usize>(
     for (shape, sigma) in [("batch", each.clone()), ("scalar", Sigma::All(all))] {
         let found = model.predict(tensor("in.x"), &sigma, labels.clone()).into_data();
         close(format!("forward_{shape}"), found);
-        // What the reference calls `predict_eps` of a flow model is the velocity ε − x₀.
+        // What smalldiffusion calls `predict_eps` of a flow model is the velocity ε − x₀.
         let found = if name == "pred_flow" {
             model.velocity(tensor("in.x"), &sigma, labels.clone())
         } else {

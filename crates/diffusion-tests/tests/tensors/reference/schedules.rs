@@ -11,7 +11,7 @@ struct Expected {
     flow_sample_sigmas: Vec<Times>,
 }
 
-/// Some levels of one schedule, in the reference's f32 and in f64 after arithmetic of forty digits.
+/// Some levels of one schedule, in smalldiffusion's f32 and in f64 after arithmetic of forty digits.
 #[derive(Deserialize)]
 pub struct Table {
     name: String,
@@ -81,7 +81,7 @@ fn levels_match_the_formulas() {
     }
 }
 
-/// The reference computes in f32; each tolerance is the deviation from f64 that `make.py` prints, rounded up.
+/// smalldiffusion computes in f32; each tolerance is the deviation from f64 that `make.py` prints, rounded up.
 #[test]
 fn levels_match_the_reference_as_well_as_it_matches_f64() {
     for table in expected().schedules {
@@ -110,12 +110,12 @@ fn defaults_are_the_reference_s() {
     assert_eq!(Flow::default(), Flow::new(1000, 0.001, 1.0));
 }
 
-/// Beyond 2N steps the reference's last index but one is −1, which Python reads as the largest level; ours is 0.
+/// Beyond 2N steps smalldiffusion's last index but one is −1, which Python reads as the largest level; ours is 0.
 #[test]
 fn sampling_picks_the_reference_s_levels() {
     for Indices { n, steps, mut index } in expected().sample_indices {
         if steps > 2 * n {
-            assert_eq!(index[steps - 1], n - 1, "the reference's slip at {steps} steps of {n}");
+            assert_eq!(index[steps - 1], n - 1, "smalldiffusion's slip at {steps} steps of {n}");
             index[steps - 1] = 0;
         }
         assert_eq!(trailing(n, steps), index, "{steps} steps of {n} levels");

@@ -1,4 +1,4 @@
-//! How well the reference learns: `fixtures/baselines.py swissroll`.
+//! How well smalldiffusion learns: `fixtures/baselines.py swissroll`.
 
 /// Three thousand steps; one backend is enough to show that we learn as well, and this one is the default.
 #[cfg(feature = "flex")]
@@ -16,7 +16,7 @@ fn the_swiss_roll_is_learnt_as_well() {
     let losses: Vec<f64> =
         train(batches, model, &schedule, &TrainConfig::new(3000)).map(|step| step.loss()).collect();
     let mean = losses[2500..].iter().sum::<f64>() / 500.0;
-    // The mean of the reference's three seeds.
+    // The mean of smalldiffusion's three seeds.
     let expected = 0.598;
-    assert!((mean / expected - 1.0).abs() < 0.03, "the loss ends at {mean}, the reference's at {expected}");
+    assert!((mean / expected - 1.0).abs() < 0.03, "the loss ends at {mean}, smalldiffusion's at {expected}");
 }

@@ -1,12 +1,12 @@
-//! Sampling with the reference's noise: every state of every step.
+//! Sampling with smalldiffusion's noise: every state of every step.
 
 use super::modifiers::{dit_conditional, dit_timestep, four_classes, unet_conditional, unet_timestep};
 use crate::support::{fixture::Fixture, hashed, weights};
 use burn::tensor::Tensor;
 use diffusion::core::network::NullCondition;
 use diffusion::core::{
-    Denoiser, Diffusion, EpsPrediction, FlowPrediction, General, Labels, Network, Sigmas, VarianceExploding,
-    sample,
+    Denoiser, Diffusion, EpsPrediction, FlowPrediction, GradientEstimation, Labels, Network, SamplerStep,
+    Sigmas, VarianceExploding, sample_from,
 };
 use diffusion_tests::{TestBackend, assert_close, backend_tests};
 
@@ -95,20 +95,20 @@ fn samplers_match<B: TestBackend, M: Denoiser<B, D>, const D: usize, const S: us
 ) {
     let input = |name: &str| if inputs.is_empty() { name.to_string() } else { format!("{inputs}.{name}") };
     let noise: Tensor<B, S> = fixture.tensor(&input("in.noise"), device);
-    let noise_of = |step: usize| noise.clone().narrow(0, step, 1).squeeze_dim::<D>(0);
+    let noise_of = |step: SamplerStep| noise.clone().narrow(0, step.index, 1).squeeze_dim::<D>(0);
     // Flows have no stochastic sampler in the fixtures.
     let samplers = if outputs.ends_with("flow") { 3 } else { 4 };
     let mut seen = 0;
     for (name, sampler) in [
-        ("gam10_mu00", General::DDIM),
-        ("gam10_mu05", General::DDPM),
-        ("gam20_mu00", General::ACCELERATED),
-        ("gam16_mu00", General::new(1.6, 0.0)),
+        ("gam10_mu00", GradientEstimation::DDIM),
+        ("gam10_mu05", GradientEstimation::DDPM),
+        ("gam20_mu00", GradientEstimation::ACCELERATED),
+        ("gam16_mu00", GradientEstimation::new(1.6, 0.0)),
     ] {
         let name = format!("{outputs}.out.{name}");
         if fixture.has(&name) {
             let x = fixture.tensor(&input("in.xt"), device);
-            let states: Vec<Tensor<B, D>> = sample(denoiser, sampler, sigmas, x, noise_of).collect();
+            let states: Vec<Tensor<B, D>> = sample_from(denoiser, sampler, sigmas, x, noise_of).collect();
             let found = Tensor::stack::<S>(states, 0).into_data();
             assert_close(&name, found, fixture.data(&name), B::TOLERANCE);
             seen += 1;

@@ -1,4 +1,4 @@
-//! The reference's numbers, read from `fixtures/*.safetensors`; `fixtures/make.py` says what each name means.
+//! smalldiffusion's numbers, read from `fixtures/*.safetensors`; `fixtures/make.py` says what each name means.
 
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use diffusion::core::Labels;

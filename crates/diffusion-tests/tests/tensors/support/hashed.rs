@@ -7,7 +7,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use diffusion::core::Network;
-use diffusion::train::{StateDict, load_state_dict, state_dict};
+use diffusion::train::{load_state_dict, state_dict};
+use diffusion::weights::StateDict;
 use diffusion_tests::assert_close;
 use serde::Deserialize;
 
@@ -100,7 +101,7 @@ pub fn load<B: Backend, N: Module<B> + Network<B, D>, const D: usize>(case: &str
     load_state_dict(network, &dict).unwrap()
 }
 
-/// The gradients of the parameters of `network`, under the reference's names and in its layout.
+/// The gradients of the parameters of `network`, under smalldiffusion's names and in its layout.
 pub fn gradients<B: AutodiffBackend, N, const D: usize>(network: &N, gradients: &GradientsParams) -> StateDict
 where
     N: AutodiffModule<B>,

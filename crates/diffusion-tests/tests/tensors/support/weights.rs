@@ -1,4 +1,4 @@
-//! The reference's weights, in PyTorch's layout, put into our networks.
+//! smalldiffusion's weights, in PyTorch's layout, put into our networks.
 
 use super::fixture::Fixture;
 use burn::module::{Module, Param};
@@ -8,7 +8,8 @@ use diffusion::core::Network;
 use diffusion::core::layer::{CondEmbedderLabel, CondEmbedderLabelConfig};
 use diffusion::core::network::dit::DitConfig;
 use diffusion::core::network::mlp::{ConditionalMlp, ConditionalMlpConfig, TimeInputMlp, TimeInputMlpConfig};
-use diffusion::train::{StateDict, load_state_dict};
+use diffusion::train::load_state_dict;
+use diffusion::weights::StateDict;
 
 /// The widths of every MLP in the fixtures.
 const HIDDEN: [usize; 3] = [16, 32, 16];

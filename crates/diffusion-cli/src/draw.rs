@@ -1,0 +1,75 @@
+//! Pictures of what a run makes: its samples, its losses.
+
+use crate::error::CliError;
+use crate::pictures;
+use burn::tensor::TensorData;
+use diffusion_recipe::{RunConfig, Samples, ValidationLosses};
+use std::borrow::Cow;
+use std::path::Path;
+
+/// Writes `samples` as a picture, or where `path` ends in .safetensors as tensors. Latents, which need a decoder to be
+/// seen, are written both ways.
+pub fn samples(
+    path: &Path,
+    samples: &Samples,
+    config: &RunConfig,
+    behind: Option<TensorData>,
+) -> Result<(), CliError> {
+    let latents = config.data.latents();
+    if is_safetensors(path) {
+        return Ok(samples.write_tensors(path, latents)?);
+    }
+    if latents.is_some() {
+        samples.write_tensors(&path.with_extension("safetensors"), latents)?;
+    }
+    picture(path, samples, behind)
+}
+
+/// Whether `path` is the name of a file of tensors.
+pub fn is_safetensors(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
+}
+
+/// Draws the picture of `samples`: points over the data, or a grid of images. Of images with other channels than gray
+/// or red, green and blue it shows the first three, or the first, from −3 to 3 standard deviations.
+fn picture(path: &Path, samples: &Samples, behind: Option<TensorData>) -> Result<(), CliError> {
+    match samples.shape[..] {
+        [2] => {
+            let points = |values: &[f32]| values.chunks_exact(2).map(|p| [p[0], p[1]]).collect::<Vec<_>>();
+            let behind = behind.map(|data| data.iter::<f32>().collect::<Vec<_>>()).unwrap_or_default();
+            let labels = samples.labels.as_deref();
+            Ok(pictures::scatter(path, &points(&behind), &points(&samples.values), labels)?)
+        }
+        [channels, height, width] => {
+            // One column per label reads as a table.
+            let columns = samples.period.filter(|&period| period <= 16 && samples.count() > period);
+            let (values, shown) = shown_channels(samples, channels, height * width);
+            Ok(pictures::grid(path, &values, samples.count(), shown, height, width, columns)?)
+        }
+        ref other => {
+            let what = format!("samples of shape {other:?} have no picture");
+            Err(CliError::usage(what, "let --out end in .safetensors"))
+        }
+    }
+}
+
+/// The values of the channels that are shown, and their number.
+fn shown_channels(samples: &Samples, channels: usize, pixels: usize) -> (Cow<'_, [f32]>, usize) {
+    if let 1 | 3 = channels {
+        return (Cow::Borrowed(&samples.values), channels);
+    }
+    let shown = if channels < 3 { 1 } else { 3 };
+    let first = samples.values.chunks_exact(channels * pixels).flat_map(|x| &x[..shown * pixels]);
+    (Cow::Owned(first.map(|x| x / 3.0).collect()), shown)
+}
+
+/// Draws the losses over σ.
+pub fn validation(path: &Path, losses: &ValidationLosses, title: &str) -> Result<(), CliError> {
+    let sigmas = losses.sigma_min.iter().zip(&losses.sigma_max).map(|(low, high)| (low * high).sqrt());
+    let points = |bins: &[f64]| sigmas.clone().zip(bins.iter().copied()).collect::<Vec<_>>();
+    let mut curves = vec![("training examples", points(&losses.training.bins))];
+    curves.extend(losses.validation.iter().map(|losses| ("validation examples", points(&losses.bins))));
+    let optimal = "optimal denoiser of the training examples";
+    curves.extend(losses.optimal.iter().map(|losses| (optimal, points(&losses.bins))));
+    Ok(pictures::curves(path, title, "noise level σ", &curves)?)
+}

@@ -1,0 +1,62 @@
+//! Images side by side.
+
+use super::{LOUD, PAPER, PictureError, check_length, save};
+use image::{Rgb, RgbImage};
+use std::path::Path;
+
+/// Pixels between the images of a grid, and around it.
+const GAP: usize = 2;
+
+/// Lays images out row by row on white, 2 pixels apart.
+///
+/// Values beyond [−1, 1] are clamped, and a pixel with a non-finite channel is magenta. Small images are
+/// enlarged by the least whole factor that makes the picture 600 pixels wide, each pixel a sharp square.
+///
+/// # Shapes
+/// - `images`: `[count, channels, height, width]` in one slice, values in [−1, 1], 1 or 3 channels
+/// - `columns`: between 1 and `count`, else brought there; ⌈√count⌉ where `None`
+///
+/// # Errors
+/// If `channels` is neither 1 nor 3, `images` is not of the length that the shape says, or the file cannot
+/// be written (its folder must exist).
+pub fn grid(
+    path: &Path,
+    images: &[f32],
+    count: usize,
+    channels: usize,
+    height: usize,
+    width: usize,
+    columns: Option<usize>,
+) -> Result<(), PictureError> {
+    if channels != 1 && channels != 3 {
+        return Err(PictureError::Channels { path: path.into(), found: channels });
+    }
+    let expected = [count, channels, height, width].into_iter().fold(1, usize::saturating_mul);
+    check_length(path, "values", images.len(), expected)?;
+    if images.is_empty() {
+        return save(path, &RgbImage::from_pixel(600, 600, PAPER));
+    }
+    let columns = columns.unwrap_or((count as f64).sqrt().ceil() as usize).clamp(1, count);
+    let enlarged = (600_usize.saturating_sub((columns + 1) * GAP)).div_ceil(columns * width).max(1);
+    let [cell_width, cell_height] = [width, height].map(|side| side * enlarged + GAP);
+    let [across, down] = [columns * cell_width, count.div_ceil(columns) * cell_height];
+
+    let mut picture = RgbImage::from_pixel((across + GAP) as u32, (down + GAP) as u32, PAPER);
+    for (k, image) in images.chunks_exact(channels * height * width).enumerate() {
+        let [left, top] = [GAP + k % columns * cell_width, GAP + k / columns * cell_height];
+        for (row, column) in (0..height * enlarged).flat_map(|r| (0..width * enlarged).map(move |c| (r, c))) {
+            let at = row / enlarged * width + column / enlarged;
+            let channel = |c: usize| image[c % channels * height * width + at];
+            picture.put_pixel((left + column) as u32, (top + row) as u32, pixel([0, 1, 2].map(channel)));
+        }
+    }
+    save(path, &picture)
+}
+
+fn pixel(channels: [f32; 3]) -> Rgb<u8> {
+    if channels.iter().all(|value| value.is_finite()) {
+        Rgb(channels.map(|value| ((value.clamp(-1.0, 1.0) + 1.0) * 127.5).round() as u8))
+    } else {
+        Rgb([LOUD.0, LOUD.1, LOUD.2])
+    }
+}

@@ -1,0 +1,47 @@
+//! Validation losses as text.
+
+use diffusion_recipe::{Losses, ValidationLosses};
+
+/// One line: means and the gap between them.
+pub fn sentence(losses: &ValidationLosses) -> String {
+    let mut text = format!("loss of the EMA weights: {}", figure(&losses.training));
+    if let Some(validation) = &losses.validation {
+        let gap = 100.0 * (validation.mean / losses.training.mean - 1.0);
+        let figure = figure(validation);
+        text = format!("{text} on training examples, {figure} on validation examples, gap {gap:+.1} %");
+    }
+    match &losses.optimal {
+        Some(optimal) => format!("{text}; the optimal denoiser's is {:.4}", optimal.mean),
+        None => text,
+    }
+}
+
+/// A row for each bin of noise levels.
+pub fn rows(losses: &ValidationLosses) -> String {
+    let mut text = format!("{:>20}  {:>9}", "noise level σ", "training");
+    let columns = [("validation", &losses.validation), ("optimal", &losses.optimal)];
+    for (name, column) in columns {
+        if column.is_some() {
+            text += &format!("  {name:>10}");
+        }
+    }
+    if losses.validation.is_some() {
+        text += &format!("  {:>8}", "gap");
+    }
+    for bin in 0..losses.sigma_min.len() {
+        let range = format!("{:.4} to {:.4}", losses.sigma_min[bin], losses.sigma_max[bin]);
+        let training = losses.training.bins[bin];
+        text += &format!("\n{range:>20}  {training:>9.5}");
+        for column in columns.into_iter().filter_map(|(_, column)| column.as_ref()) {
+            text += &format!("  {:>10.5}", column.bins[bin]);
+        }
+        if let Some(validation) = &losses.validation {
+            text += &format!("  {:>6.1} %", 100.0 * (validation.bins[bin] / training - 1.0));
+        }
+    }
+    text
+}
+
+fn figure(losses: &Losses) -> String {
+    format!("{:.4} ± {:.4}", losses.mean, losses.error)
+}

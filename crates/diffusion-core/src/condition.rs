@@ -1,0 +1,213 @@
+//! What a network is conditioned on: nothing, labels, or tokens. Data on the host until a tensor is needed.
+
+use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
+use std::fmt::Debug;
+
+/// The condition of a whole batch.
+pub trait Condition: Clone + Debug + Send + 'static {
+    /// The conditions of both batches, one after the other, so that guidance needs one forward pass.
+    fn join(self, other: Self) -> Self;
+
+    /// Panics if this is the condition of another number of examples than `batch`.
+    fn check(&self, batch: usize);
+}
+
+impl Condition for () {
+    fn join(self, (): ()) {}
+
+    fn check(&self, _batch: usize) {}
+}
+
+/// One class label per example, on the host, where a wrong one is found before it is looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels(pub Vec<usize>);
+
+impl Labels {
+    /// The labels as a tensor.
+    ///
+    /// # Shapes
+    /// - returns `[batch]`
+    ///
+    /// # Panics
+    /// If a label is not below `classes`.
+    pub fn tensor<B: Backend>(&self, classes: usize, device: &B::Device) -> Tensor<B, 1, Int> {
+        for (i, &label) in self.0.iter().enumerate() {
+            assert!(label < classes, "label {i} is {label}, expected one of 0..{classes}");
+        }
+        let labels: Vec<i32> = self.0.iter().map(|&label| label as i32).collect();
+        Tensor::from_data(TensorData::new(labels, [self.0.len()]), device)
+    }
+}
+
+impl Condition for Labels {
+    fn join(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
+    fn check(&self, batch: usize) {
+        assert_eq!(self.0.len(), batch, "labels and examples differ in number");
+    }
+}
+
+/// A sequence of vectors per example, e.g. the embedded words of a text, on the host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tokens {
+    values: Vec<f32>,
+    shape: [usize; 3],
+}
+
+impl Tokens {
+    /// The tokens with these values, in the order of `shape`, which is `[batch, tokens, width]`.
+    ///
+    /// # Panics
+    /// If there are more or fewer values than the shape has.
+    pub fn new(values: Vec<f32>, shape: [usize; 3]) -> Self {
+        let expected = shape.iter().product::<usize>();
+        assert_eq!(values.len(), expected, "values and shape {shape:?} of tokens differ in size");
+        Self { values, shape }
+    }
+
+    /// Their shape, `[batch, tokens, width]`.
+    pub fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    /// Their values, in the order of the shape.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The tokens as a tensor.
+    ///
+    /// # Shapes
+    /// - returns `[batch, tokens, width]`
+    pub fn tensor<B: Backend>(&self, device: &B::Device) -> Tensor<B, 3> {
+        Tensor::from_data(TensorData::new(self.values.clone(), self.shape), device)
+    }
+}
+
+impl Condition for Tokens {
+    /// # Panics
+    /// If the examples of both differ in shape.
+    fn join(mut self, other: Self) -> Self {
+        assert_eq!(self.shape[1..], other.shape[1..], "the tokens of both conditions differ in shape");
+        self.values.extend(other.values);
+        self.shape[0] += other.shape[0];
+        self
+    }
+
+    fn check(&self, batch: usize) {
+        assert_eq!(self.shape[0], batch, "tokens and examples differ in number");
+    }
+}
+
+/// A condition whose kind is chosen while the program runs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum AnyCondition {
+    /// Nothing.
+    #[default]
+    None,
+    /// One label per example.
+    Labels(Labels),
+    /// A sequence of vectors per example.
+    Tokens(Tokens),
+}
+
+impl AnyCondition {
+    /// Its kind, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::None => "no condition",
+            Self::Labels(_) => "labels",
+            Self::Tokens(_) => "tokens",
+        }
+    }
+
+    /// The labels, if these are labels.
+    pub fn labels(&self) -> Option<&Labels> {
+        match self {
+            Self::Labels(labels) => Some(labels),
+            Self::None | Self::Tokens(_) => None,
+        }
+    }
+}
+
+impl Condition for AnyCondition {
+    /// # Panics
+    /// If the two are of different kinds.
+    fn join(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::None, Self::None) => Self::None,
+            (Self::Labels(one), Self::Labels(other)) => Self::Labels(one.join(other)),
+            (Self::Tokens(one), Self::Tokens(other)) => Self::Tokens(one.join(other)),
+            (one, other) => panic!("{} and {} cannot be joined, expected one kind", one.kind(), other.kind()),
+        }
+    }
+
+    fn check(&self, batch: usize) {
+        match self {
+            Self::None => {}
+            Self::Labels(labels) => labels.check(batch),
+            Self::Tokens(tokens) => tokens.check(batch),
+        }
+    }
+}
+
+impl From<()> for AnyCondition {
+    fn from((): ()) -> Self {
+        Self::None
+    }
+}
+
+impl From<Labels> for AnyCondition {
+    fn from(labels: Labels) -> Self {
+        Self::Labels(labels)
+    }
+}
+
+impl From<Tokens> for AnyCondition {
+    fn from(tokens: Tokens) -> Self {
+        Self::Tokens(tokens)
+    }
+}
+
+/// Something that can also be asked without a condition, having been trained with some left out: a network must forget
+/// some in [`Network::drop_condition`](crate::Network::drop_condition), else guidance compares with an answer that was
+/// never learned.
+pub trait NullCondition {
+    /// The condition that it can do without.
+    type Condition: Condition;
+
+    /// "No condition", for as many examples as `condition` has.
+    fn null_condition(&self, condition: &Self::Condition) -> Self::Condition;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::backend::Flex;
+
+    #[test]
+    fn conditions_join_one_after_the_other() {
+        let labels = |labels: &[usize]| AnyCondition::from(Labels(labels.to_vec()));
+        assert_eq!(labels(&[1, 2]).join(labels(&[3])), labels(&[1, 2, 3]));
+        let tokens = Tokens::new(vec![1.0, 2.0], [1, 2, 1]).join(Tokens::new(vec![3.0, 4.0], [1, 2, 1]));
+        assert_eq!((tokens.shape(), tokens.values()), ([2, 2, 1], &[1.0, 2.0, 3.0, 4.0][..]));
+        tokens.check(2);
+        let tensor = tokens.tensor::<Flex>(&Default::default());
+        assert_eq!(tensor.into_data(), TensorData::new(vec![1.0f32, 2.0, 3.0, 4.0], [2, 2, 1]));
+    }
+
+    #[test]
+    #[should_panic(expected = "labels and no condition cannot be joined, expected one kind")]
+    fn kinds_do_not_mix() {
+        let _ = AnyCondition::from(Labels(vec![1])).join(().into());
+    }
+
+    #[test]
+    #[should_panic(expected = "tokens and examples differ in number")]
+    fn tokens_of_another_batch_are_refused() {
+        AnyCondition::from(Tokens::new(vec![1.0], [1, 1, 1])).check(2);
+    }
+}

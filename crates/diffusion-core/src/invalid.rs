@@ -1,0 +1,89 @@
+//! A setting that cannot be used, and why.
+//!
+//! Each configuration has a `validate`, which its `init` unwraps with a panic that shows the same sentence. A program
+//! that reads configurations from files calls `validate` first and reports what it returns.
+
+use std::error::Error;
+use std::fmt;
+
+/// The largest size that a configuration may ask for; beyond it memory would end before any use.
+pub const MAX_SIZE: usize = 1_000_000;
+/// The most layers, blocks or residual blocks in a row.
+pub const MAX_DEPTH: usize = 1_000;
+
+/// A setting that cannot be used, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// The setting's path, e.g. `network.patch_size`.
+    pub setting: String,
+    /// What was found and what was expected.
+    pub reason: String,
+}
+
+impl Invalid {
+    /// The setting `setting` is invalid because of `reason`.
+    pub fn new(setting: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { setting: setting.into(), reason: reason.into() }
+    }
+
+    /// The same, where the setting lies inside of the table `table`.
+    pub fn within(self, table: &str) -> Self {
+        Self { setting: format!("{table}.{}", self.setting), ..self }
+    }
+
+    /// Refuses `setting` unless `valid`; `reason` says what was found and what was expected.
+    pub fn unless(valid: bool, setting: &str, reason: impl FnOnce() -> String) -> Result<(), Self> {
+        if valid { Ok(()) } else { Err(Self::new(setting, reason())) }
+    }
+
+    /// Refuses an integer outside of 1..=`most`.
+    pub fn unless_positive(setting: &str, found: usize, most: usize) -> Result<(), Self> {
+        Self::unless((1..=most).contains(&found), setting, || format!("is {found}, expected 1 to {most}"))
+    }
+
+    /// Refuses an integer above `most`.
+    pub fn unless_at_most(setting: &str, found: usize, most: usize) -> Result<(), Self> {
+        Self::unless(found <= most, setting, || format!("is {found}, expected at most {most}"))
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.setting, self.reason)
+    }
+}
+
+impl Error for Invalid {}
+
+/// What `init` does with a configuration that is invalid.
+///
+/// # Panics
+/// If `result` is an error; the message is its sentence.
+#[track_caller]
+pub fn expect_valid(result: Result<(), Invalid>) {
+    if let Err(invalid) = result {
+        panic!("{invalid}");
+    }
+}
+
+/// The product of sizes, or the largest number where it is larger.
+pub(crate) fn product(sizes: &[usize]) -> usize {
+    sizes.iter().fold(1, |product, &size| product.saturating_mul(size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_names_the_whole_path() {
+        let invalid = Invalid::unless_positive("patch_size", 0, MAX_SIZE).unwrap_err().within("network");
+        assert_eq!(invalid.to_string(), "network.patch_size: is 0, expected 1 to 1000000");
+    }
+
+    #[test]
+    fn products_do_not_overflow() {
+        assert_eq!(product(&[usize::MAX, 2]), usize::MAX);
+        assert_eq!(product(&[2, 3, 4]), 24);
+    }
+}

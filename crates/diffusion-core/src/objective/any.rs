@@ -1,0 +1,91 @@
+//! The objective that is chosen while the program runs: the list of all objectives.
+
+mod prediction_mse;
+
+pub use prediction_mse::PredictionMse;
+
+use super::{Objective, Weight};
+use crate::invalid::Invalid;
+use crate::parameterization::Parameterization;
+use crate::random::Stream;
+use crate::schedule::Schedule;
+use burn::tensor::{Tensor, backend::Backend};
+use serde::{Deserialize, Serialize};
+
+/// [`AnyObjective`] from the types of all objectives.
+macro_rules! objectives {
+    ($($kind:ident,)+) => {
+        /// An objective that is chosen while the program runs, e.g. by a configuration file.
+        #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "kind", rename_all = "kebab-case")]
+        pub enum AnyObjective {
+            $(
+                #[doc = concat!("[`", stringify!($kind), "`]")]
+                $kind($kind),
+            )+
+        }
+
+        impl AnyObjective {
+            /// Whether there is such an objective.
+            ///
+            /// # Errors
+            /// If a parameter is out of its range.
+            pub fn validate(&self) -> Result<(), Invalid> {
+                match self {
+                    $(Self::$kind(objective) => objective.validate(),)+
+                }
+            }
+        }
+
+        $(
+            impl From<$kind> for AnyObjective {
+                fn from(objective: $kind) -> Self {
+                    Self::$kind(objective)
+                }
+            }
+        )+
+
+        impl Objective for AnyObjective {
+            fn draw<S: Schedule + ?Sized>(&self, schedule: &S, stream: &mut Stream) -> f64 {
+                match self {
+                    $(Self::$kind(objective) => objective.draw(schedule, stream),)+
+                }
+            }
+
+            fn weight<P: Parameterization>(&self, parameterization: &P, sigma: f64) -> Weight {
+                match self {
+                    $(Self::$kind(objective) => objective.weight(parameterization, sigma),)+
+                }
+            }
+
+            fn penalty<B: Backend, const D: usize>(&self, error: Tensor<B, D>) -> Tensor<B, D> {
+                match self {
+                    $(Self::$kind(objective) => objective.penalty(error),)+
+                }
+            }
+        }
+    };
+}
+
+objectives! {
+    PredictionMse,
+}
+
+impl Default for AnyObjective {
+    fn default() -> Self {
+        PredictionMse.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_say_the_kind() {
+        let text = r#"{"kind":"prediction-mse"}"#;
+        assert_eq!(serde_json::from_str::<AnyObjective>(text).unwrap(), AnyObjective::default());
+        assert_eq!(serde_json::to_string(&AnyObjective::default()).unwrap(), text);
+        assert!(serde_json::from_str::<AnyObjective>(r#"{"kind":"prediction-mse","power":1}"#).is_err());
+    }
+}

@@ -1,0 +1,154 @@
+//! The sampler that is chosen while the program runs: the list of all samplers.
+
+mod gradient_estimation;
+mod heun;
+
+pub use gradient_estimation::{GradientEstimation, Previous};
+pub use heun::{Heun, Steps};
+
+use super::{Sampler, SamplerStep};
+use crate::denoiser::Denoiser;
+use crate::invalid::Invalid;
+use burn::tensor::{Tensor, backend::Backend};
+use serde::{Deserialize, Serialize};
+
+/// [`AnySampler`] and its state from one line per sampler: the type, then the names with what each stands for.
+macro_rules! samplers {
+    ($($kind:ident: $($name:literal = $sampler:expr),+;)+) => {
+        /// A sampler that is chosen while the program runs, e.g. by a configuration file.
+        #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "kind", rename_all = "kebab-case")]
+        pub enum AnySampler {
+            $(
+                #[doc = concat!("[`", stringify!($kind), "`]")]
+                $kind($kind),
+            )+
+        }
+
+        impl AnySampler {
+            /// The names that [`from_name`](Self::from_name) knows.
+            pub const NAMES: [&str; [$($($name),+),+].len()] = [$($($name),+),+];
+
+            /// The sampler of this name with its default parameters; `gradient-estimation` begins as DDIM.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name {
+                    $($($name => Some(Self::$kind($sampler)),)+)+
+                    _ => None,
+                }
+            }
+
+            /// Whether there is such a sampler.
+            ///
+            /// # Errors
+            /// If a parameter is out of its range.
+            pub fn validate(&self) -> Result<(), Invalid> {
+                match self {
+                    $(Self::$kind(sampler) => sampler.validate(),)+
+                }
+            }
+        }
+
+        $(
+            impl From<$kind> for AnySampler {
+                fn from(sampler: $kind) -> Self {
+                    Self::$kind(sampler)
+                }
+            }
+        )+
+
+        /// The state of whichever sampler it is.
+        #[derive(Debug)]
+        pub enum AnyState<B: Backend, const D: usize> {
+            $(
+                #[doc = concat!("That of [`", stringify!($kind), "`].")]
+                $kind(<$kind as Sampler>::State<B, D>),
+            )+
+        }
+
+        impl Sampler for AnySampler {
+            type State<B: Backend, const D: usize> = AnyState<B, D>;
+
+            fn start<B: Backend, const D: usize>(&self, sigmas: &[f64]) -> AnyState<B, D> {
+                match self {
+                    $(Self::$kind(sampler) => AnyState::$kind(sampler.start::<B, D>(sigmas)),)+
+                }
+            }
+
+            fn order(&self) -> u32 {
+                match self {
+                    $(Self::$kind(sampler) => sampler.order(),)+
+                }
+            }
+
+            fn evaluations(&self, step: SamplerStep) -> usize {
+                match self {
+                    $(Self::$kind(sampler) => sampler.evaluations(step),)+
+                }
+            }
+
+            /// # Panics
+            /// If `state` was started by another sampler.
+            fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(
+                &self,
+                denoiser: &M,
+                x: Tensor<B, D>,
+                step: SamplerStep,
+                noise: &mut dyn FnMut(f64, f64) -> Tensor<B, D>,
+                state: &mut AnyState<B, D>,
+            ) -> Tensor<B, D> {
+                match (self, state) {
+                    $((Self::$kind(sampler), AnyState::$kind(state)) => {
+                        sampler.step(denoiser, x, step, noise, state)
+                    })+
+                    (sampler, _) => panic!("the state of another sampler was given to {sampler:?}"),
+                }
+            }
+        }
+    };
+}
+
+samplers! {
+    GradientEstimation:
+        "ddim" = GradientEstimation::DDIM,
+        "ddpm" = GradientEstimation::DDPM,
+        "accelerated" = GradientEstimation::ACCELERATED,
+        "gradient-estimation" = GradientEstimation::DDIM;
+    Heun: "heun" = Heun::default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_its_sampler() {
+        for name in AnySampler::NAMES {
+            assert!(AnySampler::from_name(name).is_some_and(|sampler| sampler.validate().is_ok()), "{name}");
+        }
+        assert_eq!(AnySampler::from_name("ddpm"), Some(GradientEstimation::DDPM.into()));
+        assert_eq!(AnySampler::from_name("euler"), None);
+    }
+
+    #[test]
+    fn files_say_kind_and_parameters() {
+        let parse = serde_json::from_str::<AnySampler>;
+        let general = parse(r#"{"kind": "gradient-estimation", "gam": 1.6, "mu": 0.0}"#).unwrap();
+        assert_eq!(general, GradientEstimation::new(1.6, 0.0).into());
+        assert_eq!(parse(r#"{"kind": "heun"}"#).unwrap(), Heun::default().into());
+        let churn = parse(r#"{"kind": "heun", "s_churn": 40}"#).unwrap();
+        assert_eq!(churn, Heun { s_churn: 40.0, ..Heun::default() }.into());
+        assert!(parse(r#"{"kind": "heun", "gam": 1.0}"#).is_err());
+    }
+
+    #[test]
+    fn impossible_parameters_are_named() {
+        for (sampler, setting) in [
+            (GradientEstimation { gam: f64::NAN, mu: 0.0 }.into(), "gam"),
+            (GradientEstimation { gam: 1.0, mu: 1.0 }.into(), "mu"),
+            (Heun { s_churn: -1.0, ..Heun::default() }.into(), "s_churn"),
+            (AnySampler::Heun(Heun { s_noise: f64::INFINITY, ..Heun::default() }), "s_noise"),
+        ] {
+            assert_eq!(sampler.validate().unwrap_err().setting, setting, "{sampler:?}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Nichol and Dhariwal's cosine schedule.
+
+use super::{LEAST_BETA, Levels, Schedule, check_count};
+use crate::invalid::{Invalid, expect_valid};
+use crate::path::VarianceExploding;
+use std::f64::consts::PI;
+
+/// ᾱ(t) = cos²((t + 0.008)/1.008·π/2) with β at most `max_beta` (Nichol & Dhariwal 2021, arXiv:2102.09672,
+/// eq. 17).
+///
+/// smalldiffusion's version takes two βs as well and ignores them; this one has no such arguments.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cosine(Levels<VarianceExploding>);
+
+impl Cosine {
+    /// The schedule of `n` levels; the parameters are those of [`Cosine`].
+    ///
+    /// # Panics
+    /// If [`validate`](Self::validate) refuses the parameters.
+    pub fn new(n: usize, max_beta: f64) -> Self {
+        expect_valid(Self::validate(n, max_beta));
+        let alpha_bar = |i: usize| ((i as f64 / n as f64 + 0.008) / 1.008 * PI / 2.0).cos().powi(2);
+        Self(Levels::from_betas((0..n).map(|i| (1.0 - alpha_bar(i + 1) / alpha_bar(i)).min(max_beta))))
+    }
+
+    /// Whether these parameters give an increasing list of finite noise levels.
+    ///
+    /// # Errors
+    /// If they do not; the error says which one and why.
+    pub fn validate(n: usize, max_beta: f64) -> Result<(), Invalid> {
+        check_count(n)?;
+        Invalid::unless((LEAST_BETA..1.0).contains(&max_beta), "max_beta", || {
+            format!("is {max_beta}, expected {LEAST_BETA} to below 1")
+        })
+    }
+}
+
+impl Default for Cosine {
+    fn default() -> Self {
+        Self::new(1000, 0.999)
+    }
+}
+
+impl Schedule for Cosine {
+    type Path = VarianceExploding;
+
+    fn path(&self) -> VarianceExploding {
+        VarianceExploding
+    }
+
+    fn levels(&self) -> &[f64] {
+        self.0.levels()
+    }
+}

@@ -1,0 +1,115 @@
+//! The noise levels of one sampling run.
+
+use super::sequence::linspace;
+use crate::path::{AnyPath, Path, VarianceExploding};
+use std::ops::Deref;
+
+/// The noise levels of one sampling run, never increasing, tied to their path.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sigmas<P> {
+    levels: Vec<f64>,
+    path: P,
+}
+
+impl<P: Path + Default> Sigmas<P> {
+    /// A grid of the caller's own.
+    ///
+    /// # Panics
+    /// As [`on`](Self::on).
+    pub fn new(levels: Vec<f64>) -> Self {
+        Self::on(P::default(), levels)
+    }
+}
+
+impl<P: Path> Sigmas<P> {
+    /// A grid of the caller's own, on `path`.
+    ///
+    /// # Panics
+    /// If there are fewer than two levels, or one is not finite, larger than the one before or than the path allows,
+    /// or not positive; the last may be 0.
+    pub fn on(path: P, levels: Vec<f64>) -> Self {
+        assert!(levels.len() >= 2, "{} noise levels were given, sampling needs at least 2", levels.len());
+        for (i, &level) in levels.iter().enumerate() {
+            let before = if i == 0 { path.max_sigma() } else { levels[i - 1] };
+            assert!(
+                level.is_finite() && level <= before,
+                "noise level {i} is {level}, expected at most {before}"
+            );
+            let last = i + 1 == levels.len();
+            assert!(
+                level > 0.0 || last && level == 0.0,
+                "noise level {i} is {level}, expected a positive number"
+            );
+        }
+        Self { levels, path }
+    }
+
+    /// The same grid with a last step to σ = 0, where no noise is left.
+    pub fn to_zero(mut self) -> Self {
+        if self.levels.last() != Some(&0.0) {
+            self.levels.push(0.0);
+        }
+        self
+    }
+
+    /// The path that the noise levels belong to.
+    pub fn path(&self) -> P {
+        self.path.clone()
+    }
+
+    /// The same grid for models whose path is chosen while the program runs.
+    pub fn into_any(self) -> Sigmas<AnyPath>
+    where
+        AnyPath: From<P>,
+    {
+        Sigmas { levels: self.levels, path: self.path.into() }
+    }
+
+    /// The number of steps, one less than the number of levels.
+    pub fn steps(&self) -> usize {
+        self.levels.len() - 1
+    }
+}
+
+impl Sigmas<VarianceExploding> {
+    /// `steps` levels from `max` down to `min`, evenly spaced in σ^(1/`rho`), and then 0 (Karras et al. 2022,
+    /// arXiv:2206.00364, eq. 5; the paper uses 0.002, 80 and ρ = 7).
+    ///
+    /// # Panics
+    /// If `steps` is 0 or not 0 < `min` ≤ `max`.
+    pub fn karras(steps: usize, min: f64, max: f64, rho: f64) -> Self {
+        let (low, high) = (min.powf(rho.recip()), max.powf(rho.recip()));
+        Self::spaced(steps, min, max, |t| (high + t * (low - high)).powf(rho))
+    }
+
+    /// `steps` levels from `max` down to `min`, evenly spaced in ln σ, and then 0.
+    ///
+    /// # Panics
+    /// If `steps` is 0 or not 0 < `min` ≤ `max`.
+    pub fn exponential(steps: usize, min: f64, max: f64) -> Self {
+        Self::spaced(steps, min, max, |t| (max.ln() + t * (min.ln() - max.ln())).exp())
+    }
+
+    /// `level(t)` for `steps` values of t from 0 to 1, with exact ends, and then 0.
+    fn spaced(steps: usize, min: f64, max: f64, level: impl Fn(f64) -> f64) -> Self {
+        assert!(steps > 0, "a grid of 0 steps was asked for, expected at least 1");
+        assert!(
+            0.0 < min && min <= max,
+            "noise levels from {max} down to {min} were asked for, expected 0 < min ≤ max"
+        );
+        let mut levels: Vec<f64> =
+            linspace(0.0, 1.0, steps).into_iter().map(|t| level(t).clamp(min, max)).collect();
+        levels[steps - 1] = min;
+        levels[0] = max;
+        levels.push(0.0);
+        Self::new(levels)
+    }
+}
+
+impl<P> Deref for Sigmas<P> {
+    type Target = [f64];
+
+    fn deref(&self) -> &[f64] {
+        &self.levels
+    }
+}

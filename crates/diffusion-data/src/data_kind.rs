@@ -1,0 +1,48 @@
+//! What each kind of data set can do that a configuration can name.
+
+use std::path::PathBuf;
+
+use crate::{any_dataset::AnyDataset, codec::ScaledLatents, error::DataError};
+
+/// What a network takes, which decides how some data sets are read and which suit it at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelInput {
+    /// The shape of one example.
+    pub shape: Vec<usize>,
+    /// The number of classes that the network knows, or `None` if it is unconditional.
+    pub num_classes: Option<usize>,
+}
+
+/// A kind of data set with its settings: what an entry in the list of [`DataConfig`](crate::DataConfig) needs.
+pub(crate) trait DataKind {
+    /// The file or folder that it is read from, if there is one.
+    fn path(&self) -> Option<&PathBuf> {
+        None
+    }
+
+    /// The same, to choose another one.
+    fn path_mut(&mut self) -> Option<&mut PathBuf> {
+        None
+    }
+
+    /// Whether its settings can be used. Its files are not looked at.
+    fn validate(&self) -> Result<(), DataError> {
+        Ok(())
+    }
+
+    /// All its training examples. Its settings have been checked.
+    fn open(&self, input: &ModelInput) -> Result<AnyDataset, DataError>;
+
+    /// Its test set, if data sets of this kind are published with one.
+    fn open_test(&self, _: &ModelInput) -> Option<Result<AnyDataset, DataError>> {
+        None
+    }
+
+    /// How its values become what a network sees, where they are latents of images, which need a decoder to be seen.
+    fn latents(&self) -> Option<ScaledLatents> {
+        None
+    }
+}
+
+/// The most examples of a data set that is computed.
+pub(crate) const MAX_EXAMPLES: usize = 100_000_000;

@@ -1,0 +1,13 @@
+//! How good a model is: its validation loss by noise level.
+//!
+//! [`Validation`] holds a fixed set of (example, σ, noise) triples and evaluates models on it; nothing here needs a data
+//! set or a training run.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod validation;
+
+pub use validation::{
+    LossBySigma, SigmaBin, VALIDATION_EXAMPLE, VALIDATION_NOISE, VALIDATION_SIGMA, Validation,
+    ValidationConfig,
+};

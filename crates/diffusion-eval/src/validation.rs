@@ -1,0 +1,280 @@
+//! The loss at each noise level, on examples, levels and noise that stay the same.
+
+use burn::tensor::{Tensor, TensorData, backend::Backend};
+use diffusion_core::objective::{Objective, PredictionMse};
+use diffusion_core::path::Path;
+use diffusion_core::random::{Purpose, Stream, normal};
+use diffusion_core::{Condition, Diffusion, Invalid, Network, Parameterization, Schedule};
+use serde::{Deserialize, Serialize};
+
+/// When and on what a model is validated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidationConfig {
+    /// Steps between two validations.
+    pub every: u64,
+    /// Examples that are kept from training for it: at most a tenth of the data.
+    pub examples: usize,
+    /// Ranges of noise levels, each as likely in training as any other.
+    pub bins: usize,
+    /// Examples in each of them.
+    pub per_bin: usize,
+}
+
+impl Default for ValidationConfig {
+    /// Every 1,000 steps, on 1,024 examples, in 10 ranges of 32 examples.
+    fn default() -> Self {
+        Self { every: 1_000, examples: 1_024, bins: 10, per_bin: 32 }
+    }
+}
+
+impl ValidationConfig {
+    /// The most examples, and the most triples: beyond it validation would cost more than training.
+    const MOST: usize = 1_000_000;
+
+    /// Whether these settings can be used.
+    ///
+    /// # Errors
+    /// If there is nothing to validate on, or never, or more than 10⁶ examples or triples.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let Self { every, examples, bins, per_bin } = *self;
+        Invalid::unless(every > 0, "every", || "is 0, expected at least 1 step between validations".into())?;
+        Invalid::unless_positive("examples", examples, Self::MOST)?;
+        Invalid::unless_positive("bins", bins, Self::MOST)?;
+        Invalid::unless_positive("per_bin", per_bin, Self::MOST)?;
+        let triples = bins.saturating_mul(per_bin);
+        let reason =
+            || format!("is {per_bin} in each of {bins} bins, expected at most {} in all", Self::MOST);
+        Invalid::unless(triples <= Self::MOST, "per_bin", reason)
+    }
+}
+
+/// The noise levels of validation.
+pub const VALIDATION_SIGMA: Purpose = Purpose(10);
+/// The noise of validation.
+pub const VALIDATION_NOISE: Purpose = Purpose(11);
+/// The examples of validation.
+pub const VALIDATION_EXAMPLE: Purpose = Purpose(12);
+
+/// A fixed set of (example, σ, noise) triples, stratified in σ: the same for every model that is evaluated and for
+/// every run of a seed, so that what changes is the model. The loss of a training batch jumps with its noise levels;
+/// this one does not.
+///
+/// Let one hold examples that the model never sees, and a second one, of the same seed, examples that it is trained
+/// on: both have the same levels and noise, and their difference is how far the model overfits.
+#[derive(Clone, Debug)]
+pub struct Validation<C, O = PredictionMse> {
+    bins: Vec<Triples<C>>,
+    objective: O,
+    seed: u64,
+}
+
+/// The triples of one range of noise levels.
+#[derive(Clone, Debug)]
+struct Triples<C> {
+    x0: TensorData,
+    condition: C,
+    sigmas: Vec<f64>,
+    /// The place of the first one among all.
+    first: u64,
+}
+
+/// How well a model did at each range of noise levels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LossBySigma(pub Vec<SigmaBin>);
+
+/// How well a model did in one range of noise levels.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SigmaBin {
+    /// The smallest σ.
+    pub sigma_min: f64,
+    /// The largest σ.
+    pub sigma_max: f64,
+    /// The mean loss of its examples.
+    pub loss: f64,
+    /// The standard error of that mean, as far as examples and noise go.
+    pub error: f64,
+}
+
+impl LossBySigma {
+    /// The mean over all ranges: an estimate of the training loss, for each range is as likely in training.
+    pub fn mean(&self) -> f64 {
+        self.0.iter().map(|bin| bin.loss).sum::<f64>() / self.0.len() as f64
+    }
+
+    /// The standard error of [`mean`](Self::mean).
+    pub fn error(&self) -> f64 {
+        self.0.iter().map(|bin| bin.error.powi(2)).sum::<f64>().sqrt() / self.0.len() as f64
+    }
+}
+
+/// Draws from the schedule for each level that is used: their ranks are known to a part in so many.
+const DRAWS: usize = 64;
+
+impl<C: Condition> Validation<C> {
+    /// The triples of `seed` with some of `examples` examples, as many different ones as there are triples if there
+    /// are enough; `gather` returns those at given indices and their condition. The loss is smalldiffusion's
+    /// ([`PredictionMse`]); see [`under`](Self::under) for others.
+    ///
+    /// # Panics
+    /// If there are no examples, no ranges, or none in a range.
+    pub fn new<S: Schedule + ?Sized>(
+        config: ValidationConfig,
+        seed: u64,
+        schedule: &S,
+        examples: usize,
+        gather: impl Fn(&[usize]) -> (TensorData, C),
+    ) -> Self {
+        Validation::under(PredictionMse, config, seed, schedule, examples, gather)
+    }
+}
+
+impl<C: Condition, O: Objective> Validation<C, O> {
+    /// As [`new`](Validation::new), with the noise levels and the loss of `objective`: that of training.
+    ///
+    /// # Panics
+    /// If there are no examples, no ranges, or none in a range.
+    pub fn under<S: Schedule + ?Sized>(
+        objective: O,
+        config: ValidationConfig,
+        seed: u64,
+        schedule: &S,
+        examples: usize,
+        gather: impl Fn(&[usize]) -> (TensorData, C),
+    ) -> Self {
+        let ValidationConfig { bins, per_bin, .. } = config;
+        assert!(
+            examples > 0 && bins > 0 && per_bin > 0,
+            "a validation set of {bins} ranges with {per_bin} examples of {examples} was asked for, expected at least 1 of each"
+        );
+        let mut order: Vec<usize> = (0..examples).collect();
+        Stream::new(seed, VALIDATION_EXAMPLE, 0, 0).shuffle(&mut order);
+        let levels = strata(&objective, schedule, seed, bins * per_bin);
+        let triples = levels.chunks(per_bin).enumerate().map(|(bin, sigmas)| {
+            let first = bin * per_bin;
+            let indices: Vec<usize> = (first..first + per_bin).map(|i| order[i % examples]).collect();
+            let (x0, condition) = gather(&indices);
+            Triples { x0, condition, sigmas: sigmas.to_vec(), first: first as u64 }
+        });
+        Self { bins: triples.collect(), objective, seed }
+    }
+
+    /// The losses of `model`.
+    ///
+    /// # Panics
+    /// If the examples do not have the network's shape.
+    pub fn evaluate<B, N, P, const D: usize>(
+        &self,
+        model: &Diffusion<B, N, P>,
+        device: &B::Device,
+    ) -> LossBySigma
+    where
+        B: Backend,
+        N: Network<B, D, Condition = C>,
+        P: Parameterization,
+    {
+        self.curve(|triples| {
+            let eps = triples.noise::<B, D>(self.seed, device);
+            let x0 = Tensor::from_data(triples.x0.clone(), device);
+            let (sigmas, condition) = (triples.sigmas.clone(), triples.condition.clone());
+            model.loss_per_example_under(&self.objective, x0, sigmas, eps, condition)
+        })
+    }
+
+    /// The losses of a model with `parameterization` that denoised as `denoised` does, which maps (noisy examples of
+    /// variance-exploding σ, those σ, condition) to examples: with the ideal denoiser of the data this is the
+    /// optimal denoiser's loss, below which no model goes on the same data.
+    ///
+    /// With F = a·x₀ + b·ε and x = α·x₀ + σ·ε, an error of D in x₀ is an error of (a − b·α/σ)·D in F.
+    ///
+    /// # Shapes
+    /// - `denoised`: (`[batch, …]`, `[batch]`, for `batch` examples) to `[batch, …]`
+    pub fn evaluate_denoiser<B, P, const D: usize>(
+        &self,
+        parameterization: &P,
+        device: &B::Device,
+        denoised: impl Fn(Tensor<B, D>, Tensor<B, 1>, &C) -> Tensor<B, D>,
+    ) -> LossBySigma
+    where
+        B: Backend,
+        P: Parameterization,
+    {
+        self.curve(|triples| {
+            let x0 = Tensor::<B, D>::from_data(triples.x0.clone(), device);
+            let batch = triples.sigmas.len();
+            let tensor_of = |f: &dyn Fn(f64) -> f64| {
+                let values: Vec<f32> = triples.sigmas.iter().map(|&sigma| f(sigma) as f32).collect();
+                Tensor::<B, 1>::from_data(TensorData::new(values, [batch]), device)
+            };
+            // At α = 0 nothing is left of the data; a little keeps the values finite.
+            let path = parameterization.path();
+            let exploding = |sigma: f64| sigma / path.alpha(sigma).max(1e-6);
+            let sigma = tensor_of(&exploding);
+            let per_example: [usize; D] = std::array::from_fn(|axis| if axis == 0 { batch } else { 1 });
+            let eps = triples.noise::<B, D>(self.seed, device);
+            let x = x0.clone() + eps * sigma.clone().reshape(per_example);
+            let error = denoised(x, sigma, &triples.condition) - x0;
+            let factor = tensor_of(&|sigma| {
+                let target = parameterization.target(sigma);
+                target.x0 - target.eps * path.alpha(sigma) / sigma
+            });
+            let weight = tensor_of(&|sigma| {
+                self.objective.weight(parameterization, sigma).on_output(parameterization, sigma)
+            });
+            let losses = self.objective.penalty(error * factor.reshape(per_example));
+            let losses: Tensor<B, 1> = losses.flatten::<2>(1, D - 1).mean_dim(1).squeeze_dim(1);
+            losses * weight
+        })
+    }
+
+    fn curve<B: Backend>(&self, losses: impl Fn(&Triples<C>) -> Tensor<B, 1>) -> LossBySigma {
+        let bins = self.bins.iter().map(|triples| {
+            let losses: Vec<f64> = losses(triples).into_data().iter::<f64>().collect();
+            let n = losses.len() as f64;
+            let loss = losses.iter().sum::<f64>() / n;
+            let variance = losses.iter().map(|l| (l - loss).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+            let [sigma_min, .., sigma_max] = triples.sigmas[..] else {
+                let sigma = triples.sigmas[0];
+                return SigmaBin { sigma_min: sigma, sigma_max: sigma, loss, error: 0.0 };
+            };
+            SigmaBin { sigma_min, sigma_max, loss, error: (variance / n).sqrt() }
+        });
+        LossBySigma(bins.collect())
+    }
+}
+
+impl<C> Triples<C> {
+    fn noise<B: Backend, const D: usize>(&self, seed: u64, device: &B::Device) -> Tensor<B, D> {
+        normal(seed, VALIDATION_NOISE, 0, self.first, self.x0.shape.dims(), device)
+    }
+}
+
+/// `n` noise levels in increasing order, which lie among training's as evenly as can be: the middle ones of `n`
+/// equally large groups of many draws in order.
+fn strata<S: Schedule + ?Sized>(objective: &impl Objective, schedule: &S, seed: u64, n: usize) -> Vec<f64> {
+    let draw = |i| objective.draw(schedule, &mut Stream::new(seed, VALIDATION_SIGMA, 0, i as u64));
+    let mut draws: Vec<f64> = (0..n * DRAWS).map(draw).collect();
+    draws.sort_by(f64::total_cmp);
+    (0..n).map(|i| draws[i * DRAWS + DRAWS / 2]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_refused_by_name() {
+        let good = ValidationConfig::default();
+        assert_eq!(good.validate(), Ok(()));
+        for (config, setting) in [
+            (ValidationConfig { every: 0, ..good }, "every"),
+            (ValidationConfig { examples: 0, ..good }, "examples"),
+            (ValidationConfig { bins: 0, ..good }, "bins"),
+            (ValidationConfig { per_bin: 0, ..good }, "per_bin"),
+            (ValidationConfig { bins: 1_001, per_bin: 1_000, ..good }, "per_bin"),
+            (ValidationConfig { bins: 2, per_bin: usize::MAX, ..good }, "per_bin"),
+        ] {
+            assert_eq!(config.validate().unwrap_err().setting, setting, "{config:?}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! A run's configuration: everything that a repetition needs, as it stands in config.toml.
+
+mod sampling;
+mod set;
+#[cfg(test)]
+mod tests;
+
+pub use sampling::SamplingConfig;
+
+use crate::error::RecipeError;
+use crate::interval::Interval;
+use crate::network::NetworkConfig;
+use diffusion::core::invalid::MAX_SIZE;
+use diffusion::core::{AnyGuidance, AnyObjective, AnyPrediction, Invalid, Parameterization, ScheduleConfig};
+use diffusion::data::{DataConfig, DataError, ImagesConfig, Problem};
+use diffusion::eval::ValidationConfig;
+use diffusion::train::TrainConfig;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+/// The most values of one tensor: in f32 they take 40 GB.
+const MAX_VALUES: u128 = 10_000_000_000;
+
+/// A whole run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// The preset that it came from, or any name; also that of the run's folder where no other is given.
+    pub preset: String,
+    /// Examples per batch.
+    pub batch_size: usize,
+    /// Whether examples are mirrored at random; not by default.
+    #[serde(default)]
+    pub flip: bool,
+    /// What the network predicts.
+    pub prediction: AnyPrediction,
+    /// What training minimizes and validation measures; the squared error of the prediction by default.
+    #[serde(default)]
+    pub objective: AnyObjective,
+    /// Steps or minutes between checkpoints; the first and the last state are always kept.
+    pub checkpoint_every: Interval,
+    /// How many checkpoints are kept, besides the one with the lowest validation loss.
+    pub checkpoint_keep: usize,
+    /// The run whose last weights this one began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_from: Option<PathBuf>,
+    /// Which examples.
+    pub data: DataConfig,
+    /// Which network.
+    pub network: NetworkConfig,
+    /// The noise levels of training.
+    pub schedule: ScheduleConfig,
+    /// How long and how fast to train.
+    pub training: TrainConfig,
+    /// How the model is validated on its way; not at all where this is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<ValidationConfig>,
+    /// How samples are drawn.
+    pub sampling: SamplingConfig,
+}
+
+impl RunConfig {
+    /// Reads a configuration from a file.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is no configuration.
+    pub fn read(path: &Path) -> Result<Self, RecipeError> {
+        let text = fs::read_to_string(path).map_err(RecipeError::io("read", path))?;
+        Self::parse(&text).map_err(|reason| RecipeError::NotAConfig { path: path.to_path_buf(), reason })
+    }
+
+    /// Reads a configuration from its text.
+    ///
+    /// # Errors
+    /// If a setting is unknown, missing or of another type.
+    pub fn from_toml(text: &str) -> Result<Self, RecipeError> {
+        let bad = |reason| RecipeError::NotAConfig { path: "the text".into(), reason };
+        Self::parse(text).map_err(bad)
+    }
+
+    /// The configuration, or what is wrong with the text, and where.
+    fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let line = before.map(|before| format!("line {}: ", 1 + before.matches('\n').count()));
+            line.unwrap_or_default() + error.message()
+        })
+    }
+
+    /// The text of a config.toml, with every default filled in.
+    ///
+    /// # Errors
+    /// If a number does not fit into TOML's, e.g. a seed beyond an i64.
+    pub fn to_toml(&self) -> Result<String, RecipeError> {
+        toml::to_string(self).map_err(RecipeError::write_toml)
+    }
+
+    /// Trains on the PNG and JPEG images in `folder` instead; a subfolder is a class.
+    pub fn set_images(&mut self, folder: PathBuf) {
+        self.data = DataConfig::Images(ImagesConfig { path: folder });
+    }
+
+    /// Finds what cannot work before anything is computed or written: the rules of each part, and those that hold
+    /// between parts.
+    ///
+    /// # Errors
+    /// The first rule that is broken, with the path of its setting.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        self.validate_name()?;
+        Invalid::unless_positive("batch_size", self.batch_size, MAX_SIZE)?;
+        if !self.checkpoint_every.is_valid() {
+            return Err(Invalid::new("checkpoint_every", "is 0, expected at least 1"));
+        }
+        if self.checkpoint_keep == 0 {
+            return Err(Invalid::new("checkpoint_keep", "is 0, expected at least 1"));
+        }
+        self.prediction.validate().map_err(|error| error.within("prediction"))?;
+        self.objective.validate().map_err(|error| error.within("objective"))?;
+        self.data.validate().map_err(|error| data_invalid(error).within("data"))?;
+        self.network.validate().map_err(|error| error.within("network"))?;
+        self.schedule.validate().map_err(|error| error.within("schedule"))?;
+        self.training.validate().map_err(|error| error.within("training"))?;
+        if let Some(validation) = &self.validation {
+            validation.validate().map_err(|error| error.within("validation"))?;
+        }
+        self.sampling.validate().map_err(|error| error.within("sampling"))?;
+        self.validate_paths()?;
+        if self.network.classes().is_none() && self.sampling.guidance != AnyGuidance::default() {
+            let reason = "the network has no labels, so guidance has nothing to guide by";
+            return Err(Invalid::new("sampling.guidance", reason));
+        }
+        self.validate_memory()
+    }
+
+    /// The name is also that of the run's folder.
+    fn validate_name(&self) -> Result<(), Invalid> {
+        let mut parts = Path::new(&self.preset).components();
+        let is_plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+        if is_plain && !self.preset.contains(['/', '\\', '\0']) {
+            return Ok(());
+        }
+        Err(Invalid::new("preset", format!("is {:?}, expected a name that a folder can have", self.preset)))
+    }
+
+    /// Prediction and noise levels belong to one path.
+    fn validate_paths(&self) -> Result<(), Invalid> {
+        let path = self.prediction.path();
+        let schedules = [Some((&self.schedule, "schedule")), self.sampling.schedule_with_name()];
+        for (schedule, setting) in schedules.into_iter().flatten() {
+            if schedule.path() != path {
+                let prediction = self.prediction.name();
+                let reason = format!(
+                    "its noise levels are on another path than prediction = {prediction:?}; flow matching has the \
+                     schedules flow and log-normal-flow, every other prediction has the others"
+                );
+                return Err(Invalid::new(setting, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds sizes that are possible each, but not together.
+    fn validate_memory(&self) -> Result<(), Invalid> {
+        let size = self.network.size();
+        let example = self.network.input_shape().iter().map(|&n| n as u128).product();
+        let product_at_most = |setting: &str, what: &str, values: u128, times: usize| {
+            let all = values.saturating_mul(times as u128);
+            if all <= MAX_VALUES {
+                return Ok(());
+            }
+            Err(Invalid::new(setting, format!("{what} has {all} values, expected at most {MAX_VALUES}")))
+        };
+        product_at_most("network", "the network", size.params, 1)?;
+        product_at_most("network", "its attention, positions squared,", size.attention, 1)?;
+        product_at_most("batch_size", "a layer's output for a batch", size.layer, self.batch_size)?;
+        product_at_most("sampling.count", "all samples together have", example, self.sampling.count)?;
+        if let Some(ValidationConfig { bins, per_bin, .. }) = self.validation {
+            product_at_most("validation.per_bin", "a layer's output", size.layer, per_bin)?;
+            let all = bins.saturating_mul(per_bin);
+            product_at_most("validation.bins", "all validation examples together", example, all)?;
+        }
+        Ok(())
+    }
+}
+
+/// An error of a data set; one of its settings with the path of the setting.
+pub(crate) fn data_error(error: DataError) -> RecipeError {
+    match error.problem {
+        Problem::Invalid { .. } => data_invalid(error).within("data").into(),
+        _ => error.into(),
+    }
+}
+
+fn data_invalid(error: DataError) -> Invalid {
+    match error.problem {
+        Problem::Invalid { setting, reason } => Invalid::new(setting, reason),
+        _ => Invalid::new("kind", error.to_string()),
+    }
+}

@@ -1,0 +1,163 @@
+//! `network.depth=8`: a setting of a run changed by its dotted path.
+
+use super::RunConfig;
+use crate::error::RecipeError;
+use toml::{Table, Value};
+
+impl RunConfig {
+    /// Changes one setting, as `key=value`; see [`set_all`](Self::set_all).
+    ///
+    /// ```
+    /// # use diffusion_recipe::RunConfig;
+    /// let mut config = RunConfig::preset("fashion-dit-small")?;
+    /// config.set("network.depth=8")?;
+    /// assert!(config.to_toml()?.contains("\ndepth = 8\n"));
+    /// let error = config.set("network.depht=8").unwrap_err().to_string();
+    /// assert!(error.starts_with("network.depht: unknown field `depht`, expected one of"));
+    /// # Ok::<(), diffusion_recipe::RecipeError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`set_all`](Self::set_all).
+    pub fn set(&mut self, assignment: &str) -> Result<(), RecipeError> {
+        self.set_all([assignment])
+    }
+
+    /// Changes settings, each given as `key=value`, where the key is a dotted path and the value is TOML; text needs no
+    /// quotation marks. All are applied before the result is read, so several may depend on each other. Another `kind`
+    /// forgets the settings of the one before.
+    ///
+    /// # Errors
+    /// If a key is not a setting or a value is not of its type. The configuration is unchanged then.
+    pub fn set_all<'a>(&mut self, assignments: impl IntoIterator<Item = &'a str>) -> Result<(), RecipeError> {
+        let table = Table::try_from(&*self).map_err(RecipeError::write_toml)?;
+        let assignments: Vec<Assignment> =
+            assignments.into_iter().map(Assignment::parse).collect::<Result<_, _>>()?;
+        let without = |left_out: Option<usize>| -> Result<Result<Self, String>, RecipeError> {
+            let mut table = table.clone();
+            for (i, assignment) in assignments.iter().enumerate() {
+                if Some(i) != left_out {
+                    assignment.apply(&mut table)?;
+                }
+            }
+            Ok(table.try_into().map_err(|error: toml::de::Error| error.message().to_string()))
+        };
+        match without(None)? {
+            Ok(changed) => {
+                *self = changed;
+                Ok(())
+            }
+            Err(reason) => {
+                let is_cause = |i: &usize| without(Some(*i)).is_ok_and(|read| read.is_ok());
+                let cause = (0..assignments.len()).find(is_cause);
+                let blamed = cause.map_or(&assignments[..], |i| &assignments[i..=i]);
+                let keys: Vec<String> = blamed.iter().map(|assignment| assignment.keys.join(".")).collect();
+                Err(RecipeError::Setting { key: keys.join(", "), reason })
+            }
+        }
+    }
+}
+
+/// One `key=value`.
+struct Assignment {
+    /// The parts of the dotted path, at least one.
+    keys: Vec<String>,
+    value: Value,
+}
+
+impl Assignment {
+    fn parse(text: &str) -> Result<Self, RecipeError> {
+        let bad = |reason: &str| RecipeError::Setting { key: text.to_string(), reason: reason.to_string() };
+        let (path, value) = text.split_once('=').ok_or_else(|| bad("expected key=value"))?;
+        let keys: Vec<String> = path.split('.').map(|key| key.trim().to_string()).collect();
+        if keys.iter().any(String::is_empty) {
+            return Err(bad("expected a dotted path before `=`, e.g. network.depth"));
+        }
+        Ok(Self { keys, value: parse_value(value.trim()) })
+    }
+
+    fn apply(&self, table: &mut Table) -> Result<(), RecipeError> {
+        let (last, path) = self.keys.split_last().expect("a path has at least one part");
+        let mut table = table;
+        for (i, key) in path.iter().enumerate() {
+            let entry = table.entry(key).or_insert_with(|| Value::Table(Table::new()));
+            table = entry.as_table_mut().ok_or_else(|| RecipeError::Setting {
+                key: self.keys.join("."),
+                reason: format!("`{}` is not a table", self.keys[..=i].join(".")),
+            })?;
+        }
+        if last == "kind" && table.get(last) != Some(&self.value) {
+            table.clear();
+        }
+        table.insert(last.clone(), self.value.clone());
+        Ok(())
+    }
+}
+
+/// The value in TOML, or as text where it is not TOML.
+fn parse_value(text: &str) -> Value {
+    let parsed = toml::from_str::<Table>(&format!("value = {text}"));
+    let value = parsed.ok().filter(|table| table.len() == 1).and_then(|mut table| table.remove("value"));
+    value.unwrap_or_else(|| Value::String(text.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interval::Interval;
+
+    fn changed(assignments: &[&str]) -> Result<RunConfig, String> {
+        let mut config = RunConfig::preset("fashion-dit-small").unwrap();
+        config.set_all(assignments.iter().copied()).map_err(|error| error.to_string())?;
+        Ok(config)
+    }
+
+    #[test]
+    fn values_are_toml_or_bare_text() {
+        let config = changed(&[
+            "training.lr=1",
+            "training.clip_norm=0.5",
+            "checkpoint_every=10m",
+            "data.path=/some where/else",
+            "prediction = { edm = { sigma_data = 0.25 } }",
+        ])
+        .unwrap();
+        assert_eq!((config.training.lr, config.training.clip_norm), (1.0, Some(0.5)));
+        assert_eq!(config.checkpoint_every, Interval::Minutes(10.0));
+        let text = config.to_toml().unwrap();
+        assert!(text.contains("path = \"/some where/else\"") && text.contains("sigma_data = 0.25"), "{text}");
+    }
+
+    #[test]
+    fn another_kind_forgets_the_settings_of_the_one_before() {
+        let config = changed(&["schedule.kind=cosine", "schedule.n=50", "schedule.max_beta=0.9"]).unwrap();
+        assert!(config.to_toml().unwrap().contains("kind = \"cosine\"\nn = 50\nmax_beta = 0.9"));
+        let same = changed(&["schedule.kind=ddpm", "schedule.n=50"]).unwrap();
+        assert!(same.to_toml().unwrap().contains("beta_end = 0.02"));
+        let decay = changed(&["training.lr_schedule.decay.kind=cosine"]).unwrap();
+        assert!(decay.to_toml().unwrap().contains("floor = 0.0"));
+    }
+
+    #[test]
+    fn tables_that_are_absent_can_be_set() {
+        let config = changed(&["network.labels.num_classes=10"]).unwrap();
+        assert_eq!(config.network.classes(), Some(10));
+    }
+
+    #[test]
+    fn errors_name_the_setting() {
+        for (assignments, key, reason) in [
+            (&["network.depht=8"][..], "network.depht", "unknown field `depht`"),
+            (&["batch_size=3", "training.lr=fast"], "training.lr", "invalid type: string \"fast\""),
+            (&["batch_size=many"], "batch_size", "invalid type"),
+            (&["flip.flop=1"], "flip.flop", "`flip` is not a table"),
+            (&["depth"], "depth", "expected key=value"),
+            (&["=3"], "=3", "expected a dotted path"),
+            (&["network.=3"], "network.=3", "expected a dotted path"),
+            (&["schedule.kind=linear"], "schedule.kind", "unknown variant `linear`"),
+        ] {
+            let error = changed(assignments).unwrap_err();
+            assert!(error.starts_with(&format!("{key}: ")) && error.contains(reason), "{error}");
+        }
+    }
+}

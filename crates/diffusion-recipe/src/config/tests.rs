@@ -1,0 +1,232 @@
+//! Configurations that nobody meant: none of them may make the program panic.
+
+use super::*;
+use crate::preset::Preset;
+use burn::backend::Flex;
+use diffusion::core::{GradientEstimation, Schedule};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+/// Inputs of each kind.
+const INPUTS: u32 = 2_000;
+/// Parameters of the networks that are made as well.
+const SMALL: u128 = 50_000;
+
+/// What numbers are replaced by.
+const EXTREMES: [&str; 24] = [
+    "0",
+    "1",
+    "2",
+    "3",
+    "32",
+    "0.5",
+    "-1",
+    "-0.0",
+    "1000",
+    "1000000",
+    "1000001",
+    "4294967296",
+    "1000000000000",
+    "9223372036854775807",
+    "18446744073709551615",
+    "99999999999999999999999999",
+    "1e-50",
+    "1e38",
+    "1e308",
+    "nan",
+    "inf",
+    "-inf",
+    "true",
+    "[]",
+];
+
+/// What arbitrary text is made of, besides anything at all.
+const FRAGMENTS: [&str; 16] = [
+    "=",
+    "[data]",
+    "[network]",
+    "[training.ema]",
+    "[[sampling]]",
+    "kind",
+    "\"dit\"",
+    "preset",
+    "batch_size",
+    "\n",
+    "\"",
+    "'''",
+    "{ edm = { sigma_data = 1 } }",
+    "# ä",
+    "1979-05-27",
+    "0x1F",
+];
+
+/// A change of a text.
+#[derive(Clone, Debug)]
+enum Edit {
+    /// The byte at this place.
+    Byte(usize, u8),
+    /// This line is left out.
+    Remove(usize),
+    /// This line stands twice.
+    Double(usize),
+    /// This number is another.
+    Number(usize, &'static str),
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    prop_oneof![
+        (any::<usize>(), any::<u8>()).prop_map(|(at, byte)| Edit::Byte(at, byte)),
+        any::<usize>().prop_map(Edit::Remove),
+        any::<usize>().prop_map(Edit::Double),
+        number(),
+        number(),
+        number(),
+    ]
+}
+
+fn number() -> impl Strategy<Value = Edit> {
+    (any::<usize>(), prop::sample::select(&EXTREMES[..])).prop_map(|(at, to)| Edit::Number(at, to))
+}
+
+impl Edit {
+    fn apply(&self, text: &str) -> String {
+        let mut lines: Vec<&str> = text.lines().collect();
+        match *self {
+            _ if text.is_empty() || lines.is_empty() => return text.to_string(),
+            Self::Byte(at, byte) => {
+                let mut bytes = text.as_bytes().to_vec();
+                let at = at % bytes.len();
+                bytes[at] = byte;
+                return String::from_utf8_lossy(&bytes).into_owned();
+            }
+            Self::Remove(at) => {
+                lines.remove(at % lines.len());
+            }
+            Self::Double(at) => lines.insert(at % lines.len(), lines[at % lines.len()]),
+            Self::Number(at, to) => return replace_number(text, at, to),
+        }
+        lines.join("\n")
+    }
+}
+
+/// The text with one of its numbers replaced, counted round and round.
+fn replace_number(text: &str, at: usize, to: &str) -> String {
+    let is_part = |c: char| c.is_ascii_digit() || "._-+".contains(c);
+    let starts: Vec<usize> = text
+        .match_indices(|c: char| c.is_ascii_digit())
+        .map(|(i, _)| i)
+        .filter(|&i| text[..i].ends_with([' ', '[']))
+        .collect();
+    let Some(&start) = starts.get(at % starts.len().max(1)) else { return text.to_string() };
+    let end = text[start..].find(|c| !is_part(c)).map_or(text.len(), |length| start + length);
+    format!("{}{to}{}", &text[..start], &text[end..])
+}
+
+/// How far a text gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Unread,
+    Refused,
+    Good,
+}
+
+/// Reads and checks a configuration; one that is found good has schedules, and a network if it is a small one.
+fn fate(text: &str) -> Fate {
+    let Ok(config) = RunConfig::parse(text) else { return Fate::Unread };
+    if config.validate().is_err() {
+        return Fate::Refused;
+    }
+    let steps = config.sampling.steps;
+    let schedule = config.sampling.schedule.as_ref().unwrap_or(&config.schedule);
+    assert_eq!(schedule.init().sigmas(steps).steps(), steps);
+    let size = config.network.size();
+    if size.params <= SMALL {
+        let run = config.build::<Flex>(&Default::default()).unwrap();
+        assert_eq!(run.num_params() as u128, size.params);
+    }
+    Fate::Good
+}
+
+/// The fates of inputs that are the same at every run.
+fn fates<S: Strategy<Value = String>>(texts: S) -> [usize; 3] {
+    let config = Config { cases: INPUTS, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let counts = std::cell::RefCell::new([0; 3]);
+    runner
+        .run(&texts, |text| {
+            counts.borrow_mut()[fate(&text) as usize] += 1;
+            Ok(())
+        })
+        .unwrap();
+    counts.into_inner()
+}
+
+fn small_preset() -> impl Strategy<Value = String> {
+    let presets = Preset::all().map(|preset| RunConfig::preset(preset.name).unwrap());
+    let texts: Vec<String> = presets.map(|config| config.to_toml().unwrap()).collect();
+    prop::sample::select(texts)
+}
+
+#[test]
+fn every_preset_is_valid_and_survives_its_file() {
+    for preset in Preset::all() {
+        let config = RunConfig::preset(preset.name).unwrap();
+        config.validate().unwrap();
+        let text = config.to_toml().unwrap();
+        assert_eq!(RunConfig::from_toml(&text).unwrap(), config, "{text}");
+        assert_eq!(config.preset, preset.name);
+        assert!(preset.description.ends_with('.'), "{preset:?} begins with no sentence");
+    }
+}
+
+/// Batch, steps, learning rate, decay of the EMA; then steps, gam and guidance of sampling.
+#[test]
+fn presets_after_smalldiffusion_s_examples_have_their_settings() {
+    for (preset, training, sampling) in [
+        ("swissroll", (2048, 15_000, 1e-3, 0.999), (20, 2.0, 0.0)),
+        ("fashion-dit", (1024, 17_700, 1e-3, 0.99), (20, 1.6, 0.0)),
+        ("fashion-dit-cond", (1024, 17_700, 1e-3, 0.99), (20, 1.6, 0.0)),
+        ("fashion-unet", (1024, 17_700, 7e-4, 0.999), (20, 1.6, 0.0)),
+        ("cifar-unet", (256, 196_000, 2e-4, 0.9999), (10, 2.1, 0.0)),
+        ("imagenet-dit", (256, 400_000, 1e-4, 0.9999), (10, 1.6, 2.0)),
+    ] {
+        let config = RunConfig::preset(preset).unwrap();
+        let RunConfig { batch_size, training: train, sampling: sample, .. } = config;
+        assert_eq!((batch_size, train.steps, train.lr, train.ema.decay), training, "{preset}");
+        assert_eq!(sample.sampler, GradientEstimation::new(sampling.1, 0.0).into(), "{preset}");
+        let scale = match sample.guidance {
+            AnyGuidance::None => 0.0,
+            AnyGuidance::ClassifierFree(guidance) => guidance.scale,
+        };
+        assert_eq!((sample.steps, scale), (sampling.0, sampling.2), "{preset}");
+    }
+    let of = |preset: &str| RunConfig::preset(preset).unwrap().sampling.schedule;
+    let cifar = ScheduleConfig::LogLinear { n: 1000, sigma_min: 0.01, sigma_max: 35.0 };
+    assert_eq!(of("cifar-unet"), Some(cifar));
+    assert_eq!(of("imagenet-dit"), Some(ScheduleConfig::Flow { n: 1000, t_min: 0.04, t_max: 1.0 }));
+}
+
+#[test]
+fn arbitrary_text_is_no_configuration() {
+    let letters = prop::collection::vec(any::<char>(), 0..=32);
+    let any_text = letters.prop_map(|letters| letters.into_iter().collect::<String>());
+    let piece = prop_oneof![any_text, prop::sample::select(&FRAGMENTS[..]).prop_map(String::from)];
+    let texts = prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.join(" "));
+    assert_eq!(fates(texts), [INPUTS as usize, 0, 0]);
+}
+
+#[test]
+fn changed_configurations_are_read_or_refused() {
+    let texts = (small_preset(), prop::collection::vec(edit(), 1..4))
+        .prop_map(|(text, edits)| edits.iter().fold(text, |text, edit| edit.apply(&text)));
+    let fates = fates(texts);
+    assert!(fates.iter().all(|&count| count > INPUTS as usize / 20), "{fates:?}");
+}
+
+#[test]
+fn extreme_numbers_are_read_or_refused() {
+    let texts = (small_preset(), prop::collection::vec(number(), 1..3))
+        .prop_map(|(text, edits)| edits.iter().fold(text, |text, edit| edit.apply(&text)));
+    let fates = fates(texts);
+    assert!(fates.iter().all(|&count| count > INPUTS as usize / 20), "{fates:?}");
+}

@@ -1,0 +1,170 @@
+//! Why a run cannot be made, trained or sampled, in one sentence each.
+
+use diffusion::core::Invalid;
+use diffusion::data::DataError;
+use diffusion::train::{CheckpointError, NonFinite};
+use diffusion::weights::WeightsError;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a run cannot be made, trained or sampled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecipeError {
+    /// A setting is out of its range.
+    #[error("{0}")]
+    Invalid(#[from] Invalid),
+    /// A setting that was to be changed is unknown, or its value of another type.
+    #[error("{key}: {reason}")]
+    Setting {
+        /// The path of the setting.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no preset of this name.
+    #[error("there is no preset {0:?}")]
+    UnknownPreset(String),
+    /// A file is not the configuration of a run.
+    #[error("{} is not the configuration of a run: {reason}", path.display())]
+    NotAConfig {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        reason: String,
+    },
+    /// A configuration cannot be written as TOML.
+    #[error("the configuration cannot be written as TOML: {0}")]
+    WriteToml(String),
+    /// A network of another crate, which only its own program can make.
+    #[error("the network {0:?} is of another crate, and this program does not know it")]
+    CustomNetwork(String),
+    /// What is asked of a run does not suit it.
+    #[error("{0}")]
+    Unsuitable(String),
+    /// The data cannot be read.
+    #[error("{0}")]
+    Data(Box<DataError>),
+    /// A checkpoint cannot be read or written.
+    #[error("{0}")]
+    Checkpoint(#[from] CheckpointError),
+    /// A file of weights does not fit.
+    #[error("{0}")]
+    StateDict(#[from] WeightsError),
+    /// The file system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is a run in the folder.
+    #[error("{} exists already", .0.display())]
+    RunExists(PathBuf),
+    /// There is something else in the folder.
+    #[error("{} exists and is not a run's folder, so it is not replaced", .0.display())]
+    NotARun(PathBuf),
+    /// There is no run in the folder.
+    #[error("{} is not a run's folder: it has no config.toml", .0.display())]
+    NoRun(PathBuf),
+    /// A file is in the place of the folder.
+    #[error("{} is a file, and a run is a folder", .0.display())]
+    FileInPlace(PathBuf),
+    /// A file is there that holds no samples.
+    #[error("{} exists and holds no samples, so it is not replaced", .0.display())]
+    NoSamples(PathBuf),
+    /// The new run would replace what it is made from.
+    #[error("the new run in {} would replace {}, which it is made from", out.display(), origin.display())]
+    ReplacesSource {
+        /// The new run's folder.
+        out: PathBuf,
+        /// What it is made from.
+        origin: PathBuf,
+    },
+    /// Another process holds the folder's lock.
+    #[error("another process is working in {}", .0.display())]
+    InUse(PathBuf),
+    /// A run was made longer before than it is to be now.
+    #[error("{} was made longer than {steps} steps already: it has done {done}", run.display())]
+    AlreadyLonger {
+        /// The run's folder.
+        run: PathBuf,
+        /// The steps that it has done.
+        done: u64,
+        /// The steps that it is to have.
+        steps: u64,
+    },
+    /// A run that began with another's weights has no checkpoint.
+    #[error("{} has no checkpoint to go on from", .0.display())]
+    NothingToResume(PathBuf),
+    /// Too many steps in a row were skipped.
+    #[error(
+        "steps {} to {step} were skipped: {reason}; training stopped, and {}",
+        step + 1 - skipped,
+        kept(checkpoint)
+    )]
+    Diverged {
+        /// The last step.
+        step: u64,
+        /// How many were skipped in a row.
+        skipped: u64,
+        /// Why the last one was.
+        reason: NonFinite,
+        /// The newest checkpoint.
+        checkpoint: Option<PathBuf>,
+    },
+    /// The last step left weights that are not finite.
+    #[error("the last step, {step}, left weights that are not finite; {}", kept(checkpoint))]
+    NonFiniteWeights {
+        /// The last step.
+        step: u64,
+        /// The newest checkpoint.
+        checkpoint: Option<PathBuf>,
+    },
+    /// An example could not be read while training.
+    #[error("training stopped after step {step}: {reason}; {}", kept(checkpoint))]
+    DataFailed {
+        /// The last step.
+        step: u64,
+        /// What is wrong with the data.
+        reason: Box<DataError>,
+        /// The newest checkpoint.
+        checkpoint: Option<PathBuf>,
+    },
+    /// The caller stopped training.
+    #[error("interrupted after step {step}; the checkpoint is {}", checkpoint.display())]
+    Interrupted {
+        /// The last step.
+        step: u64,
+        /// The newest checkpoint.
+        checkpoint: PathBuf,
+    },
+}
+
+impl From<DataError> for RecipeError {
+    fn from(error: DataError) -> Self {
+        Self::Data(Box::new(error))
+    }
+}
+
+impl RecipeError {
+    /// Why `action` on `path` failed.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+
+    pub(crate) fn write_toml(error: toml::ser::Error) -> Self {
+        Self::WriteToml(error.to_string())
+    }
+}
+
+fn kept(checkpoint: &Option<PathBuf>) -> String {
+    match checkpoint {
+        Some(path) => format!("the weights from before are in {}", path.display()),
+        None => "there is no checkpoint from before".to_string(),
+    }
+}

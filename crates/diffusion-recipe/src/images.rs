@@ -1,0 +1,218 @@
+//! A run for a folder of images: what must suit them follows from them.
+
+use crate::config::RunConfig;
+use crate::error::RecipeError;
+use diffusion::core::Invalid;
+use diffusion::data::{Channels, Dataset, ImageFolder, ImageFolderConfig, Images};
+use std::error::Error;
+use std::fmt::{self, Display, Formatter};
+use std::path::Path;
+use std::str::FromStr;
+
+/// The images' height and width while their folder is looked at.
+const LOOK: usize = 16;
+/// How many images are looked at for color.
+const LOOKED_AT: usize = 1_000;
+/// The most patches of an image that a transformer gets: beyond it attention takes most of the time.
+const MAX_PATCHES: usize = 256;
+/// The height from which on a U-Net attends.
+const ATTENTION: usize = 16;
+/// The pixels of a batch; larger images make smaller batches.
+const BATCH_PIXELS: usize = 64 * 32 * 32;
+
+/// A height and a width in pixels; `64` is 64 × 64, `48x64` is 48 × 64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageSize {
+    /// Height in pixels.
+    pub height: usize,
+    /// Width in pixels.
+    pub width: usize,
+}
+
+/// Which network for a folder of images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ImageNetwork {
+    /// A U-Net.
+    #[default]
+    Unet,
+    /// A diffusion transformer.
+    Dit,
+}
+
+/// How large a network for a folder of images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ModelSize {
+    /// About a million parameters, for a CPU.
+    #[default]
+    Small,
+    /// As in the literature, for a GPU.
+    Base,
+}
+
+impl RunConfig {
+    /// A run for the images in `folder`, brought to `size`. Channels, classes, patches, levels, attention and batches
+    /// follow from the images; everything else is that of a preset with such a network.
+    ///
+    /// # Errors
+    /// If the images cannot be read, or no such network takes images of this size.
+    pub fn for_images(
+        folder: &Path,
+        size: ImageSize,
+        network: ImageNetwork,
+        model: ModelSize,
+    ) -> Result<Self, RecipeError> {
+        let config = ImageFolderConfig { height: LOOK, width: LOOK, channels: Channels::Rgb };
+        let images = ImageFolder::open(folder, config)?;
+        let ImageSize { height, width } = size;
+        if height != width {
+            let reason =
+                format!("found {height}x{width}, expected a square: the networks take no other images");
+            return Err(Invalid::new("image_size", reason).into());
+        }
+        let preset = match (network, model) {
+            (ImageNetwork::Unet, ModelSize::Small) => "fashion-unet-small",
+            (ImageNetwork::Unet, ModelSize::Base) => "cifar-unet",
+            (ImageNetwork::Dit, ModelSize::Small) => "fashion-dit-small",
+            (ImageNetwork::Dit, ModelSize::Base) => "fashion-dit",
+        };
+        let channels = if is_gray(&images) { 1 } else { 3 };
+        let batch = (BATCH_PIXELS / (height * width).max(1)).clamp(4, 128).min(images.len());
+        let mut settings = vec![
+            "preset=images".to_string(),
+            "data.kind=images".to_string(),
+            format!("data.path={}", toml::Value::from(folder.display().to_string())),
+            format!("batch_size={batch}"),
+            format!("network.in_dim={height}"),
+        ];
+        match network {
+            ImageNetwork::Unet => settings.extend(unet(height, channels)),
+            ImageNetwork::Dit => settings.extend(dit(height, channels)?),
+        }
+        if images.num_classes() > 1 {
+            settings.push(format!("network.labels.num_classes={}", images.num_classes()));
+        }
+        let mut config = Self::preset(preset)?;
+        config.set_all(settings.iter().map(String::as_str))?;
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+/// Halves the images down to 8 pixels or as often as possible, in up to four levels.
+fn unet(side: usize, channels: usize) -> Vec<String> {
+    let halvings = (0..4).take_while(|&n| side.is_multiple_of(2 << n) && side >> n > 8).count().min(3);
+    let mults = &[1, 2, 2, 2][..=halvings];
+    let attends: Vec<usize> = (0..=halvings).map(|n| side >> n).filter(|&side| side <= ATTENTION).collect();
+    vec![
+        format!("network.in_ch={channels}"),
+        format!("network.out_ch={channels}"),
+        format!("network.ch_mult={mults:?}"),
+        format!("network.attn_resolutions={attends:?}"),
+    ]
+}
+
+/// The smallest patches that are not too many.
+fn dit(side: usize, channels: usize) -> Result<Vec<String>, RecipeError> {
+    let fits = |patch: &usize| side.is_multiple_of(*patch) && (side / patch).pow(2) <= MAX_PATCHES;
+    let patch = (2..=side).find(fits).ok_or_else(|| {
+        let reason = format!("found {side}, expected a size that patches divide");
+        RecipeError::from(Invalid::new("image_size", reason))
+    })?;
+    Ok(vec![format!("network.channels={channels}"), format!("network.patch_size={patch}")])
+}
+
+/// Whether all three channels are the same.
+fn is_gray(images: &Images) -> bool {
+    let mut pixels = vec![0.0; images.shape().iter().product()];
+    let every = images.len().div_ceil(LOOKED_AT);
+    (0..images.len()).step_by(every).all(|index| {
+        images.read(index, &mut pixels);
+        let (red, others) = pixels.split_at(LOOK * LOOK);
+        others.chunks_exact(LOOK * LOOK).all(|channel| channel == red)
+    })
+}
+
+/// Text that names no size or network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseError(String);
+
+impl Display for ParseError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for ParseError {}
+
+impl FromStr for ImageSize {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let (height, width) = text.split_once('x').unwrap_or((text, text));
+        match (height.parse(), width.parse()) {
+            (Ok(height), Ok(width)) if height > 0 && width > 0 => Ok(Self { height, width }),
+            _ => Err(ParseError(format!("found `{text}`, expected a number of pixels, e.g. 64, or 48x64"))),
+        }
+    }
+}
+
+impl ImageNetwork {
+    /// Their names.
+    pub const NAMES: [&str; 2] = ["unet", "dit"];
+}
+
+impl FromStr for ImageNetwork {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        match text {
+            "unet" => Ok(Self::Unet),
+            "dit" => Ok(Self::Dit),
+            _ => Err(ParseError(format!("found `{text}`, expected unet or dit"))),
+        }
+    }
+}
+
+impl ModelSize {
+    /// Their names.
+    pub const NAMES: [&str; 2] = ["small", "base"];
+}
+
+impl FromStr for ModelSize {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        match text {
+            "small" => Ok(Self::Small),
+            "base" => Ok(Self::Base),
+            _ => Err(ParseError(format!("found `{text}`, expected small or base"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read() {
+        assert_eq!("64".parse(), Ok(ImageSize { height: 64, width: 64 }));
+        assert_eq!("48x64".parse(), Ok(ImageSize { height: 48, width: 64 }));
+        for bad in ["", "0", "x", "64x", "64x0", "-1", "64X64"] {
+            assert!(bad.parse::<ImageSize>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn levels_and_patches_divide_the_image() {
+        for side in 1..=300 {
+            let levels = unet(side, 3)[2].matches(',').count();
+            assert!(side.is_multiple_of(1 << levels), "{side}");
+            let Ok(settings) = dit(side, 3) else { continue };
+            let patch: usize = settings[1].rsplit_once('=').unwrap().1.parse().unwrap();
+            assert!(side.is_multiple_of(patch) && (side / patch).pow(2) <= MAX_PATCHES, "{side}");
+        }
+        assert_eq!(unet(64, 3)[2..], ["network.ch_mult=[1, 2, 2, 2]", "network.attn_resolutions=[16, 8]"]);
+        assert_eq!(unet(28, 1)[2..], ["network.ch_mult=[1, 2, 2]", "network.attn_resolutions=[14, 7]"]);
+    }
+}

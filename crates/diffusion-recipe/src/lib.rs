@@ -1,0 +1,52 @@
+//! A run as data: everything between a TOML file and a model that trains and samples.
+//!
+//! ```
+//! use burn::backend::Flex;
+//! use diffusion_recipe::{RunConfig, SampleRequest};
+//!
+//! let mut config = RunConfig::preset("swissroll")?;
+//! config.set_all(["training.steps=20", "sampling.count=4", "sampling.steps=5"])?;
+//! let mut run = config.build::<Flex>(&Default::default())?;
+//! while let Some(step) = run.step()? {
+//!     assert!(step.loss.is_finite());
+//! }
+//! let samples = run.sample(&SampleRequest::of(&config), &mut |_| {})?;
+//! assert_eq!((samples.count(), &samples.shape[..]), (4, &[2][..]));
+//! # Ok::<(), diffusion_recipe::RecipeError>(())
+//! ```
+//!
+//! [`RunConfig`] is the file, [`Run`] what it describes, whatever its network, parameterization and backend.
+//! [`train`](train()) trains one into a [`RunFolder`]. There is no command line, no terminal and no picture here.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod config;
+mod error;
+mod feed;
+mod folder;
+mod images;
+mod inspect;
+mod interval;
+mod metrics;
+mod network;
+mod preset;
+mod run;
+mod samples;
+mod sampling;
+pub mod smalldiffusion;
+mod train;
+mod typed;
+mod validation;
+
+pub use config::{RunConfig, SamplingConfig};
+pub use error::RecipeError;
+pub use folder::{RunFolder, check_replaces_not};
+pub use images::{ImageNetwork, ImageSize, ModelSize, ParseError};
+pub use interval::Interval;
+pub use network::{Conditional, CustomNetworkConfig, NetworkConfig, NetworkVisitor, RunNetwork};
+pub use preset::Preset;
+pub use run::{DataReport, Run, RunCounts, SampleProgress, SampleRequest, StepReport};
+pub use samples::{Samples, check_replaceable};
+pub use train::{Observer, Trained, train};
+pub use typed::TypedRun;
+pub use validation::{Losses, ValidationLosses};

@@ -1,0 +1,180 @@
+//! A run without its types: what every model can do, on every backend.
+
+use crate::config::{RunConfig, SamplingConfig};
+use crate::error::RecipeError;
+use crate::samples::Samples;
+use crate::validation::ValidationLosses;
+use burn::tensor::TensorData;
+use diffusion::data::DataSummary;
+use diffusion::train::{Checkpoint, NonFinite, Weights};
+use std::path::Path;
+
+/// A model, and all that a configuration says of training it and sampling from it.
+///
+/// Made by [`RunConfig::build`], or by [`TypedRun::new`](crate::TypedRun::new) of a network of your own. Nothing is read
+/// from the disk before it is needed: a run that only samples needs no data.
+pub trait Run {
+    /// Its configuration.
+    fn config(&self) -> &RunConfig;
+
+    /// The number of the network's parameters.
+    fn num_params(&self) -> usize;
+
+    /// The backend and its device, as the backend calls itself.
+    fn backend(&self) -> String;
+
+    /// How far it is.
+    fn counts(&self) -> RunCounts;
+
+    /// Whether training has ended because too many steps in a row were skipped.
+    fn gave_up(&self) -> bool;
+
+    /// Opens the data, if they are not open yet, and looks at them.
+    ///
+    /// # Errors
+    /// If they cannot be read, or do not suit the network.
+    fn open_data(&mut self) -> Result<DataReport, RecipeError>;
+
+    /// All examples of training at once.
+    ///
+    /// # Shapes
+    /// - returns `[examples, …]`
+    ///
+    /// # Errors
+    /// As [`open_data`](Self::open_data).
+    fn examples(&mut self) -> Result<TensorData, RecipeError>;
+
+    /// Makes the next step; nothing after the last one.
+    ///
+    /// # Errors
+    /// If an example cannot be read.
+    fn step(&mut self) -> Result<Option<StepReport>, RecipeError>;
+
+    /// The losses of the EMA weights on the fixed validation examples; nothing if the configuration asks for none.
+    ///
+    /// # Errors
+    /// If an example cannot be read.
+    fn validate(&mut self) -> Result<Option<ValidationLosses>, RecipeError>;
+
+    /// Draws samples with the EMA weights: sample i depends on the seed and on i alone.
+    ///
+    /// # Errors
+    /// If the request does not suit the model.
+    fn sample(
+        &self,
+        request: &SampleRequest,
+        observe: &mut dyn FnMut(SampleProgress<'_>),
+    ) -> Result<Samples, RecipeError>;
+
+    /// Writes a checkpoint into `folder`. `val_loss` is the validation loss that it is known by, if it was measured.
+    ///
+    /// # Errors
+    /// If the weights are not finite, or the file system refuses.
+    fn save(&self, folder: &Path, val_loss: Option<f64>) -> Result<Checkpoint, RecipeError>;
+
+    /// Writes a checkpoint without optimizer state into `folder`, as one of step 0.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    fn save_weights(&self, folder: &Path) -> Result<Checkpoint, RecipeError>;
+
+    /// Begins with the weights of a checkpoint; the EMA weights begin there too.
+    ///
+    /// # Errors
+    /// If the checkpoint is damaged or another model's. The run is of no use then.
+    fn load(&mut self, checkpoint: &Checkpoint, weights: Weights) -> Result<(), RecipeError>;
+
+    /// Goes on where a checkpoint was made, as if the run had never ended.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), or if the checkpoint has no optimizer state.
+    fn resume(&mut self, checkpoint: &Checkpoint) -> Result<(), RecipeError>;
+
+    /// Begins with the weights of a state dict that smalldiffusion saved.
+    ///
+    /// # Errors
+    /// If the file is damaged or its tensors are not the network's.
+    fn import(&mut self, path: &Path) -> Result<(), RecipeError>;
+
+    /// Writes the EMA weights as a state dict that smalldiffusion loads.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    fn export(&self, path: &Path) -> Result<(), RecipeError>;
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunCounts {
+    /// Steps so far, skipped ones included.
+    pub steps: u64,
+    /// Examples seen so far.
+    pub examples: u64,
+    /// Steps that were skipped.
+    pub skipped: u64,
+}
+
+/// What a run's data are.
+#[derive(Clone, Debug)]
+pub struct DataReport {
+    /// The number of examples that it is trained on.
+    pub training: usize,
+    /// The number of examples that it is validated on and never trained on.
+    pub validation: usize,
+    /// A look at the training examples.
+    pub summary: DataSummary,
+    /// What is odd about them.
+    pub warnings: Vec<String>,
+}
+
+/// What a step did.
+#[derive(Clone, Debug)]
+pub struct StepReport {
+    /// Its number, from 1.
+    pub number: u64,
+    /// Examples seen so far.
+    pub examples: u64,
+    /// The mean loss of its examples, before the update.
+    pub loss: f64,
+    /// The learning rate of the update.
+    pub lr: f64,
+    /// The norm of all gradients together, before clipping, where it was measured.
+    pub gradient_norm: Option<f64>,
+    /// Why the step changed nothing, if it was skipped.
+    pub skipped: Option<NonFinite>,
+}
+
+/// Which samples.
+#[derive(Clone, Debug)]
+pub struct SampleRequest {
+    /// How many, and how.
+    pub sampling: SamplingConfig,
+    /// The seed of the noise.
+    pub seed: u64,
+    /// Their labels, repeated as often as needed; all classes in turn where there are none.
+    pub labels: Option<Vec<usize>>,
+    /// How many are drawn at once, for the sake of memory: it changes no sample.
+    pub batch_size: Option<usize>,
+}
+
+impl SampleRequest {
+    /// The samples that `config` asks for.
+    pub fn of(config: &RunConfig) -> Self {
+        let (sampling, seed) = (config.sampling.clone(), config.training.seed);
+        Self { sampling, seed, labels: None, batch_size: None }
+    }
+}
+
+/// A batch of samples on its way.
+pub struct SampleProgress<'a> {
+    /// The number of samples that were finished before this batch.
+    pub done: usize,
+    /// The samples in this batch.
+    pub batch: usize,
+    /// The steps that it has made.
+    pub step: usize,
+    /// The steps that it will have made.
+    pub steps: usize,
+    /// The state after the step, `[batch, …]`; reading it waits for the device.
+    pub state: &'a dyn Fn() -> TensorData,
+}

@@ -1,0 +1,88 @@
+//! Drawing samples, in pieces that memory holds.
+
+use crate::config::RunConfig;
+use crate::error::RecipeError;
+use crate::run::{SampleProgress, SampleRequest};
+use crate::samples::Samples;
+use burn::tensor::backend::Backend;
+use diffusion::core::{
+    AnyCondition, AnyPrediction, Diffusion, Labels, Network, Noise, Schedule, sample_from,
+};
+
+/// How many values are sampled at once; it bounds memory and changes no sample.
+const PIECE: usize = 1 << 16;
+
+/// Draws the samples that are asked for: sample i depends on the seed and on i alone.
+pub(crate) fn draw<B: Backend, N, const D: usize>(
+    model: &Diffusion<B, N, AnyPrediction>,
+    config: &RunConfig,
+    request: &SampleRequest,
+    device: &B::Device,
+    observe: &mut dyn FnMut(SampleProgress<'_>),
+) -> Result<Samples, RecipeError>
+where
+    N: Network<B, D, Condition = AnyCondition>,
+{
+    let SampleRequest { sampling, seed, batch_size, .. } = request;
+    let checked = RunConfig { sampling: sampling.clone(), ..config.clone() };
+    checked.validate()?;
+    let sigmas = sampling.schedule.as_ref().unwrap_or(&config.schedule).init().sigmas(sampling.steps);
+    let shape = config.network.input_shape();
+    let piece = batch_size.unwrap_or((PIECE / shape.iter().product::<usize>()).max(1)).max(1);
+    let labels = Classes::new(config.network.classes(), request.labels.as_deref());
+    let (mut values, mut start) = (Vec::new(), Vec::new());
+    for done in (0..sampling.count).step_by(piece) {
+        let batch = piece.min(sampling.count - done);
+        let noise = Noise::new(*seed).starting_at(done as u64);
+        let x = model.rand_input(batch, noise, device) * sigmas[0];
+        start.extend(x.to_data().convert::<f32>().iter::<f32>());
+        let (condition, null) = labels.conditions(done, batch);
+        let denoiser = model.given(condition).guided_with(null, sampling.guidance);
+        let mut last = x.clone();
+        for (i, x) in sample_from(&denoiser, sampling.sampler, &sigmas, x, noise).enumerate() {
+            let state = || x.to_data().convert::<f32>();
+            observe(SampleProgress { done, batch, step: i + 1, steps: sampling.steps, state: &state });
+            last = x;
+        }
+        values.extend(last.into_data().convert::<f32>().iter::<f32>());
+    }
+    let drawn = labels.of(0, sampling.count);
+    Ok(Samples { values, start, shape, labels: drawn, period: labels.period() })
+}
+
+/// The labels of samples.
+struct Classes<'a> {
+    /// The number of classes, if there are labels.
+    classes: Option<usize>,
+    /// Those that are asked for, to be repeated; all in turn where there are none.
+    asked: Option<&'a [usize]>,
+}
+
+impl<'a> Classes<'a> {
+    fn new(classes: Option<usize>, asked: Option<&'a [usize]>) -> Self {
+        Self { classes, asked: asked.filter(|asked| !asked.is_empty()) }
+    }
+
+    /// After how many samples they repeat.
+    fn period(&self) -> Option<usize> {
+        self.classes.map(|classes| self.asked.map_or(classes, <[usize]>::len))
+    }
+
+    /// Those of the samples `first`, `first + 1`, … of `count`.
+    fn of(&self, first: usize, count: usize) -> Option<Vec<usize>> {
+        let classes = self.classes?;
+        let label = |i: usize| match self.asked {
+            Some(labels) => labels[i % labels.len()],
+            None => i % classes,
+        };
+        Some((first..first + count).map(label).collect())
+    }
+
+    /// The condition of those samples, and no condition for as many.
+    fn conditions(&self, first: usize, count: usize) -> (AnyCondition, AnyCondition) {
+        match (self.of(first, count), self.classes) {
+            (Some(labels), Some(null)) => (Labels(labels).into(), Labels(vec![null; count]).into()),
+            _ => (AnyCondition::None, AnyCondition::None),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What can be wrong with a file of weights.
+
+use crate::Dtype;
+use std::fmt::{self, Display, Formatter};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// How many tensors an error message lists before it only counts the rest.
+const LISTED: usize = 1000;
+
+/// How many characters of what is wrong with a file an error message has at most.
+const REASON: usize = 500;
+
+/// What can go wrong with tensors in a file, or with a state dict.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// The file system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The file is readable, and something else than a state dict.
+    #[error("{} is not a state dict: {reason}", path.display())]
+    NotAStateDict {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        reason: String,
+    },
+    /// PyTorch would run code on reading the file. Nothing was run.
+    #[error("{} would run `{global}`: not a state dict; refused", path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// The function or class, as `module.name`.
+        global: String,
+    },
+    /// The file is cut off or damaged.
+    #[error("{} is damaged: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What was found, and what was expected.
+        reason: String,
+    },
+    /// The tensors are not those of the module.
+    #[error("{} does not fit the network: {}", Origin(path.as_deref()), List(problems))]
+    Tensors {
+        /// The file, if the state dict came from one.
+        path: Option<PathBuf>,
+        /// Everything that does not fit.
+        problems: Vec<TensorProblem>,
+    },
+}
+
+/// One tensor that does not fit the network.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum TensorProblem {
+    /// The module has it, the state dict does not.
+    #[error("tensor `{name}` of shape {shape:?} is missing")]
+    Missing {
+        /// Its name in the state dict.
+        name: String,
+        /// The shape that the module needs.
+        shape: Vec<usize>,
+    },
+    /// The state dict has it, the module does not.
+    #[error("tensor `{name}` of shape {shape:?} is not in the network")]
+    Extra {
+        /// Its name in the state dict.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// Its shape is another one.
+    #[error("tensor `{name}` has shape {found:?}, expected {expected:?}")]
+    Shape {
+        /// Its name in the state dict.
+        name: String,
+        /// The shape in the state dict.
+        found: Vec<usize>,
+        /// The shape that the module needs.
+        expected: Vec<usize>,
+    },
+    /// Its elements are not floating-point.
+    #[error("tensor `{name}` is of type {found}, expected {expected}")]
+    Dtype {
+        /// Its name in the state dict.
+        name: String,
+        /// The type in the state dict.
+        found: Dtype,
+        /// The types that would have been accepted.
+        expected: &'static str,
+    },
+    /// One of its elements is infinite or NaN, or too large for f32.
+    #[error("tensor `{name}` holds {value} at index {index}, expected finite values in the range of f32")]
+    NotFinite {
+        /// Its name in the state dict.
+        name: String,
+        /// The first such element.
+        value: f32,
+        /// Where it is, in the state dict's order.
+        index: usize,
+    },
+    /// The module computes this tensor, and the state dict's is another one.
+    #[error(
+        "tensor `{name}` differs by up to {difference} from the one that the network computes, expected at most {allowed}"
+    )]
+    Buffer {
+        /// Its name in the state dict.
+        name: String,
+        /// The largest difference.
+        difference: f32,
+        /// The largest difference that would have been accepted.
+        allowed: f32,
+    },
+}
+
+impl TensorProblem {
+    /// The tensor's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Missing { name, .. }
+            | Self::Extra { name, .. }
+            | Self::Shape { name, .. }
+            | Self::Dtype { name, .. }
+            | Self::NotFinite { name, .. }
+            | Self::Buffer { name, .. } => name,
+        }
+    }
+}
+
+pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WeightsError {
+    let path = path.to_path_buf();
+    move |source| WeightsError::Io { action, path, source }
+}
+
+/// What is wrong with a file, said where its name does not matter.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    Read(io::Error),
+    NotAStateDict(String),
+    Refused(String),
+    Malformed(String),
+}
+
+impl Fault {
+    /// The error about the file `path`.
+    pub(crate) fn at(self, path: &Path) -> WeightsError {
+        let path = path.to_path_buf();
+        match self {
+            Self::Read(source) => WeightsError::Io { action: "read", path, source },
+            Self::NotAStateDict(reason) => WeightsError::NotAStateDict { path, reason: plain(&reason) },
+            Self::Refused(global) => WeightsError::Refused { path, global },
+            Self::Malformed(reason) => WeightsError::Malformed { path, reason: plain(&reason) },
+        }
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error)
+    }
+}
+
+/// `Err(Malformed)` with a formatted reason.
+pub(crate) fn malformed<T>(reason: impl Into<String>) -> Result<T, Fault> {
+    Err(Fault::Malformed(reason.into()))
+}
+
+/// A reason that may quote a file: without control characters, and not too long.
+fn plain(reason: &str) -> String {
+    let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let mut shown: String = reason.chars().take(REASON).map(plain).collect();
+    if reason.chars().nth(REASON).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// A name from a file as it can be shown: without control characters, and not too long.
+pub(crate) fn shown(name: &str) -> String {
+    let mut shown: String = name.escape_debug().take(200).collect();
+    if name.chars().nth(200).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// The largest part of a file that is read as a whole: a header, an archive's directory, a pickle without its
+/// tensors' values. 30,000 tensors fit.
+pub(crate) const MAX_HEADER: u64 = 8 << 20;
+
+struct Origin<'a>(Option<&'a Path>);
+
+impl Display for Origin<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(path) => path.display().fmt(f),
+            None => f.write_str("the state dict"),
+        }
+    }
+}
+
+struct List<'a>(&'a [TensorProblem]);
+
+impl Display for List<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.0.iter().take(LISTED).enumerate() {
+            write!(f, "{}{problem}", if i == 0 { "" } else { "; " })?;
+        }
+        match self.0.len().saturating_sub(LISTED) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hundreds_of_problems_stay_readable() {
+        let problem = |i| TensorProblem::Missing { name: format!("blocks.{i}"), shape: vec![2, 3] };
+        let error = |n| WeightsError::Tensors { path: None, problems: (0..n).map(problem).collect() };
+        let text = error(1500).to_string();
+        assert!(
+            text.starts_with("the state dict does not fit the network: tensor `blocks.0` of shape [2, 3]")
+        );
+        assert!(text.contains("`blocks.999`") && !text.contains("`blocks.1000`"), "{text}");
+        assert!(text.ends_with("; and 500 more"), "{text}");
+        assert!(!error(1000).to_string().contains("more"));
+    }
+}

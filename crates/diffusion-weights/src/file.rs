@@ -1,0 +1,151 @@
+//! Tensors in a file: names, types and shapes when it is opened, values when they are asked for.
+
+mod index;
+mod part;
+pub(crate) mod pickle;
+pub(crate) mod safetensors;
+mod torch;
+mod view;
+mod zip;
+
+use crate::Dtype;
+use crate::error::{Fault, WeightsError};
+use crate::source::Source;
+use part::{Part, open, read};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use view::View;
+
+/// An open file of tensors, or several that one index joins.
+///
+/// Nothing that a file says of itself is believed: each tensor lies inside its file, and no two parts of a file overlap
+/// that should not. A file of `torch.save` is read by a machine that knows dicts of tensors and nothing else; it runs
+/// nothing. Values are read by their position, so several threads can read at the same time.
+#[derive(Debug)]
+pub struct TensorFile {
+    path: PathBuf,
+    parts: Vec<Part>,
+    tensors: BTreeMap<String, (usize, View)>,
+}
+
+impl TensorFile {
+    /// Opens a file that `torch.save` has written since PyTorch 1.6, or a safetensors file, told by its first bytes and
+    /// not by its name; or, by a name that ends in `.index.json`, the index of such files in the same folder, as Hugging
+    /// Face's libraries write it.
+    ///
+    /// Of a checkpoint of `torch.save`, a dict that holds no tensor itself, the one value is taken that is a dict of
+    /// tensors.
+    ///
+    /// # Errors
+    /// If a file cannot be read, is damaged, or holds something else, such as a whole model, whose class Python would
+    /// have to import; if an index names a file elsewhere, or a tensor that its file has not.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
+        let path = path.as_ref();
+        let name = path.file_name().unwrap_or_default();
+        match name.as_encoded_bytes().ends_with(b".index.json") {
+            true => {
+                let (parts, tensors) = index::open_all(path)?;
+                Ok(Self { path: path.to_path_buf(), parts, tensors })
+            }
+            false => Self::one(path, open(path)?, read),
+        }
+    }
+
+    /// Opens a safetensors file, and no other.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is not a safetensors file.
+    pub fn open_safetensors(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
+        Self::one(path.as_ref(), open(path.as_ref())?, safetensors::read)
+    }
+
+    /// The tensors in the bytes of a file that were read already, from `path`, which errors then name.
+    ///
+    /// # Errors
+    /// If the bytes are no file of tensors.
+    pub fn from_bytes(path: impl AsRef<Path>, bytes: Vec<u8>) -> Result<Self, WeightsError> {
+        Self::one(path.as_ref(), Source::Memory(bytes), read)
+    }
+
+    fn one(
+        path: &Path,
+        source: Source,
+        read: impl FnOnce(&Source) -> Result<BTreeMap<String, View>, Fault>,
+    ) -> Result<Self, WeightsError> {
+        let tensors = read(&source).map_err(|fault| fault.at(path))?;
+        let tensors = tensors.into_iter().map(|(name, view)| (name, (0, view))).collect();
+        let path = path.to_path_buf();
+        Ok(Self { parts: vec![Part { path: path.clone(), source }], path, tensors })
+    }
+
+    /// The file that was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The names of the tensors, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// The type of a tensor, if there is one of this name.
+    pub fn dtype(&self, name: &str) -> Option<&Dtype> {
+        self.tensors.get(name).map(|(_, view)| &view.dtype)
+    }
+
+    /// The shape of a tensor, if there is one of this name.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|(_, view)| &view.shape[..])
+    }
+
+    /// The values of a floating-point tensor, the last axis varying fastest.
+    ///
+    /// Make sure first that its shape is one you expect: a tensor can repeat one stored value any number of times.
+    ///
+    /// # Errors
+    /// If the file can no longer be read.
+    ///
+    /// # Panics
+    /// If there is no tensor of this name, or it is not of a [floating-point type](Dtype::is_float).
+    pub fn read(&self, name: &str) -> Result<Vec<f32>, WeightsError> {
+        let (part, view) = self.tensor(name, Dtype::is_float, "a floating-point type");
+        view.read(&part.source, Dtype::decode_floats).map_err(|source| part.error(source))
+    }
+
+    /// The values of some rows of a floating-point tensor: of its slices along the first axis.
+    ///
+    /// # Shapes
+    /// - `into`: as long as `rows` times the product of the other axes
+    ///
+    /// # Errors
+    /// If the file can no longer be read.
+    ///
+    /// # Panics
+    /// As [`read`](Self::read); or if the tensor has no such rows, or `into` has another length.
+    pub fn read_rows(&self, name: &str, rows: Range<usize>, into: &mut [f32]) -> Result<(), WeightsError> {
+        let (part, view) = self.tensor(name, Dtype::is_float, "a floating-point type");
+        let view = view.rows(rows);
+        view.read_into(&part.source, into, Dtype::decode_floats).map_err(|source| part.error(source))
+    }
+
+    /// The values of some rows of a tensor of integers, wide enough for every type of them.
+    ///
+    /// # Errors
+    /// If the file can no longer be read.
+    ///
+    /// # Panics
+    /// If there is no tensor of this name, it is not of an [integer type](Dtype::is_integer), or has no such rows.
+    pub fn read_integers(&self, name: &str, rows: Range<usize>) -> Result<Vec<i128>, WeightsError> {
+        let (part, view) = self.tensor(name, Dtype::is_integer, "an integer type");
+        view.rows(rows).read(&part.source, Dtype::decode_integers).map_err(|source| part.error(source))
+    }
+
+    fn tensor(&self, name: &str, is_right: fn(&Dtype) -> bool, expected: &str) -> (&Part, &View) {
+        let Some((part, view)) = self.tensors.get(name) else {
+            panic!("the tensor `{name}` was asked for, expected one that {} has", self.path.display());
+        };
+        assert!(is_right(&view.dtype), "`{name}` is of type {}, expected {expected}", view.dtype);
+        (&self.parts[*part], view)
+    }
+}

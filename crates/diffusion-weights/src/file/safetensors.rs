@@ -1,0 +1,104 @@
+//! Files in the safetensors format: a header in JSON, then the tensors' bytes.
+
+use super::view::{MAX_RANK, View};
+use crate::error::{Fault, MAX_HEADER, malformed, shown};
+use crate::source::Source;
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::{self, Formatter};
+use std::io::{self, Write};
+
+/// The tensors of a file whose header covers it exactly: they lie one after the other without gaps, each as long as its
+/// shape and type make it, and the last one ends where the file does.
+pub(super) fn read(source: &Source) -> Result<BTreeMap<String, View>, Fault> {
+    let length = source.len();
+    if length < 8 {
+        return malformed(format!("it has {length} bytes, expected a safetensors header"));
+    }
+    let mut size = [0; 8];
+    source.read_exact_at(&mut size, 0)?;
+    let size = u64::from_le_bytes(size);
+    let expected = MAX_HEADER.min(length - 8);
+    if size > expected {
+        return malformed(format!("its header has {size} bytes, expected at most {expected}"));
+    }
+    let mut header = vec![0; size as usize];
+    source.read_exact_at(&mut header, 8)?;
+    let Header(mut tensors) = serde_json::from_slice(&header)
+        .map_err(|error| Fault::Malformed(format!("its header cannot be understood: {error}")))?;
+    if let Some((name, tensor)) = tensors.iter().find(|(_, tensor)| tensor.shape.len() > MAX_RANK) {
+        let (name, rank) = (shown(name), tensor.shape.len());
+        return malformed(format!("its tensor `{name}` has {rank} axes, expected at most {MAX_RANK}"));
+    }
+    tensors.sort_by_key(|(_, tensor)| tensor.data_offsets);
+    let metadata = Metadata::new(None, tensors).map_err(|error| Fault::Malformed(error.to_string()))?;
+    let (found, data) = (length - 8 - size, 8 + size);
+    if metadata.data_len() as u64 != found {
+        let expected = metadata.data_len();
+        return malformed(format!("it holds {found} bytes of tensors, expected {expected} after its header"));
+    }
+    let view = |tensor: &TensorInfo| {
+        let start = data + tensor.data_offsets.0 as u64;
+        View::contiguous(tensor.dtype.into(), tensor.shape.clone(), start)
+    };
+    Ok(metadata.tensors().into_iter().map(|(name, tensor)| (name, view(tensor))).collect())
+}
+
+/// The header's tensors in its order. The crate's own type would keep the last of several of the same name.
+struct Header(Vec<(String, TensorInfo)>);
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Tensors;
+        impl<'de> Visitor<'de> for Tensors {
+            type Value = Header;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of tensors")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
+                let (mut tensors, mut names) = (Vec::new(), HashSet::new());
+                while let Some(name) = map.next_key::<String>()? {
+                    if !names.insert(name.clone()) {
+                        return Err(A::Error::custom(format_args!("`{name}` stands there twice")));
+                    }
+                    if name == "__metadata__" {
+                        map.next_value::<IgnoredAny>()?;
+                    } else {
+                        tensors.push((name, map.next_value()?));
+                    }
+                }
+                Ok(Header(tensors))
+            }
+        }
+        deserializer.deserialize_map(Tensors)
+    }
+}
+
+/// Writes the header of a file of f32 tensors of these names and shapes, byte for byte as the format's own writer does,
+/// which wants all tensors at once; returns the byte at which each begins.
+pub(crate) fn write_header(
+    shapes: &BTreeMap<String, Vec<usize>>,
+    file: &mut impl Write,
+) -> io::Result<BTreeMap<String, u64>> {
+    let mut end = 0;
+    let tensors = shapes.iter().map(|(name, shape)| {
+        let start = end;
+        end += shape.iter().product::<usize>() * size_of::<f32>();
+        (name.clone(), TensorInfo { dtype: Dtype::F32, shape: shape.clone(), data_offsets: (start, end) })
+    });
+    let metadata = Metadata::new(None, tensors.collect()).map_err(io::Error::other)?;
+    let mut header = serde_json::to_vec(&metadata)?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(&header)?;
+    let data = 8 + header.len();
+    Ok(metadata
+        .tensors()
+        .into_iter()
+        .map(|(name, tensor)| (name, (data + tensor.data_offsets.0) as u64))
+        .collect())
+}

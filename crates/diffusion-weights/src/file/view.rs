@@ -1,0 +1,250 @@
+//! Where in a file the elements of a tensor are.
+
+use crate::Dtype;
+use crate::error::{Fault, malformed};
+use crate::source::Source;
+use std::io;
+use std::ops::Range;
+
+/// The most axes that a tensor may have.
+pub(crate) const MAX_RANK: usize = 8;
+
+/// How many bytes are read at once.
+const CHUNK: usize = 1 << 16;
+
+/// A tensor that is known to lie inside its file.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct View {
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
+    /// How many elements lie between neighbors along each axis.
+    stride: Vec<usize>,
+    /// The byte at which its first element begins.
+    start: u64,
+    /// How many elements lie from its first to its last, both included.
+    span: usize,
+}
+
+impl View {
+    /// A tensor without gaps, from the byte `start` on; the caller has made sure that it ends inside the file.
+    pub(crate) fn contiguous(dtype: Dtype, shape: Vec<usize>, start: u64) -> Self {
+        let mut stride = vec![1; shape.len()];
+        for axis in (1..shape.len()).rev() {
+            stride[axis - 1] = stride[axis] * shape[axis].max(1);
+        }
+        let span = shape.iter().product();
+        Self { dtype, shape, stride, start, span }
+    }
+
+    /// A tensor of any strides in a storage of `count` elements of `size` bytes, of which the first begins at the byte
+    /// `start`; the caller has made sure that the storage ends inside the file.
+    pub(crate) fn strided(
+        dtype: Dtype,
+        [start, size, count]: [u64; 3],
+        offset: u64,
+        [shape, stride]: [&[u64]; 2],
+    ) -> Result<Self, Fault> {
+        if shape.len() != stride.len() {
+            return malformed(format!("a tensor of shape {shape:?} has strides {stride:?}"));
+        }
+        let mut axes = shape.iter().zip(stride);
+        let span = if shape.contains(&0) {
+            Some(0)
+        } else {
+            axes.try_fold(1u64, |span, (size, stride)| span.checked_add((size - 1).checked_mul(*stride)?))
+        };
+        let end = span.and_then(|span| offset.checked_add(span));
+        let (Some(span), Some(_)) = (span, end.filter(|&end| end <= count)) else {
+            return malformed(format!(
+                "a tensor of shape {shape:?}, strides {stride:?} and offset {offset} leaves its storage of {count} \
+                 elements"
+            ));
+        };
+        let sizes =
+            |sizes: &[u64]| sizes.iter().map(|&size| usize::try_from(size)).collect::<Result<Vec<_>, _>>();
+        match (sizes(shape), sizes(stride), usize::try_from(span)) {
+            (Ok(shape), Ok(stride), Ok(span)) => {
+                Ok(Self { dtype, shape, stride, start: start + offset * size, span })
+            }
+            _ => malformed(format!("a tensor of shape {shape:?} is too large for this computer")),
+        }
+    }
+
+    /// The tensor's slices in `rows` along its first axis.
+    ///
+    /// # Panics
+    /// If it has no such rows.
+    pub(crate) fn rows(&self, rows: Range<usize>) -> Self {
+        let of = self.shape.first().copied().unwrap_or_default();
+        assert!(
+            rows.start <= rows.end && rows.end <= of,
+            "rows {rows:?} were asked for, expected some of {of}"
+        );
+        let mut part = self.clone();
+        part.shape[0] = rows.len();
+        part.start += (rows.start * self.stride[0] * self.dtype.size()) as u64;
+        part.span = match part.shape.contains(&0) {
+            true => 0,
+            false => {
+                1 + part
+                    .shape
+                    .iter()
+                    .zip(&part.stride)
+                    .map(|(size, stride)| (size - 1) * stride)
+                    .sum::<usize>()
+            }
+        };
+        part
+    }
+
+    /// The elements, the last axis varying fastest.
+    pub(crate) fn read<T: Copy + Default>(
+        &self,
+        source: &Source,
+        decode: fn(&Dtype, &[u8], &mut [T]),
+    ) -> io::Result<Vec<T>> {
+        let stored = self.read_stored(source, decode)?;
+        Ok(if self.is_contiguous() { stored } else { self.gather(&stored) })
+    }
+
+    /// As [`read`](Self::read), into a place of the right length.
+    pub(crate) fn read_into<T: Copy + Default>(
+        &self,
+        source: &Source,
+        into: &mut [T],
+        decode: fn(&Dtype, &[u8], &mut [T]),
+    ) -> io::Result<()> {
+        let count: usize = self.shape.iter().product();
+        assert!(into.len() == count, "room for {} values was given, expected {count}", into.len());
+        if self.is_contiguous() {
+            return self.read_span(source, into, decode);
+        }
+        into.copy_from_slice(&self.gather(&self.read_stored(source, decode)?));
+        Ok(())
+    }
+
+    /// All elements from the first to the last, as they are in the file.
+    fn read_stored<T: Copy + Default>(
+        &self,
+        source: &Source,
+        decode: fn(&Dtype, &[u8], &mut [T]),
+    ) -> io::Result<Vec<T>> {
+        let mut stored = vec![T::default(); self.span];
+        self.read_span(source, &mut stored, decode)?;
+        Ok(stored)
+    }
+
+    fn read_span<T>(
+        &self,
+        source: &Source,
+        into: &mut [T],
+        decode: fn(&Dtype, &[u8], &mut [T]),
+    ) -> io::Result<()> {
+        let size = self.dtype.size();
+        let mut chunk = vec![0; CHUNK.min(into.len() * size)];
+        let mut start = self.start;
+        for values in into.chunks_mut(CHUNK / size.max(1)) {
+            let bytes = &mut chunk[..values.len() * size];
+            source.read_exact_at(bytes, start)?;
+            decode(&self.dtype, bytes, values);
+            start += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Whether the elements stand in the file in the order of rows, without gaps.
+    fn is_contiguous(&self) -> bool {
+        let mut expected = 1usize;
+        self.span == 0
+            || self.shape.iter().zip(&self.stride).rev().all(|(&size, &stride)| {
+                let fits = size == 1 || stride == expected;
+                expected = expected.saturating_mul(size);
+                fits
+            })
+    }
+
+    /// The elements in the order of rows, `stored` being those from the first to the last.
+    ///
+    /// Only called for shapes that the caller expects, so that a tensor repeated by a stride of 0 is never large.
+    fn gather<T: Copy>(&self, stored: &[T]) -> Vec<T> {
+        let count = self.shape.iter().product();
+        let mut values = Vec::with_capacity(count);
+        let mut index = vec![0; self.shape.len()];
+        let mut at = 0;
+        while values.len() < count {
+            values.push(stored[at]);
+            for axis in (0..index.len()).rev() {
+                index[axis] += 1;
+                at += self.stride[axis];
+                if index[axis] < self.shape[axis] {
+                    break;
+                }
+                at -= index[axis] * self.stride[axis];
+                index[axis] = 0;
+            }
+        }
+        values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{bf16, f16};
+    use std::io::Write;
+
+    #[test]
+    fn values_of_every_type_are_read_across_chunks() {
+        let expected: Vec<f32> = (0..40_000).map(|i| (i % 256) as f32 / 4.0 - 32.0).collect();
+        let all = |encode: fn(f32) -> Vec<u8>| {
+            expected.iter().flat_map(|&value| encode(value)).collect::<Vec<u8>>()
+        };
+        for (dtype, bytes) in [
+            (Dtype::F64, all(|value| f64::from(value).to_le_bytes().to_vec())),
+            (Dtype::F32, all(|value| value.to_le_bytes().to_vec())),
+            (Dtype::F16, all(|value| f16::from_f32(value).to_le_bytes().to_vec())),
+            (Dtype::Bf16, all(|value| bf16::from_f32(value).to_le_bytes().to_vec())),
+        ] {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(b"xyz").unwrap();
+            file.write_all(&bytes).unwrap();
+            let source = Source::open(file.path()).unwrap();
+            let view = View::contiguous(dtype.clone(), vec![20_000, 2], 3);
+            assert_eq!(view.read(&source, Dtype::decode_floats).unwrap(), expected, "{dtype}");
+            let mut rows = [0.0; 4];
+            view.rows(19_990..19_992).read_into(&source, &mut rows, Dtype::decode_floats).unwrap();
+            assert_eq!(rows, expected[39_980..39_984]);
+        }
+    }
+
+    /// Rows of a transpose, of one repeated value, and of nothing are those of the whole.
+    #[test]
+    fn rows_are_those_of_the_whole_for_any_strides() {
+        let source = Source::Memory((0..24u8).collect());
+        for (shape, stride, offset) in [
+            (&[4, 3][..], &[1, 4][..], 2),
+            (&[3, 4], &[4, 1], 5),
+            (&[3, 2, 2], &[0, 1, 7], 3),
+            (&[5], &[4], 7),
+            (&[2, 0, 3], &[3, 3, 1], 24),
+        ] {
+            let view = View::strided(Dtype::U8, [0, 1, 24], offset, [shape, stride]).unwrap();
+            let all = view.read(&source, Dtype::decode_integers).unwrap();
+            let rows = shape[0] as usize;
+            assert_eq!(all.len(), view.shape.iter().product::<usize>());
+            for start in 0..=rows {
+                for end in start..=rows {
+                    let part = view.rows(start..end).read(&source, Dtype::decode_integers).unwrap();
+                    let row = all.len() / rows;
+                    assert_eq!(part, all[start * row..end * row], "{shape:?} {start}..{end}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "rows 2..4 were asked for, expected some of 3")]
+    fn rows_outside_panic() {
+        View::contiguous(Dtype::F32, vec![3, 2], 0).rows(2..4);
+    }
+}

@@ -1,0 +1,36 @@
+//! Tensors in files, and state dicts under the names of any library.
+//!
+//! [`TensorFile`] reads a safetensors file, a set of shards with its `*.index.json`, or a file of `torch.save`; it reads
+//! names, types and shapes when it is opened, and values when they are asked for, by tensor or by rows of one.
+//! [`state_dict`], [`load_state_dict`], [`import_state_dict`] and [`export_state_dict`] take a module's parameters out
+//! of it and put them in, under the names that a [`NameTable`] gives them. [`write_atomically`] writes a file whole or
+//! not at all.
+//!
+//! Deliberately absent: anything that knows a network. Whoever has one brings its names and its buffers.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod atomic;
+mod dict;
+mod dtype;
+mod error;
+mod file;
+mod load;
+mod names;
+mod shapes;
+mod source;
+mod state_dict;
+mod write;
+
+pub use atomic::{sync_folder, write_atomically, write_synced};
+pub use dict::StateDict;
+pub use dtype::Dtype;
+pub use error::{TensorProblem, WeightsError};
+pub use file::TensorFile;
+pub use names::NameTable;
+pub use state_dict::{
+    export_state_dict, import_state_dict, load_state_dict, restore, state_dict, write_state_dict,
+};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! A module's parameters under another library's names: out of the module, into it, from and to files.
+//!
+//! A module here and its twin elsewhere have the same parameters, but not the same fields: PyTorch numbers the layers of
+//! a `Sequential`, counts activations among them, and keeps the transpose of a linear layer's weight. A [`NameTable`]
+//! translates. Buffers, tensors that a module computes instead of learning them, are brought by the caller under the
+//! names that they have in the state dict. Integer and boolean parameters are left out.
+
+use crate::dict::{StateDict, value};
+use crate::error::{WeightsError, io_error};
+use crate::file::TensorFile;
+use crate::load::{self, Accept};
+use crate::names::{NameTable, Place};
+use crate::{write, write_atomically};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Tensor, TensorData, backend::Backend};
+use std::io::{self, Seek, Write};
+use std::path::Path;
+
+/// The module's parameters under the names of `names`, and `buffers`, in f32.
+///
+/// # Panics
+/// If two of them have the same name, which a module of your own can bring about with an enum or a field that the other
+/// library spells otherwise.
+pub fn state_dict<B: Backend, M: Module<B>>(
+    module: &M,
+    names: &NameTable,
+    buffers: &[(&str, TensorData)],
+) -> StateDict {
+    let mut collector = Collector { place: Place::new(names), dict: StateDict::default() };
+    module.visit(&mut collector);
+    for (name, buffer) in buffers {
+        collector.add((*name).to_string(), buffer.clone().convert::<f32>());
+    }
+    collector.dict
+}
+
+/// The module with the tensors of `dict`, each converted to the type of the parameter that it replaces; ids and the
+/// need of a gradient stay as they are.
+///
+/// The names may all begin with `module.` or `_orig_mod.`, as `DataParallel` and `torch.compile` leave them.
+///
+/// # Errors
+/// If tensors are missing or superfluous, of another shape, not floating-point or not finite, or if one of `buffers` is
+/// off by more than 1e-5 of its largest element: all of them listed in one error.
+pub fn load_state_dict<B: Backend, M: Module<B>>(
+    module: M,
+    names: &NameTable,
+    buffers: &[(&str, TensorData)],
+    dict: &StateDict,
+) -> Result<M, WeightsError> {
+    load::load(module, names, buffers, dict, Accept::Foreign)
+}
+
+/// The module with the tensors of a file that [`TensorFile::open`] reads. Tensors are read one at a time, and none that
+/// the module does not ask for.
+///
+/// # Errors
+/// As [`TensorFile::open`] and [`load_state_dict`].
+pub fn import_state_dict<B: Backend, M: Module<B>>(
+    module: M,
+    names: &NameTable,
+    buffers: &[(&str, TensorData)],
+    path: &Path,
+) -> Result<M, WeightsError> {
+    load::load(module, names, buffers, &TensorFile::open(path)?, Accept::Foreign)
+}
+
+/// Writes the module's [`state_dict`] as a safetensors file of f32, which `safetensors.torch.load_file` reads; one that
+/// is there is replaced, [whole or not at all](write_atomically). The tensors are written one by one, so that they are
+/// not in memory twice.
+///
+/// # Errors
+/// If the file system refuses.
+///
+/// # Panics
+/// As [`state_dict`].
+pub fn export_state_dict<B: Backend, M: Module<B>>(
+    module: &M,
+    names: &NameTable,
+    buffers: &[(&str, TensorData)],
+    path: &Path,
+) -> Result<(), WeightsError> {
+    write_atomically(path, |file| write_state_dict(module, names, buffers, file))
+        .map_err(io_error("write", path))
+}
+
+/// As [`export_state_dict`], into a file that is open and empty; the same bytes for the same weights.
+///
+/// # Errors
+/// If the file system refuses.
+///
+/// # Panics
+/// As [`state_dict`].
+pub fn write_state_dict<B: Backend, M: Module<B>>(
+    module: &M,
+    names: &NameTable,
+    buffers: &[(&str, TensorData)],
+    file: &mut (impl Write + Seek),
+) -> io::Result<()> {
+    write::write(module, names, buffers, file)
+}
+
+/// The module with the tensors of a file that was written of the same module here: under its
+/// [own paths](NameTable::own_paths), all of them f32, of any values.
+///
+/// # Errors
+/// If tensors are missing or superfluous, of another shape or not f32: all of them listed in one error; if the file
+/// cannot be read.
+pub fn restore<B: Backend, M: Module<B>>(module: M, file: &TensorFile) -> Result<M, WeightsError> {
+    load::load(module, &NameTable::own_paths(), &[], file, Accept::Own)
+}
+
+/// Gathers a module's parameters.
+struct Collector<'a> {
+    place: Place<'a>,
+    dict: StateDict,
+}
+
+impl Collector<'_> {
+    fn add(&mut self, name: String, tensor: TensorData) {
+        let twice = self.dict.insert(name.clone(), tensor).is_some();
+        assert!(!twice, "two parameters are called `{name}` in the state dict, expected one");
+    }
+}
+
+impl<B: Backend> ModuleVisitor<B> for Collector<'_> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.place.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.place.leave();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        self.add(self.place.name().to_string(), value(param, &self.place));
+    }
+}

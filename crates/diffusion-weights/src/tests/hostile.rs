@@ -1,0 +1,374 @@
+//! Files that are damaged, or made to do harm.
+
+use super::assemble::*;
+use super::*;
+use crate::error::MAX_HEADER;
+use std::fs;
+use std::slice::from_ref;
+use std::time::{Duration, Instant};
+
+/// What is said of a file, its name left out.
+fn refusal(bytes: &[u8]) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), bytes).unwrap();
+    let error = import(mlp(), file.path()).map(|_| ()).unwrap_err().to_string();
+    let name = file.path().display().to_string();
+    error.strip_prefix(&name).unwrap_or_else(|| panic!("`{error}` does not name the file")).trim().to_string()
+}
+
+#[track_caller]
+fn assert_refused(bytes: &[u8], expected: &str) {
+    let refusal = refusal(bytes);
+    assert!(refusal.contains(expected), "`{refusal}` does not say `{expected}`");
+}
+
+fn read(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)).unwrap()
+}
+
+fn exported() -> Vec<u8> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    export(&mlp(), file.path()).unwrap();
+    fs::read(file.path()).unwrap()
+}
+
+#[test]
+fn nothing_is_run() {
+    let call = |global: Vec<u8>| torch(&[global, tuple(&[text("true")]), b"R".to_vec()].concat(), &[]);
+    assert_refused(&call(global("os", "system")), "would run `os.system`: not a state dict; refused");
+    assert_refused(&call(global("builtins", "eval")), "would run `builtins.eval`");
+    let named = [text("posix"), text("system"), b"\x93".to_vec()].concat();
+    assert_refused(&call(named), "would run `posix.system`");
+    // Inside an otherwise good state dict, as a value, a key, a storage's class and a dict's attributes.
+    let evil = [global("os", "system"), tuple(&[text("true")]), b"R".to_vec()].concat();
+    let good = tensor(1, 0, &[1], &[1]);
+    assert_refused(&torch(&dict(&[("a", good.clone()), ("b", evil.clone())]), &[1.0]), "`os.system`");
+    assert_refused(
+        &torch(&[b"}".to_vec(), evil.clone(), good.clone(), b"s".to_vec()].concat(), &[1.0]),
+        "`os.system`",
+    );
+    assert_refused(
+        &torch(&dict(&[("a", tensor_in("nn.Evil", "0", 1, 0, &[1], &[1]))]), &[1.0]),
+        "`torch.nn.Evil`",
+    );
+    assert_refused(&torch(&[dict(&[("a", good)]), evil, b"b".to_vec()].concat(), &[1.0]), "`os.system`");
+    // What `torch.save` writes of a whole model begins with its class; older instructions call by other means.
+    let model = [global("torch.nn.modules.flatten", "Flatten"), b")\x81".to_vec()].concat();
+    assert_refused(&torch(&model, &[]), "would run `torch.nn.modules.flatten.Flatten`");
+    assert_refused(&torch(b"(S'true'\nios\nsystem\n", &[]), "its pickle has the instruction 'S'");
+    assert_refused(&torch(b"(ios\nsystem\n", &[]), "its pickle has the instruction 'i'");
+}
+
+#[test]
+fn other_files_are_told_apart() {
+    let old = "load it with `weights_only=True` and save the state dict again";
+    assert_refused(&read("legacy.pth"), old);
+    let mut tar = vec![b'0'; 1024];
+    tar[257..262].copy_from_slice(b"ustar");
+    assert_refused(&tar, old);
+    assert_refused(b"", "is not a state dict: it begins with []");
+    assert_refused(b"GGUF", "it begins with [47, 47, 55, 46], expected an archive of torch.save");
+    assert_refused(&zip(&[member("word/document.xml", "<>")]), "with 0 files called data.pkl, expected one");
+    let two = [members(b"}", &[]), vec![member("other/data.pkl", "}.")]].concat();
+    assert_refused(&zip(&two), "with 2 files called data.pkl, expected one");
+    let mut big = members(b"}", &[]);
+    big[1] = member("archive/byteorder", "big");
+    assert_refused(&zip(&big), "in the order \"big\", expected \"little\"");
+    let folder = tempfile::tempdir().unwrap();
+    assert!(import(mlp(), folder.path()).is_err());
+}
+
+#[test]
+fn only_a_dict_of_tensors_is_a_state_dict() {
+    let (good, empty) = (tensor(1, 0, &[1], &[1]), b"}".to_vec());
+    let of = |body: &[u8]| torch(body, &[1.0]);
+    assert_refused(&of(&good), "it holds a tensor, expected a dict of tensors");
+    assert_refused(
+        &of(&dict(&[("a", good.clone()), ("epoch", int(3))])),
+        "`epoch` is an integer, expected a tensor",
+    );
+    assert_refused(
+        &of(&[b"}".to_vec(), int(3), good.clone(), b"s".to_vec()].concat()),
+        "a key of its dict is an integer",
+    );
+    let inner = dict(&[("a", good.clone())]);
+    let two = dict(&[("state_dict", inner.clone()), ("epoch", int(3)), ("ema", inner.clone())]);
+    assert_refused(&of(&two), "it holds several dicts of tensors, `state_dict`, `ema`: save one by itself");
+    let none = dict(&[("epoch", int(3)), ("optimizer", empty.clone())]);
+    assert_refused(
+        &of(&none),
+        "none of its values is a dict of tensors; its keys begin with `epoch`, `optimizer`",
+    );
+    let odd = [b"}".to_vec(), int(0), good.clone(), b"s".to_vec()].concat();
+    assert_refused(&of(&dict(&[("state", odd)])), "none of its values is a dict of tensors");
+    // One is taken, and then compared with the network.
+    let one = dict(&[("epoch", int(3)), ("model", inner), ("optimizer", empty.clone())]);
+    assert_refused(&of(&one), "tensor `a` of shape [1] is not in the network");
+    assert_refused(&of(&empty), "tensor `net.0.bias` of shape [3] is missing");
+    assert_refused(&of(&dict(&[("a", good.clone()), ("a", good)])), "it has the tensor `a` twice");
+}
+
+#[test]
+fn tensors_must_lie_inside_their_storage() {
+    let of = |tensor: Vec<u8>| torch(&dict(&[("net.0.bias", tensor)]), &[1.0; 6]);
+    let leaves = "leaves its storage of 6 elements";
+    assert_refused(
+        &of(tensor(6, -1, &[3], &[1])),
+        "the offset Int(-1), expected a storage and a whole number",
+    );
+    assert_refused(&of(tensor(6, 0, &[-3], &[1])), "a tensor has the size or stride -3, expected at least 0");
+    assert_refused(&of(tensor(6, 5, &[3], &[-1])), "a tensor has the size or stride -1, expected at least 0");
+    assert_refused(&of(tensor(6, 4, &[3], &[1])), leaves);
+    assert_refused(&of(tensor(6, 0, &[3], &[3])), leaves);
+    assert_refused(&of(tensor(6, 7, &[0], &[1])), leaves);
+    assert_refused(&of(tensor(6, i64::MAX, &[3], &[1])), leaves);
+    assert_refused(&of(tensor(6, 0, &[3], &[i64::MAX])), leaves);
+    assert_refused(&of(tensor(6, 0, &[i64::MAX, i64::MAX], &[i64::MAX, i64::MAX])), leaves);
+    assert_refused(&of(tensor(7, 0, &[3], &[1])), "holds 24 bytes, expected 7 elements of 4 bytes");
+    assert_refused(&of(tensor(i64::MAX, 0, &[3], &[1])), "holds 24 bytes");
+    assert_refused(&of(tensor(-6, 0, &[3], &[1])), "refers to stored elements in another way");
+    assert_refused(&of(tensor(6, 0, &[3], &[1, 1])), "of shape [3] has strides [1, 1]");
+    assert_refused(&of(tensor(6, 0, &[1; 9], &[1; 9])), "a tensor has 9 axes, expected at most 8");
+    assert_refused(&of(tensor_in("FloatStorage", "9", 6, 0, &[3], &[1])), "expected `data/9`");
+    assert_refused(
+        &of(tensor_in("FloatStorage", "../byteorder", 1, 0, &[1], &[1])),
+        "expected `data/../byteorder`",
+    );
+    assert_refused(&of(tensor_in("DoubleStorage", "0", 6, 0, &[3], &[1])), "expected 6 elements of 8 bytes");
+    // One number for 2⁴⁰: inside its storage, and refused for its shape before there is room made for it.
+    assert_refused(&of(tensor(6, 0, &[1 << 40], &[0])), "has shape [1099511627776], expected [3]");
+    assert_refused(
+        &of(tensor(6, 0, &[1 << 62, 1 << 62], &[0, 0])),
+        "has shape [4611686018427387904, 4611686018427387904]",
+    );
+    assert_refused(&of(tensor_in("LongStorage", "0", 3, 0, &[3], &[1])), "`net.0.bias` is of type I64");
+    assert_refused(&of(tensor(6, 0, &[0], &[1])), "has shape [0], expected [3]");
+}
+
+#[test]
+fn an_archives_directory_is_not_believed() {
+    let good = || members(&dict(&[("a", tensor(1, 0, &[1], &[1]))]), &[1.0]);
+    assert_refused(&zip(&good()), "tensor `a` of shape [1] is not in the network");
+    let changed = |change: fn(&mut Member)| {
+        let mut members = good();
+        change(&mut members[2]);
+        zip(&members)
+    };
+    for (file, expected) in [
+        (changed(|m| m.method = 8), "`archive/data/0` is compressed or encrypted, expected neither"),
+        (changed(|m| m.flags = 1), "compressed or encrypted"),
+        (changed(|m| (m.size, m.compressed) = (5, 5)), "`archive/data/0` has 5 bytes from"), // one is the directory's
+        (changed(|m| m.size = 5), "has 4 bytes in the archive, expected 5"),
+        (
+            changed(|m| (m.size, m.compressed) = (1 << 31, 1 << 31)),
+            "`archive/data/0` has 2147483648 bytes from",
+        ),
+        (changed(|m| (m.size, m.compressed) = (u32::MAX, u32::MAX)), "`archive/data/0` has no 64-bit sizes"),
+        (
+            changed(|m| {
+                (m.size, m.compressed) = (u32::MAX, u32::MAX);
+                m.extra = [&[1, 0, 16, 0][..], &[0xff; 16]].concat();
+            }),
+            "`archive/data/0` has 18446744073709551615 bytes from",
+        ),
+        (changed(|m| m.offset = Some(1)), "`archive/data/0` is not at byte 1, where its directory has it"),
+        (changed(|m| m.offset = Some(u32::MAX - 1)), "it points to 30 bytes at 4294967294"),
+        (changed(|m| m.offset = Some(0)), "two of its files overlap"),
+        (
+            changed(|m| m.name = "archive/byteorder".to_string()),
+            "its directory has `archive/byteorder` twice",
+        ),
+    ] {
+        assert_refused(&file, expected);
+    }
+    // The end: too many files, too few, a directory elsewhere, and none.
+    let file = zip(&good());
+    let (start, size) =
+        (file.len() - 22, |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap()));
+    let (length, at) = (size(start + 12), size(start + 16));
+    let ending = |count, length, at| [&file[..start], &end(count, length, at)].concat();
+    assert_refused(&ending(u16::MAX, length, at), "its directory has 3 files, expected 65535");
+    assert_refused(&ending(2, length, at), "its directory has 3 files, expected 2");
+    assert_refused(&ending(3, length - 1, at), "its directory is cut off");
+    assert_refused(&ending(3, length, at + 1), "its directory is cut off");
+    assert_refused(&ending(3, u32::MAX, at), "its directory has 4294967295 bytes, expected at most");
+    assert_refused(&ending(3, length, u32::MAX), "expected an end before");
+    assert_refused(&file[..start], "its end was not found");
+}
+
+/// The 64-bit end of a directory, to which the locator before the 32-bit one points.
+#[test]
+fn a_64_bit_end_is_not_believed() {
+    let file = zip(&members(&dict(&[("a", tensor(1, 0, &[1], &[1]))]), &[1.0]));
+    let start = file.len() - 22;
+    let size = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
+    let (length, at) = (size(start + 12), size(start + 16));
+    let locator = |at: u64| [&b"PK\x06\x07\0\0\0\0"[..], &at.to_le_bytes(), &[1, 0, 0, 0]].concat();
+    let end64 = |count: u64, size: u64, start: u64| {
+        let counts = [count, count, size, start].map(u64::to_le_bytes).concat();
+        [&b"PK\x06\x06"[..], &[0; 20], &counts].concat()
+    };
+    let long = |end64: Vec<u8>, at: u64| [&file[..start], &end64, &locator(at), &end(3, 0, 0)].concat();
+    let good = end64(3, length.into(), at.into());
+    assert_refused(&long(good.clone(), start as u64), "tensor `a` of shape [1] is not in the network");
+    assert_refused(&long(good.clone(), 0), "the 64-bit end of its directory is not where it says");
+    assert_refused(&long(good, u64::MAX), "expected an end before");
+    assert_refused(
+        &long(end64(u64::MAX, length.into(), at.into()), start as u64),
+        "has 3 files, expected 184467",
+    );
+    assert_refused(&long(end64(3, u64::MAX, 1), start as u64), "expected at most");
+    assert_refused(&long(end64(3, 46, u64::MAX), start as u64), "expected an end before");
+}
+
+#[test]
+fn a_pickle_is_bounded_in_size_depth_and_time() {
+    let started = Instant::now();
+    // Nesting a million deep, of tuples, of marks alone, and of dicts in dicts.
+    let deep = 500_000;
+    assert_refused(&torch(&[vec![b'('; deep], vec![b't'; deep]].concat(), &[]), "it holds a tuple");
+    assert_refused(&torch(&[vec![b')'], [0x85].repeat(deep)].concat(), &[]), "it holds a tuple");
+    assert_refused(&torch(&vec![b'('; 1_000_000], &[]), "takes more values than it has");
+    assert_refused(&torch(&vec![b'('; 2_000_000], &[]), "holds more than 1048576 values");
+    assert_refused(&torch(&b"}K\x00".repeat(400_000), &[]), "it holds an integer");
+    let nested = [b"}K\x00".repeat(deep), vec![b'N'], vec![b's'; deep]].concat();
+    assert_refused(&torch(&nested, &[]), "a key of its dict is an integer");
+    assert_refused(&torch(&vec![b'N'; 1_100_000], &[]), "holds more than 1048576 values");
+    assert_refused(
+        &torch(&[b"N".to_vec(), vec![0x94; 1_100_000]].concat(), &[]),
+        "holds more than 1048576 values",
+    );
+    assert_refused(
+        &torch(&[b"Nq\x00".to_vec(), b"h\x00".repeat(1_100_000)].concat(), &[]),
+        "more than 1048576",
+    );
+    // Each tuple has the one before ten times: 10³⁰ values, were they spelled out.
+    let laughs: Vec<u8> =
+        (0..30u8).flat_map(|i| [&b"("[..], &[b'h', i].repeat(10), &[b't', b'q', i + 1]].concat()).collect();
+    assert_refused(&torch(&[b")q\x00".to_vec(), laughs].concat(), &[]), "it holds a tuple");
+    // A hundred thousand keys with the same dict of a hundred thousand times the same tensor.
+    let keys = |first: Vec<u8>| -> Vec<u8> {
+        let same: Vec<u8> =
+            (0..100_000).flat_map(|i| [&text(&i.to_string())[..], b"h\x07"].concat()).collect();
+        [&b"}("[..], &text("first"), &first, b"q\x07", &same, b"u"].concat()
+    };
+    assert_refused(
+        &torch(&keys(keys(tensor(1, 0, &[1], &[1]))), &[1.0]),
+        "it holds several dicts of tensors, `first`",
+    );
+    // Five bytes each that make the same tensor once more.
+    let function = [global("torch._utils", "_rebuild_tensor_v2"), b"q\x01".to_vec()].concat();
+    let whole = tensor(1, 0, &[1], &[1]);
+    let arguments = [&whole[function.len() - 2..whole.len() - 1], b"q\x02"].concat();
+    let again = b"h\x01h\x02R".repeat(10_000);
+    assert_refused(&torch(&[function, arguments, again].concat(), &[1.0]), "too short for its tensors");
+    // A long line without an end, and strings that claim to be longer than the file.
+    assert_refused(&torch(&[b"c".to_vec(), vec![b'x'; 1_000_000]].concat(), &[]), "its pickle is cut off");
+    assert_refused(&torch(b"X\xff\xff\xff\xff", &[]), "its pickle is cut off");
+    let large = vec![b'N'; MAX_HEADER as usize];
+    assert_refused(&torch(&large, &[]), "its pickle has 8388611 bytes, expected at most 8388608");
+    assert!(started.elapsed() < Duration::from_secs(60), "took {:?}", started.elapsed());
+}
+
+#[test]
+fn a_pickle_that_is_none_is_an_error() {
+    for (body, expected) in [
+        (&b"t"[..], "closes more collections than it opens"),
+        (b"", "takes more values than it has"),
+        (b"N\x86", "takes more values than it has"),
+        (b"N(\x85", "takes more values than it has"),
+        (b"}(Nu", "has a key without a value"),
+        (b"N(NNu", "sets a key of None, expected a dict"),
+        (b"h\x00", "refers to its value 0, which it does not have"),
+        (b"NNR", "calls something that is no function"),
+        (b"NN\x93", "names a function by something else than two strings"),
+        (b"NQ", "refers to stored elements in another way"),
+        (b"X\x01\x00\x00\x00\xff", "a string in its pickle is not UTF-8"),
+        (b"\x8a\x09aaaaaaaaa", "an integer in its pickle has 9 bytes, expected at most 8"),
+        (b"\x80\x01}", "its pickle is of protocol 1, expected 2 to 5"),
+        (b"}.}", "2 bytes follow the end of its pickle, expected none"),
+        (b"ccollections\nOrderedDict\n(NtR", "calls OrderedDict with 1 arguments"),
+        (b"ctorch._utils\n_rebuild_tensor_v2\n(NK\x00))tR", "a tensor in its pickle has None and the offset"),
+    ] {
+        assert_refused(&torch(body, &[]), expected);
+    }
+}
+
+/// A header with this JSON, then `data` bytes.
+fn safetensors(json: &str, data: usize) -> Vec<u8> {
+    [&(json.len() as u64).to_le_bytes()[..], json.as_bytes(), &vec![0; data]].concat()
+}
+
+#[test]
+fn a_safetensors_header_is_not_believed() {
+    let f32 = |name: &str, shape: &str, from: u64, to: u64| {
+        format!(r#""{name}":{{"dtype":"F32","shape":{shape},"data_offsets":[{from},{to}]}}"#)
+    };
+    let of = |tensors: &[String], data| safetensors(&format!("{{{}}}", tensors.join(",")), data);
+    let a = f32("a", "[2]", 0, 8);
+    assert_refused(&of(from_ref(&a), 8), "tensor `a` of shape [2] is not in the network");
+    let metadata = r#""__metadata__":{"format":"pt"}"#.to_string();
+    assert_refused(&of(&[metadata.clone(), a.clone()], 8), "tensor `a` of shape [2] is not in the network");
+    for (file, expected) in [
+        (of(from_ref(&a), 7), "it holds 7 bytes of tensors, expected 8 after its header"),
+        (of(from_ref(&a), 9), "it holds 9 bytes of tensors, expected 8 after its header"),
+        (of(&[a.clone(), a.clone()], 8), "`a` stands there twice"),
+        (of(&[a.clone(), metadata.clone(), metadata], 8), "`__metadata__` stands there twice"),
+        (of(&[a.clone(), f32("b", "[1]", 12, 16)], 16), "invalid offset for tensor `b`"),
+        (of(&[a.clone(), f32("b", "[2]", 4, 12)], 12), "invalid offset for tensor `b`"),
+        (of(&[f32("a", "[2]", 8, 0)], 8), "invalid offset for tensor `a`"),
+        (of(&[f32("a", "[3]", 0, 8)], 8), "invalid shape"),
+        (of(&[f32("a", "[4611686018427387904,4]", 0, 0)], 0), "overflow"),
+        (of(&[f32("a", "[-1]", 0, 8)], 8), "its header cannot be understood"),
+        (of(&[f32("a", "[1e30]", 0, 8)], 8), "its header cannot be understood"),
+        (of(&[f32("a", "[0,0,0,0,0,0,0,0,0]", 0, 0)], 0), "tensor `a` has 9 axes, expected at most 8"),
+        (of(&[a.replace("F32", "F33")], 8), "its header cannot be understood"),
+        (safetensors(&"{\"a\":".repeat(100_000), 0), "its header cannot be understood"),
+        (
+            safetensors(&format!("{{\"__metadata__\":{}", "[".repeat(100_000)), 0),
+            "its header cannot be understood",
+        ),
+        ([&u64::MAX.to_le_bytes()[..], b"{}"].concat(), "has 18446744073709551615 bytes, expected at most 2"),
+        ([&3u64.to_le_bytes()[..], b"{}"].concat(), "its header has 3 bytes, expected at most 2"),
+        ([&[8, 0, 0, 0, 0, 0, 0, 0][..], b"{\"\xff\":{}}"].concat(), "its header cannot be understood"),
+        (safetensors(&format!("{{{}}}", " ".repeat(MAX_HEADER as usize)), 0), "expected at most 8388608"),
+    ] {
+        assert_refused(&file, expected);
+    }
+    assert_refused(&safetensors("{}", 0), "tensor `net.0.bias` of shape [3] is missing");
+}
+
+#[test]
+fn a_file_cut_off_anywhere_is_an_error() {
+    let files = [(read("mlp.pth"), 1), (exported(), 1), (read("odd.pth"), 7), (read("dit.pth"), 37)];
+    for (file, step) in files {
+        for end in (0..file.len()).step_by(step) {
+            assert!(!refusal(&file[..end]).is_empty());
+        }
+    }
+}
+
+/// Changes up to three bytes, seeded; what comes out may still be a state dict, of other values perhaps.
+#[test]
+fn changed_bytes_never_panic() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut state = 1u64;
+    let mut random = |below: usize| {
+        // Numerical Recipes' generator; the high bits are good enough to choose bytes.
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % below
+    };
+    let mut refused = 0;
+    for good in [read("mlp.pth"), read("odd.pth"), exported()] {
+        for _ in 0..1000 {
+            let mut bad = good.clone();
+            for _ in 0..1 + random(3) {
+                let at = random(bad.len());
+                bad[at] = [random(256) as u8, bad[at] ^ 1 << random(8), 0, 0xff][random(4)];
+            }
+            fs::write(file.path(), &bad).unwrap();
+            refused += usize::from(import(mlp(), file.path()).is_err());
+        }
+    }
+    assert!((500..3000).contains(&refused), "{refused} of 3000 were refused");
+}

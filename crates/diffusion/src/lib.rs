@@ -29,7 +29,7 @@
 //! enough; where a network of your own derives `Module`, write `use diffusion::burn;`, by which the derived code finds it.
 //!
 //! # Features
-//! Each of `flex`, `ndarray`, `wgpu`, `vulkan`, `metal`, `cuda` and `tch` turns a backend of Burn on. `flex` also brings
+//! Each backend of Burn that is listed in `diffusion-backends`, e.g. `flex` or `wgpu`, is a feature that turns it on. `flex` also brings
 //! fused operations for it, and its threads. `autotune` lets a GPU choose its fastest kernels.
 
 #[doc(no_inline)]

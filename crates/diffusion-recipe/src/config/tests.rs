@@ -3,7 +3,7 @@
 use super::*;
 use crate::preset::Preset;
 use burn::backend::Flex;
-use diffusion::core::{GradientEstimation, Schedule};
+use diffusion::core::{ClassifierFree, GradientEstimation, Schedule};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -194,11 +194,9 @@ fn presets_after_smalldiffusion_s_examples_have_their_settings() {
         let RunConfig { batch_size, training: train, sampling: sample, .. } = config;
         assert_eq!((batch_size, train.steps, train.lr, train.ema.decay), training, "{preset}");
         assert_eq!(sample.sampler, GradientEstimation::new(sampling.1, 0.0).into(), "{preset}");
-        let scale = match sample.guidance {
-            AnyGuidance::None => 0.0,
-            AnyGuidance::ClassifierFree(guidance) => guidance.scale,
-        };
-        assert_eq!((sample.steps, scale), (sampling.0, sampling.2), "{preset}");
+        let scale = sampling.2;
+        let guidance = if scale == 0.0 { AnyGuidance::None } else { ClassifierFree { scale }.into() };
+        assert_eq!((sample.steps, sample.guidance), (sampling.0, guidance), "{preset}");
     }
     let of = |preset: &str| RunConfig::preset(preset).unwrap().sampling.schedule;
     let cifar = ScheduleConfig::LogLinear { n: 1000, sigma_min: 0.01, sigma_max: 35.0 };

@@ -5,7 +5,7 @@ use crate::draw;
 use crate::error::CliError;
 use crate::output::{log, try_print};
 use crate::progress::SamplingProgress;
-use crate::train::checkpoint;
+use crate::train::{checkpoint, set_all};
 use burn::tensor::TensorData;
 use burn::tensor::backend::Backend;
 use diffusion::train::{Checkpoint, Weights};
@@ -52,9 +52,7 @@ fn set(config: &mut RunConfig, args: &SampleArgs) -> Result<(), CliError> {
         config.sampling.set_cfg_scale(scale);
     }
     let flags = [("sampling.count", args.count), ("sampling.steps", args.steps)];
-    let flags = flags.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value?)));
-    let assignments: Vec<String> = flags.chain(args.set.iter().cloned()).collect();
-    Ok(config.set_all(assignments.iter().map(String::as_str))?)
+    set_all(config, flags.map(|(key, n)| (key, n.map(|n| n.to_string()))), &args.set)
 }
 
 /// Finds out before hours of sampling that the picture will have no place.

@@ -164,8 +164,17 @@ fn set(config: &mut RunConfig, args: &TrainArgs) -> Result<(), CliError> {
         ("checkpoint_every", args.checkpoint_every.map(|every| every.to_string())),
         ("validation.every", args.val_every.map(|n| n.to_string())),
     ];
+    set_all(config, flags, &args.set)
+}
+
+/// Changes the settings that have flags of their own, where these are given, and then those of --set.
+pub fn set_all<'a>(
+    config: &mut RunConfig,
+    flags: impl IntoIterator<Item = (&'a str, Option<String>)>,
+    set: &[String],
+) -> Result<(), CliError> {
     let flags = flags.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value?)));
-    let assignments: Vec<String> = flags.chain(args.set.iter().cloned()).collect();
+    let assignments: Vec<String> = flags.chain(set.iter().cloned()).collect();
     Ok(config.set_all(assignments.iter().map(String::as_str))?)
 }
 

@@ -39,9 +39,6 @@ pub enum RecipeError {
     /// A network of another crate, which only its own program can make.
     #[error("the network {0:?} is of another crate, and this program does not know it")]
     CustomNetwork(String),
-    /// What is asked of a run does not suit it.
-    #[error("{0}")]
-    Unsuitable(String),
     /// The data cannot be read.
     #[error("{0}")]
     Data(Box<DataError>),

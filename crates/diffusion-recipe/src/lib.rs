@@ -43,7 +43,9 @@ pub use error::RecipeError;
 pub use folder::{RunFolder, check_replaces_not};
 pub use images::{ImageNetwork, ImageSize, ModelSize, ParseError};
 pub use interval::Interval;
-pub use network::{Conditional, CustomNetworkConfig, NetworkConfig, NetworkVisitor, RunNetwork};
+pub use network::{
+    Conditional, CustomNetworkConfig, NetworkConfig, NetworkVisitor, RunNetwork, SampledNetwork,
+};
 pub use preset::Preset;
 pub use run::{DataReport, Run, RunCounts, SampleProgress, SampleRequest, StepReport};
 pub use samples::{Samples, check_replaceable};

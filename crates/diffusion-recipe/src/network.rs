@@ -8,7 +8,7 @@ use diffusion::core::layer::CondEmbedderLabelConfig;
 use diffusion::core::network::dit::DitConfig;
 use diffusion::core::network::mlp::{ConditionalMlpConfig, TimeInputMlpConfig};
 use diffusion::core::network::unet::UnetConfig;
-use diffusion::core::{AnyCondition, Invalid, Network};
+use diffusion::core::{AnyCondition, Invalid, Network, NullCondition};
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
 use toml::{Table, Value};
@@ -284,7 +284,7 @@ impl NetworkSettings for CustomNetworkConfig {
 pub trait RunNetwork<B: Backend, const D: usize>:
     Network<Autodiff<B>, D, Condition = AnyCondition>
     + ModuleDisplay
-    + AutodiffModule<Autodiff<B>, InnerModule: Network<B, D, Condition = AnyCondition> + ModuleDisplay>
+    + AutodiffModule<Autodiff<B>, InnerModule: SampledNetwork<B, D>>
     + 'static
 {
 }
@@ -292,8 +292,19 @@ pub trait RunNetwork<B: Backend, const D: usize>:
 impl<B: Backend, N, const D: usize> RunNetwork<B, D> for N where
     N: Network<Autodiff<B>, D, Condition = AnyCondition>
         + ModuleDisplay
-        + AutodiffModule<Autodiff<B>, InnerModule: Network<B, D, Condition = AnyCondition> + ModuleDisplay>
+        + AutodiffModule<Autodiff<B>, InnerModule: SampledNetwork<B, D>>
         + 'static
+{
+}
+
+/// What a run needs of its network to validate it and sample from it.
+pub trait SampledNetwork<B: Backend, const D: usize>:
+    Network<B, D, Condition = AnyCondition> + NullCondition<Condition = AnyCondition> + ModuleDisplay
+{
+}
+
+impl<B: Backend, N, const D: usize> SampledNetwork<B, D> for N where
+    N: Network<B, D, Condition = AnyCondition> + NullCondition<Condition = AnyCondition> + ModuleDisplay
 {
 }
 

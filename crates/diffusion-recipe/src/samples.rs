@@ -2,10 +2,8 @@
 
 use crate::error::RecipeError;
 use diffusion::data::{Codec, ScaledLatents};
-use diffusion::weights::write_atomically;
-use safetensors::SafeTensors;
+use diffusion::weights::{TensorFile, WeightsError, write_atomically};
 use safetensors::tensor::{Dtype, TensorView};
-use std::fs;
 use std::io::{Error, Write};
 use std::path::Path;
 
@@ -60,9 +58,10 @@ pub fn check_replaceable(path: &Path) -> Result<(), RecipeError> {
     if !path.exists() {
         return Ok(());
     }
-    let bytes = fs::read(path).map_err(RecipeError::io("read", path))?;
-    match SafeTensors::deserialize(&bytes) {
-        Ok(tensors) if tensors.tensor("samples").is_ok() && tensors.tensor("start").is_ok() => Ok(()),
+    let is_samples = |file: &TensorFile| ["samples", "start"].iter().all(|name| file.shape(name).is_some());
+    match TensorFile::open_safetensors(path) {
+        Ok(file) if is_samples(&file) => Ok(()),
+        Err(error @ WeightsError::Io { .. }) => Err(error.into()),
         _ => Err(RecipeError::NoSamples(path.to_path_buf())),
     }
 }

@@ -2,12 +2,11 @@
 
 use crate::config::RunConfig;
 use crate::error::RecipeError;
+use crate::network::SampledNetwork;
 use crate::run::{SampleProgress, SampleRequest};
 use crate::samples::Samples;
 use burn::tensor::backend::Backend;
-use diffusion::core::{
-    AnyCondition, AnyPrediction, Diffusion, Labels, Network, Noise, Schedule, sample_from,
-};
+use diffusion::core::{AnyCondition, AnyPrediction, Diffusion, Labels, Noise, Schedule, sample_from};
 
 /// How many values are sampled at once; it bounds memory and changes no sample.
 const PIECE: usize = 1 << 16;
@@ -21,7 +20,7 @@ pub(crate) fn draw<B: Backend, N, const D: usize>(
     observe: &mut dyn FnMut(SampleProgress<'_>),
 ) -> Result<Samples, RecipeError>
 where
-    N: Network<B, D, Condition = AnyCondition>,
+    N: SampledNetwork<B, D>,
 {
     let SampleRequest { sampling, seed, batch_size, .. } = request;
     let checked = RunConfig { sampling: sampling.clone(), ..config.clone() };
@@ -36,7 +35,8 @@ where
         let noise = Noise::new(*seed).starting_at(done as u64);
         let x = model.rand_input(batch, noise, device) * sigmas[0];
         start.extend(x.to_data().convert::<f32>().iter::<f32>());
-        let (condition, null) = labels.conditions(done, batch);
+        let condition = labels.condition(done, batch);
+        let null = model.network.null_condition(&condition);
         let denoiser = model.given(condition).guided_with(null, sampling.guidance);
         let mut last = x.clone();
         for (i, x) in sample_from(&denoiser, sampling.sampler, &sigmas, x, noise).enumerate() {
@@ -78,11 +78,8 @@ impl<'a> Classes<'a> {
         Some((first..first + count).map(label).collect())
     }
 
-    /// The condition of those samples, and no condition for as many.
-    fn conditions(&self, first: usize, count: usize) -> (AnyCondition, AnyCondition) {
-        match (self.of(first, count), self.classes) {
-            (Some(labels), Some(null)) => (Labels(labels).into(), Labels(vec![null; count]).into()),
-            _ => (AnyCondition::None, AnyCondition::None),
-        }
+    /// The condition of those samples.
+    fn condition(&self, first: usize, count: usize) -> AnyCondition {
+        self.of(first, count).map_or(AnyCondition::None, |labels| Labels(labels).into())
     }
 }

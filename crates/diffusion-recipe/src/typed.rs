@@ -85,8 +85,7 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> TypedRun<B, N, D> {
         let spec = ModelSpec::new(&config.network, &config.prediction, &config.schedule);
         let (schedule, feed, device) = (config.schedule.init(), Feed::default(), device.clone());
         let model = Diffusion::new(network, config.prediction);
-        let training =
-            Some(train(feed.clone(), model, schedule.clone(), &config.training).under(config.objective));
+        let training = Some(begun(&config, &schedule, &feed, model));
         let (first_batch, data, validations) = (0, None, None);
         Ok(Self { config, spec, schedule, device, feed, first_batch, data, validations, training })
     }
@@ -119,11 +118,7 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> TypedRun<B, N, D> {
         load: impl FnOnce(Model<B, N>) -> Result<Model<B, N>, RecipeError>,
     ) -> Result<(), RecipeError> {
         let model = load(self.training.take().expect(LOADED).into_model())?;
-        self.begin(
-            train(self.feed.clone(), model, self.schedule.clone(), &self.config.training)
-                .under(self.config.objective),
-            0,
-        );
+        self.begin(begun(&self.config, &self.schedule, &self.feed, model), 0);
         Ok(())
     }
 
@@ -135,6 +130,16 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> TypedRun<B, N, D> {
             self.feed.open(&data.training, &self.config, first_batch);
         }
     }
+}
+
+/// The loop that begins with `model`.
+fn begun<B: Backend, N: RunNetwork<B, D>, const D: usize>(
+    config: &RunConfig,
+    schedule: &AnySchedule,
+    feed: &Feed,
+    model: Model<B, N>,
+) -> Loop<B, N, D> {
+    train(feed.clone(), model, schedule.clone(), &config.training).under(config.objective)
 }
 
 /// The model that is trained.

@@ -80,9 +80,9 @@ impl Validations {
         let optimal = is_small.then(|| {
             let all: Vec<usize> = (0..examples.len()).collect();
             let (values, condition) = examples.gather(&all);
-            let optimal = Optimal::<B, D>::new(&values, labels(&condition), device);
+            let optimal = Optimal::<B, D>::new(&values, condition.labels(), device);
             training.evaluate_denoiser(&prediction, device, |x, sigma, condition: &AnyCondition| {
-                optimal.denoised(x, sigma, labels(condition))
+                optimal.denoised(x, sigma, condition.labels())
             })
         });
         Self { training, validation: data.validation.as_ref().map(of), optimal }
@@ -109,25 +109,17 @@ impl Validations {
     }
 }
 
-/// The labels, if there are labels.
-fn labels(condition: &AnyCondition) -> Option<&[usize]> {
-    match condition {
-        AnyCondition::Labels(Labels(labels)) => Some(labels),
-        _ => None,
-    }
-}
-
 /// The optimal denoiser of a data set, for each label one of its own.
 struct Optimal<B: Backend, const D: usize>(BTreeMap<Option<usize>, IdealDenoiser<B, D>>);
 
 impl<B: Backend, const D: usize> Optimal<B, D> {
     /// Of `examples`, `[examples, …]`, and their labels.
-    fn new(examples: &TensorData, labels: Option<&[usize]>, device: &B::Device) -> Self {
+    fn new(examples: &TensorData, labels: Option<&Labels>, device: &B::Device) -> Self {
         let row: usize = examples.shape[1..].iter().product();
         let mut classes: BTreeMap<Option<usize>, Vec<f32>> = BTreeMap::new();
         let values: Vec<f32> = examples.iter::<f32>().collect();
         for (i, example) in values.chunks(row).enumerate() {
-            classes.entry(labels.map(|labels| labels[i])).or_default().extend(example);
+            classes.entry(labels.map(|labels| labels.0[i])).or_default().extend(example);
         }
         let optimal = |values: Vec<f32>| {
             let mut shape = examples.shape.to_vec();
@@ -137,8 +129,8 @@ impl<B: Backend, const D: usize> Optimal<B, D> {
         Self(classes.into_iter().map(|(label, values)| (label, optimal(values))).collect())
     }
 
-    fn denoised(&self, x: Tensor<B, D>, sigma: Tensor<B, 1>, labels: Option<&[usize]>) -> Tensor<B, D> {
-        let Some(labels) = labels else { return self.0[&None].denoise(x, sigma) };
+    fn denoised(&self, x: Tensor<B, D>, sigma: Tensor<B, 1>, labels: Option<&Labels>) -> Tensor<B, D> {
+        let Some(Labels(labels)) = labels else { return self.0[&None].denoise(x, sigma) };
         let rows = labels.iter().enumerate().map(|(i, &label)| {
             self.0[&Some(label)].denoise(x.clone().narrow(0, i, 1), sigma.clone().narrow(0, i, 1))
         });

@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Tensor, backend::Backend};
 use diffusion::core::trace::Tracer;
-use diffusion::core::{AnyCondition, Network};
+use diffusion::core::{AnyCondition, Network, NullCondition};
 use diffusion::train::Which;
 use diffusion_recipe::{
     CustomNetworkConfig, NetworkConfig, RecipeError, Run, RunConfig, RunFolder, SampleRequest, TypedRun,
@@ -35,6 +35,15 @@ impl<B: Backend> Network<B, 2> for Plain<B> {
         tracer: &mut T,
     ) -> Tensor<B, 2> {
         tracer.layer(&"layer", self.layer.forward(x))
+    }
+}
+
+/// It has no labels, so nothing can be left out.
+impl<B: Backend> NullCondition for Plain<B> {
+    type Condition = AnyCondition;
+
+    fn null_condition(&self, condition: &AnyCondition) -> AnyCondition {
+        condition.clone()
     }
 }
 

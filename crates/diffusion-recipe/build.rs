@@ -1,5 +1,7 @@
 //! Lists `presets/*.toml`, so that adding a preset is adding its file.
 
+#![allow(clippy::print_stdout, reason = "this is how a build script speaks with cargo")]
+
 use std::path::Path;
 use std::{env, error, fs};
 

@@ -10,6 +10,7 @@ use backends::{BACKENDS, Ci};
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -32,7 +33,7 @@ The workspace's commands.
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
     let Some(task) = arguments.next() else {
-        print!("{}", usage());
+        let _ = write!(io::stdout(), "{}", usage());
         return ExitCode::FAILURE;
     };
     let arguments: Vec<OsString> = arguments.collect();
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
         Some("ci") => lint().and_then(|()| test(&[])).and_then(|()| outside()),
         Some("fixtures") => fixtures(&arguments),
         Some("help" | "--help" | "-h") => {
-            print!("{}", usage());
+            let _ = write!(io::stdout(), "{}", usage());
             return ExitCode::SUCCESS;
         }
         _ => Err(format!("there is no task {task:?}\n\n{}", usage()).into()),
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Status(code)) => ExitCode::from(code),
         Err(Failure::Message(message)) => {
-            eprintln!("error: {message}");
+            let _ = writeln!(io::stderr(), "error: {message}");
             ExitCode::FAILURE
         }
     }

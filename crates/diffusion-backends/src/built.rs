@@ -3,6 +3,18 @@
 use burn::tensor::backend::Backend;
 
 /// How exactly a backend computes; implemented for those that are built in.
+///
+/// ```
+/// use diffusion_backends::Tolerance;
+///
+/// /// Whether a backend computed what it should.
+/// fn agrees<B: Tolerance>(found: f64, expected: f64) -> bool {
+///     (found - expected).abs() <= B::TOLERANCE * expected.abs()
+/// }
+///
+/// # #[cfg(feature = "flex")]
+/// assert!(agrees::<burn::backend::Flex>(1.0 + 1e-9, 1.0) && !agrees::<burn::backend::Flex>(1.1, 1.0));
+/// ```
 pub trait Tolerance: Backend {
     /// The largest deviation allowed of a forward pass, a loss or a trajectory, relative to the largest value.
     ///

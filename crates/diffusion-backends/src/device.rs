@@ -6,7 +6,7 @@ use crate::gpu::probe;
 use burn::tensor::backend::Backend;
 
 /// A kind of device, as it is known without the backends that compute on it.
-pub trait Place {
+pub(crate) trait Place {
     /// Whether it is a GPU.
     fn is_on_gpu() -> bool {
         true
@@ -20,7 +20,7 @@ pub trait Place {
 
 /// The same as the backend `B` finds it.
 #[allow(dead_code, reason = "a build without backends finds none")]
-pub trait Device<B: Backend>: Place {
+pub(crate) trait Device<B: Backend>: Place {
     /// The default one.
     fn device() -> B::Device {
         Default::default()

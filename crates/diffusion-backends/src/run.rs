@@ -8,6 +8,28 @@ use burn::tensor::backend::Backend;
 use std::sync::OnceLock;
 
 /// Work that can be done on any backend.
+///
+/// ```
+/// use burn::tensor::{Tensor, backend::Backend};
+/// use diffusion_backends::{BackendName, Job, run_on};
+///
+/// /// Says what a backend calls itself.
+/// struct Ask;
+///
+/// impl Job for Ask {
+///     type Output = String;
+///
+///     fn run<B: Backend>(self, device: &B::Device) -> String {
+///         let three = Tensor::<B, 1>::ones([1], device) + 2.0;
+///         format!("{}: {three}", B::name(device))
+///     }
+/// }
+///
+/// match run_on(BackendName::Flex, Ask) {
+///     Ok(said) => println!("{said}"),
+///     Err(error) => println!("{error}; {}", error.hint()),
+/// }
+/// ```
 pub trait Job {
     /// What comes out of it.
     type Output;

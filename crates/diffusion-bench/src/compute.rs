@@ -97,7 +97,8 @@ where
     serve(parameters, &mut |count| {
         let begun = Instant::now();
         for _ in 0..count {
-            let step = run.next().filter(|step| step.skipped.is_none()).ok_or(BenchError::Skipped)?;
+            let step =
+                run.next().transpose()?.filter(|step| step.skipped.is_none()).ok_or(BenchError::Skipped)?;
             std::hint::black_box(step.loss());
         }
         finish::<B>(device)?;
@@ -166,7 +167,7 @@ fn checkpoint<B: AutodiffBackend>(
     let images = images::<B::InnerBackend>(dit.in_dim, device);
     let begin = |model| train::<B, _, _, _, _, 4>(Batches::new(&images, 1, 0), model, &schedule, &config);
     let mut run = begin(model);
-    run.next().filter(|step| step.skipped.is_none()).ok_or(BenchError::Skipped)?;
+    run.next().transpose()?.filter(|step| step.skipped.is_none()).ok_or(BenchError::Skipped)?;
     if !load {
         return serve(parameters, &mut |count| {
             let begun = Instant::now();

@@ -1,5 +1,6 @@
 //! What can go wrong, in one sentence each, with a hint where there is one.
 
+use diffusion::data::DataError;
 use diffusion::train::CheckpointError;
 use diffusion_backends::BackendError;
 use std::io;
@@ -10,6 +11,8 @@ use std::path::PathBuf;
 pub enum BenchError {
     #[error("{0}")]
     Checkpoint(#[from] CheckpointError),
+    #[error("{0}")]
+    Data(#[from] DataError),
     #[error("a step was skipped: its loss or gradients are not finite")]
     Skipped,
     #[error("the device failed: {0}")]

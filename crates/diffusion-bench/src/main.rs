@@ -4,6 +4,8 @@
 //! program itself, and with `--peer` Python. They take turns, so that a machine's moods meet both alike, and each piece
 //! of work has new ones, so that the largest memory of a process is that of the work.
 
+#![allow(clippy::print_stderr, reason = "a benchmark may end with the terminal that it reports to")]
+
 mod args;
 mod compute;
 mod driver;

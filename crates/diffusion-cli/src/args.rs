@@ -1,6 +1,6 @@
 //! What can be given on the command line.
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use diffusion::core::AnySampler;
 use diffusion::train::Which;
@@ -40,24 +40,39 @@ pub struct TrainArgs {
     /// Repeat the run that this config.toml describes, instead of a preset.
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     pub config: Option<PathBuf>,
-    /// Begin with the configuration of another run, e.g. an imported one, and the weights of its last step.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["preset", "config"])]
+    /// Begin with the configuration of another run, e.g. an imported one, and the weights of its last step or of
+    /// --checkpoint.
+    #[arg(long, value_name = "RUN", group = "before", conflicts_with_all = ["preset", "config"])]
     pub init_from: Option<PathBuf>,
-    /// Go on with a run that was interrupted or killed, from its newest valid checkpoint, as if nothing had happened.
+    /// Go on with a run that was interrupted or killed, from its newest valid checkpoint, as if nothing had happened; or
+    /// from --checkpoint, with other settings where they are given. --data and --images say where its data are now.
     #[arg(
         long,
         value_name = "RUN",
-        conflicts_with_all = ["preset", "config", "init_from", "data", "images", "batch_size", "lr", "val_every", "seed",
-            "out", "overwrite", "print_config"],
+        group = "before",
+        conflicts_with_all = ["preset", "config", "init_from", "seed", "out", "overwrite", "print_config"],
     )]
     pub resume: Option<PathBuf>,
+    /// From which checkpoint of that run: latest, best (by its validation loss), or the number of its step. With --resume
+    /// what came after it is moved aside [default: latest].
+    #[arg(long, value_name = "WHICH", value_parser = which, requires = "before")]
+    pub checkpoint: Option<Which>,
+    /// With --init-from, begin with the exponential moving average of the weights.
+    #[arg(long, requires = "init_from", conflicts_with = "resume")]
+    pub ema: bool,
+    /// With --init-from, begin with the weights themselves; the default.
+    #[arg(long, requires = "init_from", conflicts_with_all = ["ema", "resume"])]
+    pub no_ema: bool,
+    /// With --resume, go on also where the data or config.toml were changed since the checkpoint was made.
+    #[arg(long, requires = "resume")]
+    pub accept_changes: bool,
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]
     pub backend: BackendName,
     /// The folder, or for `datasaurus` the file, with the data [default: the configuration's].
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
-    /// Train on the PNG and JPEG images of a folder; a subfolder is a class. Without a preset or configuration all
+    /// Train on the images of a folder (PNG, JPEG, WebP, BMP, GIF, TIFF, PNM); a subfolder is a class. Without a preset or configuration all
     /// settings follow from the images.
     #[arg(long, value_name = "FOLDER", conflicts_with = "data")]
     pub images: Option<PathBuf>,
@@ -98,7 +113,7 @@ pub struct TrainArgs {
     /// The run's folder [default: runs/PRESET].
     #[arg(long, value_name = "RUN")]
     pub out: Option<PathBuf>,
-    /// Replace the run that is in the folder already.
+    /// Replace the run that is in the folder already; only what a run writes is removed.
     #[arg(long)]
     pub overwrite: bool,
     /// Print the configuration instead of training: a file for --config, to be changed at will.
@@ -128,9 +143,9 @@ pub struct SampleArgs {
     /// Strength of classifier-free guidance; 0 is off [default: the run's].
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub cfg_scale: Option<f64>,
-    /// The labels of the samples, repeated as often as needed [default: all classes in turn].
-    #[arg(long, value_name = "0,1,2", value_delimiter = ',')]
-    pub labels: Option<Vec<usize>>,
+    /// The classes of the samples by their names or numbers, repeated as often as needed [default: all classes in turn].
+    #[arg(long, value_name = "cat,dog,2", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
+    pub labels: Option<Vec<String>>,
     /// The seed of the noise: sample i depends on it and on i alone [default: the run's].
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -143,6 +158,9 @@ pub struct SampleArgs {
     /// The picture, or the tensors where it ends in .safetensors [default: samples-seed-N.png in the run's folder].
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Replace the file that is there already.
+    #[arg(long)]
+    pub overwrite: bool,
     #[command(flatten)]
     pub weights: WeightsArgs,
 }
@@ -160,8 +178,12 @@ pub struct WeightsArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
-    /// A state dict: a .pth or .pt file by `torch.save(model.state_dict(), …)`, or a safetensors file.
+    /// A state dict, or a training script's checkpoint with one in it: a file by `torch.save`, or a safetensors file.
     pub file: PathBuf,
+    /// The path of keys to the state dict in a checkpoint that holds several, e.g. ema or state.ema [default: the only one
+    /// that fits].
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
     /// The preset whose network the weights are for.
     #[arg(long = "as", value_parser = presets(), value_name = "PRESET", required_unless_present = "config")]
     pub preset: Option<String>,

@@ -1,6 +1,7 @@
 //! `diffusion doctor`: does this device compute what a CPU computes?
 
 use crate::args::DoctorArgs;
+use crate::display::Display;
 use crate::error::CliError;
 use crate::output::{log, print};
 use burn::tensor::backend::Backend;
@@ -8,7 +9,7 @@ use diffusion_backends::{BackendName, Job, describe, run_on};
 use diffusion_doctor::{Reference, Report, verdict};
 use diffusion_recipe::{RecipeError, RunConfig};
 
-pub fn main(args: DoctorArgs) -> Result<(), CliError> {
+pub fn main(args: DoctorArgs, display: &Display) -> Result<(), CliError> {
     let backend = args.backend;
     let reference = args.reference.unwrap_or(backend.reference());
     print(format_args!("device: {}", describe(backend)?))?;
@@ -20,7 +21,10 @@ pub fn main(args: DoctorArgs) -> Result<(), CliError> {
     };
     let mut expected = Vec::new();
     for config in &configs {
-        log(format_args!("{}: computing on {}", config.preset, reference.name()));
+        let work = format!("{}: computing on {}", config.preset, reference.name());
+        log(&work);
+        display.begin(&work);
+        display.watch().check().map_err(RecipeError::from)?;
         expected.push((config, run_on(reference, Record(config))??));
     }
     for layer in &args.inject_fault {
@@ -28,7 +32,10 @@ pub fn main(args: DoctorArgs) -> Result<(), CliError> {
     }
     let mut reports = Vec::new();
     for (config, expected) in &expected {
-        log(format_args!("{}: computing on {}", config.preset, backend.name()));
+        let work = format!("{}: computing on {}", config.preset, backend.name());
+        log(&work);
+        display.begin(&work);
+        display.watch().check().map_err(RecipeError::from)?;
         let report = run_on(backend, Compare { expected, faults: &args.inject_fault })??;
         print(&report)?;
         reports.push(report);

@@ -20,9 +20,14 @@ pub fn samples(
         return Ok(samples.write_tensors(path, latents)?);
     }
     if latents.is_some() {
-        samples.write_tensors(&path.with_extension("safetensors"), latents)?;
+        samples.write_tensors(path.with_extension("safetensors"), latents)?;
     }
     picture(path, samples, behind)
+}
+
+/// The endings of the files that [`samples`] of a run of `config` writes, that of the picture first.
+pub fn endings(config: &RunConfig) -> &'static [&'static str] {
+    if config.data.latents().is_some() { &["png", "safetensors"] } else { &["png"] }
 }
 
 /// Whether `path` is the name of a file of tensors.

@@ -1,20 +1,25 @@
 //! What can go wrong, in one sentence each, with a hint where there is one.
 
-use crate::invocation::invocation;
+use crate::invocation::{go_on, invocation};
 use crate::pictures::PictureError;
+use crate::signals;
 use diffusion::core::Invalid;
 use diffusion::train::{CheckpointError, NonFinite};
+use diffusion::weights::WeightsError;
 use diffusion_backends::BackendError;
 use diffusion_recipe::RecipeError;
 use std::error::Error;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why the program stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     #[error("{0}")]
     Recipe(#[from] RecipeError),
+    /// The data of a run that is to go on are not where they were.
+    #[error("{0}")]
+    Moved(RecipeError),
     #[error("{0}{because}", because = cause(.0))]
     Picture(#[from] PictureError),
     #[error("{0}")]
@@ -42,10 +47,33 @@ impl CliError {
         Self::Usage { what: what.into(), hint }
     }
 
+    /// Why the data of a run that is to go on cannot be opened.
+    pub fn moved(error: RecipeError) -> Self {
+        let is_gone = |path: &PathBuf| !path.exists();
+        match &error {
+            RecipeError::Data(data) if data.path.as_ref().is_some_and(is_gone) => Self::Moved(error),
+            _ => Self::Recipe(error),
+        }
+    }
+
+    /// What happened.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Recipe(RecipeError::Stopped) => signals::sentence(),
+            error => error.to_string(),
+        }
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
+        if !matches!(self, Self::Output(_))
+            && let Some(hint) = no_room(self)
+        {
+            return Some(hint);
+        }
         let hint = match self {
             Self::Recipe(error) => return recipe_hint(error),
+            Self::Moved(_) => "pass --data PATH with --resume if the data were moved",
             Self::Picture(_) | Self::Output(_) => return None,
             Self::Backend(error) => error.hint(),
             Self::Usage { hint, .. } => hint,
@@ -59,8 +87,10 @@ impl CliError {
 
     pub fn exit_code(&self) -> u8 {
         match self {
-            // 128 + SIGINT, as shells expect it.
-            Self::Recipe(RecipeError::Interrupted { .. }) => 130,
+            // As shells expect it.
+            Self::Recipe(RecipeError::Interrupted { .. } | RecipeError::Stopped) => {
+                u8::try_from(128 + signals::received()).unwrap_or(1)
+            }
             _ => 1,
         }
     }
@@ -79,6 +109,12 @@ fn recipe_hint(error: &RecipeError) -> Option<String> {
         RecipeError::CustomNetwork(_) => "use the program that brings this network".to_string(),
         RecipeError::Data(error) => return error.hint().map(ToString::to_string),
         RecipeError::Checkpoint(error) => return checkpoint_hint(error, &program),
+        RecipeError::StateDict(WeightsError::Refused { .. } | WeightsError::NoneFits { .. }) => {
+            "in Python, save the `state_dict()` of the model by itself".to_string()
+        }
+        RecipeError::StateDict(WeightsError::Several { .. } | WeightsError::NoKey { .. }) => {
+            "pass --key with one of them".to_string()
+        }
         RecipeError::RunExists(_) => {
             "pass --overwrite to replace it, --out RUN for another folder, or --resume RUN to go on with it"
                 .into()
@@ -90,6 +126,10 @@ fn recipe_hint(error: &RecipeError) -> Option<String> {
         RecipeError::NoSamples(_) => "pass --out FILE for another name".to_string(),
         RecipeError::InUse(_) => "wait until it has ended, or pass --out RUN for another folder".to_string(),
         RecipeError::AlreadyLonger { .. } => "pass --steps with a larger number, or leave it out".to_string(),
+        RecipeError::Changed { .. } => {
+            "put it back as it was; or pass --accept-changes to go on with it as it is, which is another run from there"
+                .to_string()
+        }
         RecipeError::NothingToResume(_) => {
             "it was stopped before its first; train it again, with --overwrite".to_string()
         }
@@ -100,11 +140,19 @@ fn recipe_hint(error: &RecipeError) -> Option<String> {
         }
         RecipeError::Diverged { .. } | RecipeError::NonFiniteWeights { .. } => format!(
             "try a smaller --lr, --set training.clip_norm=1 or --set training.lr_schedule.warmup=1000, and look at \
-             loss.png, at gradient_norm in metrics.jsonl and at the data's range; `{program} train --resume RUN` tries \
-             the steps that follow"
+             loss.png, at gradient_norm in metrics.jsonl and at the data's range; `{program} train --resume RUN \
+             --checkpoint best --set training.lr=VALUE` goes back to that checkpoint, latest or a step's too, and on \
+             from there as another run; `{program} train --resume RUN` tries the steps that follow"
         ),
-        RecipeError::Interrupted { .. } => format!("`{program} train --resume RUN` goes on with it"),
-        RecipeError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => disk_full(&program),
+        RecipeError::NonFiniteSamples { .. } => format!(
+            "the file is written; `{program} sample RUN` with --cfg-scale 0, --sampler ddim, --no-ema or an earlier \
+             --checkpoint shows whether guidance, the sampler or the weights are to blame"
+        ),
+        RecipeError::Interrupted { checkpoint, .. } => {
+            let run = checkpoint.parent().and_then(Path::parent).unwrap_or(Path::new("RUN"));
+            go_on(run)
+        }
+        RecipeError::Stopped => return signals::advice(),
         _ => return None,
     })
 }
@@ -144,15 +192,30 @@ fn checkpoint_hint(error: &CheckpointError, program: &str) -> Option<String> {
         CheckpointError::OtherModel { .. } => {
             "its config.toml was changed after training; change it back, or train another run".to_string()
         }
-        CheckpointError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-            disk_full(program)
-        }
         _ => return None,
     })
 }
 
-fn disk_full(program: &str) -> String {
-    format!("make room on the disk; `{program} train --resume RUN` then goes on from the last checkpoint")
+/// What to do where the file system has no room, whatever was to be written.
+fn no_room(error: &CliError) -> Option<String> {
+    let mut cause: Option<&dyn Error> = Some(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        let what = match kind {
+            Some(io::ErrorKind::StorageFull) => "make room on the disk",
+            Some(io::ErrorKind::QuotaExceeded) => "make room within your quota",
+            Some(io::ErrorKind::FileTooLarge) => "raise the limit on the size of files (`ulimit -f`)",
+            _ => {
+                cause = error.source();
+                continue;
+            }
+        };
+        let program = invocation();
+        return Some(format!(
+            "{what}; of a run that was training `{program} train --resume RUN` goes on from the last checkpoint"
+        ));
+    }
+    None
 }
 
 fn cause(error: &PictureError) -> String {

@@ -1,39 +1,46 @@
 //! `diffusion export`: a run's weights as a state dict that smalldiffusion loads.
 
 use crate::args::ExportArgs;
+use crate::display::Display;
 use crate::error::CliError;
 use crate::output::try_print;
-use crate::train::checkpoint;
+use crate::place::check_file;
+use crate::signals::{self, Busy, NOTHING_WRITTEN};
+use crate::train;
 use burn::tensor::backend::Backend;
 use diffusion::train::{Checkpoint, Weights};
 use diffusion_backends::{Job, run_on};
 use diffusion_recipe::{RunConfig, RunFolder, smalldiffusion};
 use std::path::PathBuf;
 
-pub fn main(args: ExportArgs) -> Result<(), CliError> {
+pub fn main(args: ExportArgs, display: &Display) -> Result<(), CliError> {
+    signals::advise(NOTHING_WRITTEN.to_string());
     let (run, config) = RunFolder::open(&args.run)?;
     config.validate()?;
-    let checkpoint = checkpoint(&run, args.weights.checkpoint)?;
     let out = args.out.unwrap_or_else(|| run.file("state_dict.safetensors"));
-    if out.exists() && !args.overwrite {
-        return Err(CliError::FileExists(out));
-    }
-    run_on(args.backend, Export { config, checkpoint, weights: args.weights.weights(), out })?
+    check_file(&out, args.overwrite)?;
+    let checkpoint = train::weights(&run, args.weights.checkpoint, args.weights.weights())?;
+    run_on(args.backend, Export { config, checkpoint, weights: args.weights.weights(), out, display })?
 }
 
-struct Export {
+struct Export<'a> {
     config: RunConfig,
     checkpoint: Checkpoint,
     weights: Weights,
     out: PathBuf,
+    display: &'a Display,
 }
 
-impl Job for Export {
+impl Job for Export<'_> {
     type Output = Result<(), CliError>;
 
     fn run<B: Backend>(self, device: &B::Device) -> Self::Output {
+        self.display.begin("making the network");
         let mut run = self.config.build::<B>(device)?;
+        self.display.begin("reading the weights");
         run.load(&self.checkpoint, self.weights)?;
+        self.display.end();
+        let _busy = Busy::begin();
         run.export(&self.out)?;
         try_print(format_args!("exported step {} to {}", self.checkpoint.state().step, self.out.display()));
         match smalldiffusion::expression(&self.config) {

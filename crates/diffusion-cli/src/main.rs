@@ -3,40 +3,67 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod args;
+mod display;
 mod doctor;
 mod draw;
 mod error;
+mod estimate;
 mod export;
+mod going_on;
 mod import;
 mod invocation;
+mod memory;
 mod output;
 mod pictures;
+mod place;
 mod progress;
 mod sample;
+mod signals;
 mod table;
 mod train;
 
 use clap::Parser;
-use output::log;
+use display::Display;
+use error::CliError;
+use output::{log, print};
+use std::io::{IsTerminal, stdout};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     diffusion::keep_memory();
-    let result = match args::Args::parse().command {
-        args::Command::Train(args) => train::main(*args),
-        args::Command::Sample(args) => sample::main(args),
-        args::Command::Import(args) => import::main(args),
-        args::Command::Export(args) => export::main(args),
-        args::Command::Doctor(args) => doctor::main(args),
+    memory::watch();
+    let result = match args::Args::try_parse() {
+        Ok(args) => run(args.command),
+        Err(error) if error.use_stderr() => error.exit(),
+        // What was asked for: help, or the version.
+        Err(text) => {
+            let text = text.render();
+            let text = if stdout().is_terminal() { text.ansi().to_string() } else { text.to_string() };
+            print(text.trim_end()).map_err(CliError::from)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log(format_args!("error: {error}"));
+            log(format_args!("error: {}", error.sentence()));
             if let Some(hint) = error.hint() {
                 log(format_args!("hint: {hint}"));
             }
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+fn run(command: args::Command) -> Result<(), CliError> {
+    let display = Display::new();
+    signals::listen(display.watch().clone());
+    let result = match command {
+        args::Command::Train(args) => train::main(*args, &display),
+        args::Command::Sample(args) => sample::main(args, &display),
+        args::Command::Import(args) => import::main(args, &display),
+        args::Command::Export(args) => export::main(args, &display),
+        args::Command::Doctor(args) => doctor::main(args, &display),
+    };
+    display.end();
+    result
 }

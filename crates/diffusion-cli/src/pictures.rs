@@ -12,6 +12,7 @@ pub use grid::grid;
 pub use scatter::scatter;
 
 use diffusion::weights::write_atomically;
+use diffusion_recipe::mark_png;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -83,7 +84,9 @@ fn save(path: &Path, picture: &RgbImage) -> Result<(), PictureError> {
     let mut png = Cursor::new(Vec::new());
     let encoded = picture.write_to(&mut png, ImageFormat::Png);
     encoded.map_err(|source| PictureError::Encode { path: path.into(), source })?;
-    let written = write_atomically(path, |file| file.write_all(png.get_ref()));
+    let mut png = png.into_inner();
+    mark_png(&mut png);
+    let written = write_atomically(path, |file| file.write_all(&png));
     written.map_err(|source| PictureError::Write { path: path.into(), source })
 }
 

@@ -1,12 +1,10 @@
-//! Showing how far training is: a bar on a terminal, plain lines elsewhere.
+//! What is told of a run while it trains.
 
+use crate::display::Display;
+use crate::estimate::{Estimate, text};
 use crate::output::log;
 use crate::table;
-use diffusion_recipe::{Observer, SampleProgress, StepReport, ValidationLosses};
-use indicatif::{ProgressBar, ProgressStyle};
-use std::io::{IsTerminal, stderr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use diffusion_recipe::{Observer, StepReport, ValidationLosses};
 use std::time::{Duration, Instant};
 
 /// Between two plain lines.
@@ -16,45 +14,22 @@ const NEWEST: f64 = 0.02;
 /// How many skipped steps are shown one by one.
 const SHOWN: u64 = 20;
 
-/// The progress of a run, on standard error; Ctrl-C stops the run.
+/// The progress of a run, on standard error.
 pub struct Progress {
-    bar: Option<ProgressBar>,
+    display: Display,
     steps: u64,
-    done: u64,
-    begun: Instant,
-    shown: Instant,
+    /// When the last line was written; none yet.
+    written: Option<Instant>,
+    estimate: Estimate,
     /// The mean of the newest losses, and how many there were.
     loss: Option<(f64, u64)>,
     skipped: u64,
-    stop: Arc<AtomicBool>,
 }
 
 impl Progress {
-    /// Of a run of `steps` steps, `done` of which were done before.
-    pub fn new(steps: u64, done: u64) -> Self {
-        let now = Instant::now();
-        let bar = bar("{wide_bar} {pos}/{len}  loss {msg}  {per_sec}  {eta} left", steps);
-        if let Some(bar) = &bar {
-            bar.set_position(done);
-            bar.reset_eta();
-        }
-        let stop = stop_flag();
-        Self { bar, steps, done, begun: now, shown: now, loss: None, skipped: 0, stop }
-    }
-
-    /// Writes a line above the bar.
-    fn log(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| log(text)),
-            None => log(text),
-        }
-    }
-
-    /// Clears the bar.
-    pub fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+    /// Of a run of `steps` steps.
+    pub fn new(display: Display, steps: u64) -> Self {
+        Self { display, steps, written: None, estimate: Estimate::default(), loss: None, skipped: 0 }
     }
 
     /// Takes in the newest loss, and returns the one to be shown.
@@ -75,7 +50,7 @@ impl Progress {
 
 impl Observer for Progress {
     fn warn(&mut self, warning: &str) {
-        self.log(&format!("warning: {warning}"));
+        log(format_args!("warning: {warning}"));
     }
 
     fn step(&mut self, step: &StepReport) {
@@ -89,79 +64,20 @@ impl Observer for Progress {
             }
         }
         let (smooth, step) = (self.smooth(step.loss), step.number);
-        if let Some(bar) = &self.bar {
-            bar.set_position(step);
-            bar.set_message(format!("{smooth:.4}"));
-        } else if self.shown.elapsed() >= INTERVAL || step == self.done + 1 || step == self.steps {
-            self.shown = Instant::now();
-            let speed = (step - self.done) as f64 / self.begun.elapsed().as_secs_f64();
-            let left = (self.steps - step) as f64 / speed;
-            log(format_args!(
-                "step {step}/{}  loss {smooth:.4}  {speed:.2} steps/s  {left:.0} s left",
-                self.steps
-            ));
+        let now = Instant::now();
+        self.estimate.add(now, step);
+        let speed = self.estimate.speed().map(|speed| format!("  {speed:.2} steps/s")).unwrap_or_default();
+        let left = self.estimate.left(self.steps).map(|left| format!("  {} left", text(left)));
+        let message = format!("loss {smooth:.4}{speed}{}", left.unwrap_or_default());
+        self.display.show_steps(step, self.steps, &message);
+        let is_due = self.written.is_none_or(|written| now - written >= INTERVAL) || step == self.steps;
+        if !self.display.is_bar() && is_due {
+            self.written = Some(now);
+            log(format_args!("step {step}/{}  {message}", self.steps));
         }
     }
 
     fn validated(&mut self, step: u64, losses: &ValidationLosses) {
-        self.log(&format!("step {step}  {}", table::sentence(losses)));
+        log(format_args!("step {step}  {}", table::sentence(losses)));
     }
-
-    fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-}
-
-/// How far sampling is, on a terminal only.
-pub struct SamplingProgress(Option<ProgressBar>);
-
-impl SamplingProgress {
-    /// Of `count` samples.
-    pub fn new(count: usize) -> Self {
-        Self(bar("{wide_bar} {pos}/{len} samples  {msg}  {eta} left", count as u64))
-    }
-
-    /// Shows how far the newest batch is.
-    pub fn show(&self, progress: &SampleProgress<'_>) {
-        if let Some(bar) = &self.0 {
-            let SampleProgress { done, batch, step, steps, .. } = *progress;
-            bar.set_position((done + batch * step / steps) as u64);
-            bar.set_message(format!("step {step}/{steps}"));
-        }
-    }
-}
-
-impl Drop for SamplingProgress {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-/// A bar of `length`, if standard error is a terminal.
-fn bar(template: &str, length: u64) -> Option<ProgressBar> {
-    stderr().is_terminal().then(|| {
-        let bar = ProgressBar::new(length);
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        bar
-    })
-}
-
-/// Set by the first Ctrl-C; the second ends the program at once.
-fn stop_flag() -> Arc<AtomicBool> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let seen = flag.clone();
-    let handler = move || {
-        if seen.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        log("\nstopping after this step; press Ctrl-C again to stop at once");
-    };
-    if let Err(error) = ctrlc::set_handler(handler) {
-        log(format_args!("warning: Ctrl-C will end the run without a checkpoint: {error}"));
-    }
-    flag
 }

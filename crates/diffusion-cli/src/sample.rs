@@ -1,39 +1,40 @@
 //! `diffusion sample`: new pictures from a trained run.
 
 use crate::args::{SampleArgs, WeightsArgs};
+use crate::display::Display;
 use crate::draw;
 use crate::error::CliError;
 use crate::output::{log, try_print};
-use crate::progress::SamplingProgress;
-use crate::train::{checkpoint, set_all};
+use crate::place::check_file;
+use crate::signals::{self, Busy, NOTHING_WRITTEN};
+use crate::table;
+use crate::train::{self, set_all};
 use burn::tensor::TensorData;
 use burn::tensor::backend::Backend;
 use diffusion::train::{Checkpoint, Weights};
 use diffusion_backends::{Job, run_on};
-use diffusion_recipe::{Run, RunConfig, RunFolder, SampleRequest, check_replaceable};
+use diffusion_recipe::{RecipeError, Run, RunConfig, RunFolder, SampleRequest, check_replaceable};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-pub fn main(args: SampleArgs) -> Result<(), CliError> {
+pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
+    signals::advise(NOTHING_WRITTEN.to_string());
     let (run, mut config) = RunFolder::open(&args.run)?;
     set(&mut config, &args)?;
     config.validate()?;
-    if let Some(labels) = &args.labels {
-        check_labels(labels, config.network.classes())?;
-    }
-    if let Some(out) = &args.out {
-        check_out(out)?;
-    }
+    let labels = args.labels.as_deref().map(|names| labels(names, &config)).transpose()?;
+    config.warnings().iter().for_each(|warning| log(format_args!("warning: {warning}")));
     if args.batch_size == Some(0) {
         return Err(CliError::usage("0 samples at once were asked for", "give --batch-size at least 1"));
     }
-    let checkpoint = checkpoint(&run, args.weights.checkpoint)?;
     let seed = args.seed.unwrap_or(config.training.seed);
     let out = args.out.unwrap_or_else(|| run.file(&format!("samples-seed-{seed}.png")));
-    let (sampling, labels, batch_size) = (config.sampling.clone(), args.labels, args.batch_size);
+    check_out(&out, &config, args.overwrite)?;
+    let checkpoint = train::weights(&run, args.weights.checkpoint, args.weights.weights())?;
+    let (sampling, batch_size) = (config.sampling.clone(), args.batch_size);
     let request = SampleRequest { sampling, seed, labels, batch_size };
     let weights = args.weights.weights();
-    run_on(args.backend, Sampling { config, checkpoint, weights, request, out })?
+    run_on(args.backend, Sampling { config, checkpoint, weights, request, out, display })?
 }
 
 impl WeightsArgs {
@@ -55,67 +56,70 @@ fn set(config: &mut RunConfig, args: &SampleArgs) -> Result<(), CliError> {
     set_all(config, flags.map(|(key, n)| (key, n.map(|n| n.to_string()))), &args.set)
 }
 
-/// Finds out before hours of sampling that the picture will have no place.
-fn check_out(out: &Path) -> Result<(), CliError> {
+/// Finds out before hours of sampling that the picture, or a file of latents beside it, will have no place.
+fn check_out(out: &Path, config: &RunConfig, overwrite: bool) -> Result<(), CliError> {
     let is_png = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
     if !is_png && !draw::is_safetensors(out) {
         let what = format!("{} is not the name of a PNG picture or a safetensors file", out.display());
         return Err(CliError::usage(what, "let --out end in .png or .safetensors"));
     }
-    if out.is_dir() {
-        let what = format!("{} is a folder", out.display());
-        return Err(CliError::usage(what, "pass --out FILE for another name"));
+    check_file(out, overwrite)?;
+    let endings = if is_png { draw::endings(config) } else { &["safetensors"] };
+    for out in endings.iter().map(|ending| out.with_extension(ending)).filter(|out| draw::is_safetensors(out))
+    {
+        check_file(&out, overwrite)?;
+        check_replaceable(&out)?;
     }
-    if draw::is_safetensors(out) {
-        check_replaceable(out)?;
-    }
-    match out.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
-            Err(CliError::usage(format!("there is no folder {}", folder.display()), "make it first"))
-        }
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
-fn check_labels(labels: &[usize], classes: Option<usize>) -> Result<(), CliError> {
-    let Some(classes) = classes else {
+/// The labels of the classes that are asked for by name or number.
+fn labels(names: &[String], config: &RunConfig) -> Result<Vec<usize>, CliError> {
+    let Some(classes) = config.network.classes() else {
         return Err(CliError::usage("labels were given, but this model has none", "leave --labels out"));
     };
-    match labels.iter().find(|&&label| label >= classes) {
-        Some(label) => {
+    let label = |name: &String| {
+        config.label(name).ok_or_else(|| {
             let last = classes - 1;
-            let what = format!("the label {label} was asked for, but the model has the classes 0 to {last}");
-            Err(CliError::usage(what, "give --labels among the model's classes"))
-        }
-        None => Ok(()),
-    }
+            let known = match &config.classes[..] {
+                [] => format!("the classes 0 to {last}"),
+                names => format!("the classes {}", table::classes(names)),
+            };
+            let what = format!("the label {name} was asked for, but the model has {known}");
+            CliError::usage(what, "give --labels among the model's classes")
+        })
+    };
+    names.iter().map(label).collect()
 }
 
-struct Sampling {
+struct Sampling<'a> {
     config: RunConfig,
     checkpoint: Checkpoint,
     weights: Weights,
     request: SampleRequest,
     out: PathBuf,
+    display: &'a Display,
 }
 
-impl Job for Sampling {
+impl Job for Sampling<'_> {
     type Output = Result<(), CliError>;
 
     fn run<B: Backend>(self, device: &B::Device) -> Self::Output {
-        let run = self.config.build::<B>(device)?;
+        self.display.begin("making the network");
+        let mut run = self.config.build::<B>(device)?;
+        run.watch(self.display.watch().clone());
         self.sample(run)
     }
 }
 
-impl Sampling {
+impl Sampling<'_> {
     fn sample(&self, mut run: Box<dyn Run>) -> Result<(), CliError> {
         run.load(&self.checkpoint, self.weights)?;
         let begun = Instant::now();
-        let progress = SamplingProgress::new(self.request.sampling.count);
-        let samples = run.sample(&self.request, &mut |state| progress.show(&state))?;
-        drop(progress);
-        let behind = self.behind(&mut *run);
+        let samples = run.sample(&self.request, &mut |_| {})?;
+        let behind = self.behind(&mut *run)?;
+        self.display.end();
+        let _busy = Busy::begin();
         draw::samples(&self.out, &samples, &self.config, behind)?;
         try_print(format_args!(
             "{} samples of step {} in {:.1} s: {}",
@@ -124,19 +128,20 @@ impl Sampling {
             begun.elapsed().as_secs_f64(),
             self.out.display()
         ));
-        Ok(())
+        Ok(samples.check()?)
     }
 
     /// Points are drawn over the data, if these are at hand; a picture of images does not need them.
-    fn behind(&self, run: &mut dyn Run) -> Option<TensorData> {
+    fn behind(&self, run: &mut dyn Run) -> Result<Option<TensorData>, RecipeError> {
         if self.config.network.input_shape() != [2] || draw::is_safetensors(&self.out) {
-            return None;
+            return Ok(None);
         }
         match run.examples() {
-            Ok(data) => Some(data),
+            Ok(data) => Ok(Some(data)),
+            Err(RecipeError::Stopped) => Err(RecipeError::Stopped),
             Err(error) => {
                 log(format_args!("warning: the samples are drawn without the data behind them: {error}"));
-                None
+                Ok(None)
             }
         }
     }

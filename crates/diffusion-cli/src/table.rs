@@ -1,4 +1,4 @@
-//! Validation losses as text.
+//! Validation losses and classes as text.
 
 use diffusion_recipe::{Losses, ValidationLosses};
 
@@ -44,4 +44,34 @@ pub fn rows(losses: &ValidationLosses) -> String {
 
 fn figure(losses: &Losses) -> String {
     format!("{:.4} ± {:.4}", losses.mean, losses.error)
+}
+
+/// How many classes are named of many.
+const NAMED: usize = 24;
+
+/// The classes with their numbers: `0 cat, 1 dog`; of many the first ones and the last.
+pub fn classes(names: &[String]) -> String {
+    let numbered = |(number, name): (usize, &String)| {
+        let name: String =
+            name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+        format!("{number} {name}")
+    };
+    let mut words: Vec<String> = names.iter().enumerate().map(numbered).collect();
+    if words.len() > NAMED {
+        words.splice(NAMED - 1..words.len() - 1, ["…".to_string()]);
+    }
+    words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_classes_are_shortened() {
+        let names = |n: usize| (0..n).map(|i| format!("c{i}")).collect::<Vec<_>>();
+        assert_eq!(classes(&names(2)), "0 c0, 1 c1");
+        assert!(classes(&names(24)).ends_with(", 22 c22, 23 c23"));
+        assert!(classes(&names(1000)).ends_with(", 22 c22, …, 999 c999"));
+    }
 }

@@ -1,14 +1,19 @@
 //! `diffusion train`: from a preset to a run's folder, or from a checkpoint to the run's end.
 
 use crate::args::TrainArgs;
+use crate::display::Display;
 use crate::draw;
 use crate::error::CliError;
+use crate::going_on::GoingOn;
+use crate::invocation::{go_on, invocation};
 use crate::output::{log, print, try_print};
 use crate::pictures;
-use crate::progress::{Progress, SamplingProgress};
+use crate::place::{output, say_kept};
+use crate::progress::Progress;
+use crate::signals::{self, Busy};
 use crate::table;
 use burn::tensor::backend::Backend;
-use diffusion::train::{Checkpoint, CheckpointError, LrDecay, Weights, Which};
+use diffusion::train::{Checkpoint, CheckpointError, Found, Weights, Which};
 use diffusion_backends::{Job, run_on};
 use diffusion_recipe::{
     RecipeError, Run, RunConfig, RunFolder, SampleRequest, Trained, check_replaces_not, train,
@@ -16,18 +21,27 @@ use diffusion_recipe::{
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub fn main(args: TrainArgs) -> Result<(), CliError> {
+pub fn main(args: TrainArgs, display: &Display) -> Result<(), CliError> {
     let training = match &args.resume {
-        Some(run) => resumed(run, &args)?,
+        Some(run) => {
+            signals::advise(go_on(run));
+            resumed(run, &args)?
+        }
         None => {
-            let config = configure(&args)?;
+            let config = configure(&args, display)?;
             if args.print_config {
                 return Ok(print(config.to_toml()?.trim_end())?);
             }
             new(config, &args)?
         }
     };
-    run_on(args.backend, training)?
+    run_on(args.backend, Watched { training, display })?
+}
+
+/// A training, and where it is shown.
+struct Watched<'a> {
+    training: Training,
+    display: &'a Display,
 }
 
 /// A training that can be begun on any backend.
@@ -42,23 +56,16 @@ struct Training {
 enum Start {
     /// Weights that are drawn.
     Fresh,
-    /// The weights of another run.
-    From(Checkpoint),
+    /// Weights of another run.
+    From(Checkpoint, Weights),
     /// All that there was at a checkpoint of this run.
     Resume(Checkpoint),
 }
 
 /// Where a run is kept.
 enum Place {
-    New {
-        out: PathBuf,
-        overwrite: bool,
-    },
-    There {
-        run: RunFolder,
-        /// Whether the command line changes the configuration.
-        changed: bool,
-    },
+    New { out: PathBuf, overwrite: bool },
+    There(GoingOn),
 }
 
 /// A run that does not exist yet.
@@ -68,10 +75,13 @@ fn new(config: RunConfig, args: &TrainArgs) -> Result<Training, CliError> {
         Some(from) => {
             check_replaces_not(from, &out)?;
             let (run, _) = RunFolder::open(from)?;
-            Start::From(checkpoint(&run, Which::Latest)?)
+            let which = config.init_checkpoint.map_or(Which::Latest, Which::Step);
+            let of = if config.init_ema { Weights::Ema } else { Weights::Raw };
+            Start::From(weights(&run, which, of)?, of)
         }
         None => Start::Fresh,
     };
+    RunFolder::check(&out, args.overwrite)?;
     let place = Place::New { out, overwrite: args.overwrite };
     Ok(Training { config, start, place, backend: args.backend.name() })
 }
@@ -82,17 +92,22 @@ fn resumed(path: &Path, args: &TrainArgs) -> Result<Training, CliError> {
     if half_written > 0 {
         log("removed a checkpoint that was being written when the run ended");
     }
-    let start = match checkpoint(&run, Which::Latest) {
+    let start = match checkpoint(&run, args.checkpoint.unwrap_or_default()) {
         Ok(checkpoint) => Start::Resume(checkpoint),
         // Before its first checkpoint a run has done nothing that does not follow from its configuration.
-        Err(CliError::Recipe(RecipeError::Checkpoint(CheckpointError::None(_)))) => match before.init_from {
-            None => Start::Fresh,
-            Some(_) => return Err(RecipeError::NothingToResume(path.to_path_buf()).into()),
-        },
+        Err(CliError::Recipe(RecipeError::Checkpoint(CheckpointError::None(_))))
+            if args.checkpoint.is_none() =>
+        {
+            match before.init_from {
+                None => Start::Fresh,
+                Some(_) => return Err(RecipeError::NothingToResume(path.to_path_buf()).into()),
+            }
+        }
         Err(error) => return Err(error),
     };
     let mut config = before.clone();
-    set(&mut config, args)?;
+    set_data(&mut config, args)?;
+    let asked = set(&mut config, args)?;
     config.validate()?;
     let steps = config.training.steps;
     if let Start::Resume(checkpoint) = &start
@@ -101,17 +116,26 @@ fn resumed(path: &Path, args: &TrainArgs) -> Result<Training, CliError> {
     {
         return Err(RecipeError::AlreadyLonger { run: path.to_path_buf(), done, steps }.into());
     }
-    if matches!(config.training.lr_schedule.decay, LrDecay::Cosine { .. }) && steps != before.training.steps {
-        log(
-            "warning: the learning rate falls until the last step, so a run of another length is another run",
-        );
-    }
-    let place = Place::There { run, changed: config != before };
+    let (is_changed, goes_back) = (config != before, args.checkpoint.is_some());
+    let place =
+        Place::There(GoingOn { folder: run, is_changed, asked, accept: args.accept_changes, goes_back });
     Ok(Training { config, start, place, backend: args.backend.name() })
 }
 
+/// The checkpoint that is asked for, of which only these weights are needed; all damage is named.
+pub fn weights(run: &RunFolder, which: Which, weights: Weights) -> Result<Checkpoint, CliError> {
+    let Found { checkpoint, passed_over, unneeded } = run.weights(which, weights)?;
+    for error in passed_over {
+        log(format_args!("warning: passed over a damaged checkpoint: {error}"));
+    }
+    for error in unneeded {
+        log(format_args!("warning: {error}; it is not needed here, but training cannot go on from there"));
+    }
+    Ok(checkpoint)
+}
+
 /// The checkpoint that is asked for; damaged ones that would have come before it are named.
-pub fn checkpoint(run: &RunFolder, which: Which) -> Result<Checkpoint, CliError> {
+fn checkpoint(run: &RunFolder, which: Which) -> Result<Checkpoint, CliError> {
     let (checkpoint, damaged) = run.checkpoint(which)?;
     for error in damaged {
         log(format_args!("warning: passed over a damaged checkpoint: {error}"));
@@ -120,17 +144,27 @@ pub fn checkpoint(run: &RunFolder, which: Which) -> Result<Checkpoint, CliError>
 }
 
 /// The preset's, the file's, the images' or the other run's configuration with what the command line changes.
-fn configure(args: &TrainArgs) -> Result<RunConfig, CliError> {
+fn configure(args: &TrainArgs, display: &Display) -> Result<RunConfig, CliError> {
     let mut config = match (&args.config, &args.init_from, &args.preset, &args.images) {
         (Some(path), ..) => RunConfig::read(path)?,
         (_, Some(from), ..) => {
-            let (_, config) = RunFolder::open(from)?;
-            RunConfig { init_from: Some(absolute(from)), ..config }
+            let (run, config) = RunFolder::open(from)?;
+            let chosen = args.checkpoint.map(|which| checkpoint(&run, which)).transpose()?;
+            let init_checkpoint = chosen.map(|checkpoint| checkpoint.state().step);
+            RunConfig { init_from: Some(absolute(from)), init_checkpoint, init_ema: args.ema, ..config }
         }
         (_, _, Some(preset), _) => RunConfig::preset(preset)?,
-        (.., Some(images)) => for_images(images, args)?,
+        (.., Some(images)) => for_images(images, args, display)?,
         _ => RunConfig::preset("swissroll")?,
     };
+    set_data(&mut config, args)?;
+    set(&mut config, args)?;
+    config.validate()?;
+    Ok(config)
+}
+
+/// Reads the data from where the command line says.
+fn set_data(config: &mut RunConfig, args: &TrainArgs) -> Result<(), CliError> {
     if let Some(images) = &args.images {
         config.set_images(absolute(images));
     }
@@ -140,22 +174,24 @@ fn configure(args: &TrainArgs) -> Result<RunConfig, CliError> {
         let what = format!("{} makes its own data and reads none", config.preset);
         return Err(CliError::usage(what, "leave --data out"));
     }
-    set(&mut config, args)?;
-    config.validate()?;
-    Ok(config)
+    Ok(())
 }
 
 /// The configuration that follows from a folder of images.
-fn for_images(images: &Path, args: &TrainArgs) -> Result<RunConfig, CliError> {
-    let config = RunConfig::for_images(&absolute(images), args.image_size, args.network, args.size)?;
+fn for_images(images: &Path, args: &TrainArgs, display: &Display) -> Result<RunConfig, CliError> {
+    display.begin("looking at the images");
+    let (folder, watch) = (absolute(images), display.watch());
+    let config = RunConfig::for_images(folder, args.image_size, args.network, args.size, watch);
+    display.end();
+    let config = config?;
     if !args.print_config {
         log(format_args!("settings for the images in {}:\n\n{}", images.display(), config.to_toml()?));
     }
     Ok(config)
 }
 
-/// Changes what the command line changes.
-fn set(config: &mut RunConfig, args: &TrainArgs) -> Result<(), CliError> {
+/// Changes what the command line changes, and returns the paths of these settings.
+fn set(config: &mut RunConfig, args: &TrainArgs) -> Result<Vec<String>, CliError> {
     let flags = [
         ("training.steps", args.steps.map(|n| n.to_string())),
         ("batch_size", args.batch_size.map(|n| n.to_string())),
@@ -164,7 +200,12 @@ fn set(config: &mut RunConfig, args: &TrainArgs) -> Result<(), CliError> {
         ("checkpoint_every", args.checkpoint_every.map(|every| every.to_string())),
         ("validation.every", args.val_every.map(|n| n.to_string())),
     ];
-    set_all(config, flags, &args.set)
+    let keys =
+        args.set.iter().filter_map(|assignment| Some(assignment.split_once('=')?.0.trim().to_string()));
+    let flagged = flags.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| key.to_string());
+    let asked = flagged.chain(keys).collect();
+    set_all(config, flags, &args.set)?;
+    Ok(asked)
 }
 
 /// Changes the settings that have flags of their own, where these are given, and then those of --set.
@@ -188,30 +229,46 @@ fn absolute(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
-impl Job for Training {
+impl Job for Watched<'_> {
     type Output = Result<(), CliError>;
 
     fn run<B: Backend>(self, device: &B::Device) -> Self::Output {
-        let run = self.config.build::<B>(device)?;
-        self.train(run)
+        let Self { training, display } = self;
+        display.begin("making the network");
+        let mut run = training.config.build::<B>(device)?;
+        run.watch(display.watch().clone());
+        display.watch().check().map_err(RecipeError::from)?;
+        training.train(run, display)
     }
 }
 
 impl Training {
-    fn train(self, mut run: Box<dyn Run>) -> Result<(), CliError> {
+    fn train(self, mut run: Box<dyn Run>, display: &Display) -> Result<(), CliError> {
         match &self.start {
             Start::Fresh => {}
-            Start::From(checkpoint) => run.load(checkpoint, Weights::Raw)?,
+            Start::From(checkpoint, weights) => run.load(checkpoint, *weights)?,
             Start::Resume(checkpoint) => run.resume(checkpoint)?,
         }
-        let data = run.open_data()?;
+        display.begin("opening the data");
+        let data = run.open_data().map_err(|error| match self.place {
+            Place::New { .. } => error.into(),
+            Place::There(_) => CliError::moved(error),
+        })?;
+        display.end();
+        let busy = Busy::begin();
         let folder = match self.place {
-            Place::New { ref out, overwrite } => RunFolder::create(out, &self.config, overwrite)?,
-            Place::There { ref run, changed } => {
-                if changed {
-                    run.write_config(&self.config)?;
-                }
-                run.clone()
+            Place::New { ref out, overwrite } => {
+                let folder = RunFolder::create(out, run.config(), overwrite)?;
+                say_kept(&folder);
+                folder
+            }
+            Place::There(ref going_on) => {
+                let checkpoint = match &self.start {
+                    Start::Resume(checkpoint) => Some(checkpoint),
+                    _ => None,
+                };
+                going_on.begin(&mut *run, checkpoint)?;
+                going_on.folder.clone()
             }
         };
         self.announce(&*run, data.training);
@@ -227,38 +284,62 @@ impl Training {
             "data{looked}: mean {:.3}, standard deviation {:.3}, from {:.3} to {:.3}",
             summary.mean, summary.standard_deviation, summary.min, summary.max
         ));
+        data.notes.iter().for_each(log);
+        if !data.classes.is_empty() {
+            let is_told = self.config.network.classes().is_some();
+            let untold = if is_told { "" } else { " (this network is not told them)" };
+            log(format_args!("classes{untold}: {}", table::classes(&data.classes)));
+        }
+        if data.checked < data.training {
+            log(format_args!(
+                "the first {} of {} examples are finite; the others are checked when they are read",
+                data.checked, data.training
+            ));
+        }
         data.warnings.iter().for_each(|warning| log(format_args!("warning: {warning}")));
 
-        let mut progress = Progress::new(self.config.training.steps, run.counts().steps);
+        signals::advise(go_on(folder.path()));
+        display.begin("computing the first step");
+        let mut progress = Progress::new(display.clone(), self.config.training.steps);
         let trained = train(&mut *run, &folder, &mut progress);
-        progress.finish();
+        display.end();
         let trained = trained?;
         let title = format!("{}: training loss", self.config.preset);
-        let drawn = pictures::curve(&folder.file("loss.png"), &trained.losses, &title);
+        let drawn = pictures::curve(&output(&folder, "loss", &["png"]), &trained.losses, &title);
         match trained.stopped {
             Some(error) => Err(error.into()),
             None => {
                 drawn?;
-                self.finish(&mut *run, &folder, &trained)
+                drop(busy);
+                self.finish(&mut *run, &folder, &trained, display)
             }
         }
     }
 
     /// Draws samples and losses of a run that is done, and says where all is.
-    fn finish(&self, run: &mut dyn Run, folder: &RunFolder, trained: &Trained) -> Result<(), CliError> {
-        let progress = SamplingProgress::new(self.config.sampling.count);
-        let samples = run.sample(&SampleRequest::of(&self.config), &mut |state| progress.show(&state))?;
-        drop(progress);
+    fn finish(
+        &self,
+        run: &mut dyn Run,
+        folder: &RunFolder,
+        trained: &Trained,
+        display: &Display,
+    ) -> Result<(), CliError> {
+        let (program, path) = (invocation(), folder.path().display());
+        signals::advise(format!("training is complete; `{program} sample {path}` draws from it"));
+        let samples = run.sample(&SampleRequest::of(&self.config), &mut |_| {})?;
+        display.end();
         let behind = if samples.shape == [2] { Some(run.examples()?) } else { None };
-        draw::samples(&folder.file("samples.png"), &samples, &self.config, behind)?;
+        let _busy = Busy::begin();
+        let place = output(folder, "samples", draw::endings(&self.config));
+        draw::samples(&place, &samples, &self.config, behind)?;
         if let Some(losses) = &trained.validation {
             let title = format!("{}: loss by noise level", self.config.preset);
-            draw::validation(&folder.file("val_loss.png"), losses, &title)?;
+            draw::validation(&output(folder, "val_loss", &["png"]), losses, &title)?;
             try_print(table::rows(losses));
             try_print(table::sentence(losses));
         }
         report(run, folder, trained);
-        Ok(())
+        Ok(samples.check()?)
     }
 
     /// Says what is about to be trained.
@@ -306,10 +387,12 @@ fn report(run: &dyn Run, folder: &RunFolder, trained: &Trained) {
         trained.seconds,
         last.len()
     ));
-    for name in
-        ["samples.png", "samples.safetensors", "loss.png", "val_loss.png", "metrics.jsonl", "checkpoints"]
-    {
-        let path = folder.file(name);
+    let endings = draw::endings(run.config());
+    let samples = folder.output("samples", endings);
+    let pictures = ["loss", "val_loss"].map(|name| folder.output(name, &["png"]));
+    let others = ["metrics.jsonl", "checkpoints"].map(|name| folder.file(name));
+    let samples = endings.iter().map(|ending| samples.with_extension(ending));
+    for path in samples.chain(pictures).chain(others) {
         if path.exists() {
             try_print(format_args!("  {}", path.display()));
         }

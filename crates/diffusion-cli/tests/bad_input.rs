@@ -171,13 +171,19 @@ struct Answer {
 }
 
 impl Answer {
-    /// The sentences that begin with `kind`. What clap says has more than one line, until an empty one.
+    /// The sentences that begin with `kind`, with the lines that are indented below them. What clap says has more than
+    /// one line, until an empty one.
     fn sentences(&self, kind: &str) -> Vec<String> {
         if self.code == Some(2) {
             let first = self.errors.split("\n\n").next().unwrap_or_default();
             return vec![first.split_whitespace().collect::<Vec<_>>().join(" ")];
         }
-        self.errors.lines().filter(|line| line.starts_with(kind)).map(String::from).collect()
+        self.errors
+            .replace("\n  ", "; ")
+            .lines()
+            .filter(|line| line.starts_with(kind))
+            .map(String::from)
+            .collect()
     }
 }
 
@@ -236,7 +242,16 @@ fn listing(folder: &Path) -> BTreeMap<PathBuf, u64> {
             let mut hasher = DefaultHasher::new();
             if path.is_dir() {
                 folders.push(path.clone());
+            } else if !path.is_file() || path.metadata().unwrap().len() > 1 << 30 {
+                // To read a pipe would wait for ever.
+                path.metadata().unwrap().len().hash(&mut hasher);
             } else {
+                let metadata = fs::metadata(&path).unwrap();
+                if !metadata.is_file() || metadata.len() > 1 << 30 {
+                    // Not to be read here either.
+                    found.insert(path, metadata.len());
+                    continue;
+                }
                 let bytes = fs::read(&path).unwrap();
                 if bytes.is_empty() && path.ends_with(".lock") {
                     continue;

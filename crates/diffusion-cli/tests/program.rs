@@ -95,7 +95,7 @@ fn a_run_can_be_sampled_from() {
     let (run, out) = (path("run"), path("out.png"));
     train("tree", &run, &["--steps", "5", "--batch-size", "32"]);
     let arguments = ["sample", &run, "--count", "300", "--steps", "3", "--labels", "0,63", "--out", &out];
-    let guided = [&arguments[..], &["--cfg-scale", "1.5"]].concat();
+    let guided = [&arguments[..], &["--cfg-scale", "1.5", "--overwrite"]].concat();
     succeed(&guided);
     let first = fs::read(&out).unwrap();
     succeed(&guided);
@@ -279,36 +279,9 @@ fn a_checkpoint_of_another_model_is_refused() {
     let output = diffusion(&["sample", &run, "--count", "2"]);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && errors.contains("ema.safetensors is damaged: it has"), "{errors}");
-    fail(&["sample", &run, "--checkpoint", "2"], "ema.safetensors is damaged: it has");
+    fail(&["sample", &run, "--checkpoint", "2", "--overwrite"], "ema.safetensors is damaged: it has");
     fs::remove_dir_all(path("run/checkpoints")).unwrap();
-    fail(&["sample", &run], "holds no checkpoint");
-}
-
-/// Ctrl-C ends the step, writes a checkpoint and says where.
-#[cfg(unix)]
-#[test]
-fn an_interrupted_run_leaves_a_checkpoint() {
-    use std::io::{BufRead, BufReader, Read};
-    use std::process::Stdio;
-    let (_guard, path) = folder();
-    let run = path("run");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_diffusion"))
-        .args(["train", "--out", &run, "--steps", "1000000"])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut errors = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.starts_with("step 1/") {
-        line.clear();
-        assert!(errors.read_line(&mut line).unwrap() > 0, "the run ended by itself");
-    }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let mut rest = String::new();
-    errors.read_to_string(&mut rest).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
-    assert!(rest.contains("interrupted after step") && rest.contains("checkpoints/step-"), "{rest}");
-    succeed(&["sample", &run, "--count", "2", "--steps", "2"]);
+    fail(&["sample", &run, "--overwrite"], "holds no checkpoint");
 }
 
 #[test]
@@ -362,7 +335,8 @@ fn weights_go_out_and_come_back() {
     succeed(&["import", &file, "--as", "tree", "--out", &back]);
     let sample = |run: &str, more: &[&str]| {
         let out = path("samples.safetensors");
-        succeed(&[&["sample", run, "--count", "5", "--seed", "2", "--out", &out][..], more].concat());
+        let sample = ["sample", run, "--count", "5", "--seed", "2", "--out", &out, "--overwrite"];
+        succeed(&[&sample[..], more].concat());
         fs::read(out).unwrap()
     };
     assert!(sample(&run, &[]) == sample(&back, &[]), "the imported weights draw other samples");
@@ -394,7 +368,8 @@ fn weights_go_out_and_come_back() {
     succeed(&["export", &run, "--overwrite"]);
     let inside = path("run/state_dict.safetensors");
     fail(&["import", &inside, "--as", "tree", "--out", &run, "--overwrite"], "which it is made from");
-    fail(&["sample", &run, "--out", &inside], "holds no samples, so it is not replaced");
+    fail(&["sample", &run, "--out", &inside], "exists already");
+    fail(&["sample", &run, "--out", &inside, "--overwrite"], "holds no samples, so it is not replaced");
     assert!(Path::new(&inside).is_file() && Path::new(&run).join("config.toml").is_file());
 }
 
@@ -418,6 +393,42 @@ fn foreign_files_are_refused_with_a_sentence() {
     no(&bytes, "tree", "tensor `net.0.weight` has shape [16, 4], expected [16, 20]");
     no(&bytes, "tree", "tensor `net.12.weight` of shape [2, 16] is not in the network");
     fail(&["import", &path("none.pth"), "--as", "tree", "--out", &out], "none.pth");
+}
+
+#[test]
+fn the_weights_in_a_checkpoint_are_found_and_the_rest_is_named() {
+    let (_guard, path) = folder();
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../diffusion-weights/tests/data");
+    let config = path("config.toml");
+    let text = succeed(&["train", "swissroll", "--print-config"]);
+    let sizes = ("hidden_dims = [16, 128, 128, 128, 128, 16]", "hidden_dims = [3, 4]");
+    assert!(text.contains(sizes.0), "{text}");
+    fs::write(&config, text.replace(sizes.0, sizes.1)).unwrap();
+    let import = |name: &str, more: &[&str]| {
+        let (file, out) = (format!("{data}/{name}"), path("imported"));
+        let arguments = ["import", &file, "--config", &config, "--out", &out, "--overwrite"];
+        let output = diffusion(&[&arguments[..], more].concat());
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{name}: {errors}");
+        let weights = fs::read(path("imported/checkpoints/step-00000000/ema.safetensors")).unwrap();
+        (String::from_utf8(output.stdout).unwrap() + &errors, weights)
+    };
+    let (_, expected) = import("mlp.pth", &[]);
+    for (name, more, said) in [
+        ("checkpoint-plain.pth", &[][..], &["`model`"][..]),
+        ("checkpoint-objects.pth", &[], &["`state_dict`", "argparse.Namespace", "my_project.models.Net"]),
+        ("checkpoint-legacy.pth", &[], &["`model`"]),
+        ("checkpoint-negative.pth", &[], &[]),
+        ("checkpoint-deflated.pth", &[], &["`model`", "18 other tensors"]),
+        ("checkpoint-several.pth", &["--key", "state.model"], &["`state.model`"]),
+        ("checkpoint-list.pth", &["--key", "0"], &["`0`"]),
+    ] {
+        let (told, weights) = import(name, more);
+        assert!(weights == expected, "{name} has other weights");
+        assert!(said.iter().all(|said| told.contains(said)), "{told}");
+    }
+    let (_, ema) = import("checkpoint-several.pth", &["--key", "state.ema"]);
+    assert!(ema != expected, "the average's weights are the model's");
 }
 
 #[test]
@@ -505,7 +516,7 @@ fn latents_are_read_from_shards_and_written_as_tensors() {
     // What it starts from does not depend on the steps after it.
     let read = |steps| {
         let out = path("again.safetensors");
-        succeed(&["sample", &run, "--steps", steps, "--out", &out]);
+        succeed(&["sample", &run, "--steps", steps, "--out", &out, "--overwrite"]);
         let bytes = fs::read(out).unwrap();
         let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         ["samples", "start"].map(|name| tensors.tensor(name).unwrap().data().to_vec())
@@ -614,6 +625,65 @@ fn settings_follow_from_a_folder_of_images() {
     fail(&["train", "--images", &path("none"), "--image-size", "16"], "none");
     let output = diffusion(&["train", "--image-size", "16"]);
     assert_eq!(output.status.code(), Some(2));
+}
+
+/// Classes have the names of their folders, which a run keeps: other folders are other classes.
+#[test]
+fn classes_are_known_by_their_names() {
+    let (_guard, path) = folder();
+    let images = path("images");
+    let picture = |name: &str, brightness| {
+        fs::create_dir_all(Path::new(&path(name)).parent().unwrap()).unwrap();
+        image::GrayImage::from_pixel(16, 16, image::Luma([brightness])).save(path(name)).unwrap();
+    };
+    for (class, brightness) in [("cat", 40), ("dog", 200)] {
+        picture(&format!("images/{class}/a.png"), brightness);
+        fs::write(path(&format!("images/{class}/a.txt")), "a picture").unwrap();
+    }
+    picture("images/@eaDir/a.png", 90);
+    let run = path("run");
+    let small = [
+        "--image-size",
+        "16",
+        "--network",
+        "dit",
+        "--set",
+        "network.depth=1",
+        "--set",
+        "sampling.steps=1",
+        "--set",
+        "sampling.count=1",
+    ];
+    let output =
+        diffusion(&[&["train", "--images", &images, "--out", &run, "--steps", "1"][..], &small].concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    for line in ["classes: 0 cat, 1 dog", "left out: 2 .txt files, 1 @eaDir"] {
+        assert_eq!(
+            errors.lines().filter(|found| *found == line).count(),
+            1,
+            "{line} is not once in {errors}"
+        );
+    }
+    let kept = fs::read_to_string(path("run/config.toml")).unwrap();
+    assert!(kept.contains("classes = [\"cat\", \"dog\"]\n"), "{kept}");
+
+    let drawn = |labels: &str| {
+        let out = path(&format!("{labels}.safetensors"));
+        let arguments = ["sample", &run, "--labels", labels, "--count", "2", "--steps", "2", "--out", &out];
+        succeed(&arguments);
+        fs::read(&out).unwrap()
+    };
+    assert_eq!(drawn("dog,cat"), drawn("1,0"));
+    fail(&["sample", &run, "--labels", "bird"], "0 cat, 1 dog");
+    fail(&["sample", &run, "--labels", "2"], "0 cat, 1 dog");
+
+    picture("images/bird/a.png", 9);
+    fail(&["train", "--resume", &run, "--steps", "2"], "[bird] appeared");
+    fs::remove_dir_all(path("images/cat")).unwrap();
+    fail(&["train", "--resume", &run, "--steps", "2"], "`bird` appeared; data.classes `cat` vanished");
+    picture("images/cat/a.png", 40);
+    fs::remove_dir_all(path("images/bird")).unwrap();
+    succeed(&["train", "--resume", &run, "--steps", "2"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Runs that are killed, cut short, crowded out or moved to another length, and go on as if nothing had happened.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod common;
 
@@ -84,6 +84,99 @@ fn a_run_that_is_killed_goes_on_as_if_nothing_had_happened() {
     );
     assert!(half_written > 0, "no kill hit a checkpoint that was being written");
     assert!(ended < KILLS / 3, "most kills hit no training");
+}
+
+/// A small U-Net on images, with dropout, mirrored images and two batches a step.
+#[cfg(target_os = "linux")]
+fn small_images(folder: &Folder) -> String {
+    let data = folder.path("data");
+    write_idx(&data, 23, 8);
+    folder.config(
+        "fashion-unet-small",
+        &[
+            ("in_dim = 28", "in_dim = 8"),
+            ("ch_mult = [1, 2, 2]", "ch_mult = [1, 1]"),
+            ("attn_resolutions = [14]", "attn_resolutions = [4]"),
+            ("/usr/share/datasets/fashion-mnist", &data),
+            ("batch_size = 32", "batch_size = 3"),
+            ("accumulate = 1", "accumulate = 2"),
+            ("checkpoint_every = 1000", "checkpoint_every = 2"),
+            ("every = 1000", "every = 10"),
+            ("count = 64", "count = 2"),
+            ("per_bin = 32", "per_bin = 1"),
+            ("steps = 2000", "steps = 40"),
+            ("steps = 100\n", "steps = 2\n"),
+        ],
+    )
+}
+
+/// Signals of every kind, and kills soon after one, at random moments, on points and on images: what is there in the end
+/// are the bytes of a run that was left alone. `DIFFUSION_KILLS=40` makes it 40 moments.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_that_is_stopped_in_any_way_goes_on_as_if_nothing_had_happened() {
+    use nix::sys::signal::{Signal, kill};
+    let ways = [
+        (Signal::SIGKILL, false),
+        (Signal::SIGTERM, false),
+        (Signal::SIGINT, false),
+        (Signal::SIGHUP, false),
+        (Signal::SIGUSR1, false),
+        (Signal::SIGTERM, true),
+    ];
+    let kills = std::env::var("DIFFUSION_KILLS").map_or(6, |kills| kills.parse().unwrap());
+    let folder = Folder::new();
+    let configs = [small(&folder), small_images(&folder)];
+    let wholes = [folder.path("whole-points"), folder.path("whole-images")];
+    for (config, whole) in configs.iter().zip(&wholes) {
+        succeed(&["train", "--config", config, "--out", whole]);
+    }
+    let mut ends = std::collections::BTreeMap::<String, u32>::new();
+    for i in 0..kills {
+        // Every way, and every way on the other preset.
+        let preset = (i + i / ways.len() as u64) as usize % 2;
+        let (config, whole) = (&configs[preset], &wholes[preset]);
+        let (signal, is_mixed) = ways[i as usize % ways.len()];
+        let run = folder.path(&format!("stopped-{i}"));
+        let [after, share, soon] = [0, 1, 2].map(|k| uniform(2_000 + 3 * i + k));
+        let mut child = common::hearing(&["train", "--config", config, "--out", &run]).spawn().unwrap();
+        let (begun, after) = (Instant::now(), (38.0 * after) as u64);
+        while newest(&run).is_none_or(|step| step < after) {
+            assert!(begun.elapsed() < Duration::from_secs(240), "no checkpoint of step {after}");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        std::thread::sleep(Duration::from_millis(60).mul_f64(share));
+        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+        kill(pid, signal).unwrap();
+        if is_mixed {
+            std::thread::sleep(Duration::from_millis(20).mul_f64(soon));
+            // It may have stopped already.
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        let status = child.wait().unwrap();
+        *ends
+            .entry(format!("{signal}{}: {status}", if is_mixed { " and SIGKILL" } else { "" }))
+            .or_default() += 1;
+        succeed(&["train", "--resume", &run]);
+        assert_same_end(&format!("{i}: {signal} after step {after}"), &run, whole);
+        fs::remove_dir_all(run).unwrap();
+    }
+    println!("{kills} moments: {ends:#?}");
+}
+
+/// Panics unless both runs ended with the same bytes. One that was stopped has a checkpoint of that step, in the place of
+/// an older one.
+#[cfg(target_os = "linux")]
+#[track_caller]
+fn assert_same_end(what: &str, found: &str, expected: &str) {
+    let (found, mut expected) = (files(found), files(expected));
+    let last = expected.keys().filter(|path| path.starts_with("checkpoints")).max().unwrap().clone();
+    assert!(found.contains_key(&last), "{what}: {} is missing", last.display());
+    expected.retain(|path, _| !path.starts_with("checkpoints") || found.contains_key(path));
+    assert!(expected.len() > 8, "{what}: only {:?} are there", expected.keys());
+    for (path, bytes) in expected {
+        assert!(found.get(&path) == Some(&bytes), "{what}: {} differs", path.display());
+    }
 }
 
 /// A run without its first checkpoint begins again.

@@ -1,5 +1,6 @@
 //! What a sampler may know of a model.
 
+use crate::invalid::Invalid;
 use crate::parameterization::Scalings;
 use crate::path::Path;
 use crate::sigma::{Sigma, combine};
@@ -9,6 +10,50 @@ use burn::tensor::{Tensor, backend::Backend};
 ///
 /// An unconditional [`Diffusion`](crate::Diffusion) is one as it is; a conditional one becomes one by
 /// [`given`](crate::Diffusion::given); [guidance](crate::guidance) makes one out of two others.
+///
+/// The trait is dyn-compatible, and a `Box`, an `Arc` or a `&` of a denoiser is one. So models of different types can
+/// be sampled from in turn:
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::{Tensor, TensorData, backend::Backend};
+/// use diffusion_core::network::{ideal::IdealDenoiser, mlp::TimeInputMlpConfig};
+/// use diffusion_core::schedule::{LogLinear, Schedule};
+/// use diffusion_core::{
+///     Denoiser, DenoiserOutput, Diffusion, EpsPrediction, GradientEstimation, Noise, VarianceExploding, sample,
+/// };
+///
+/// /// Knows that the data are one point.
+/// struct AlwaysZero;
+///
+/// impl<B: Backend> Denoiser<B, 2> for AlwaysZero {
+///     type Path = VarianceExploding;
+///
+///     fn path(&self) -> VarianceExploding {
+///         VarianceExploding
+///     }
+///
+///     fn input_shape(&self, batch: usize) -> [usize; 2] {
+///         [batch, 2]
+///     }
+///
+///     fn evaluate(&self, x: Tensor<B, 2>, sigma: f64) -> DenoiserOutput<B, 2> {
+///         let x0 = x.zeros_like();
+///         DenoiserOutput::from_denoised(&VarianceExploding, x, x0, sigma)
+///     }
+/// }
+///
+/// let device = Default::default();
+/// let data = TensorData::new(vec![0.0f32, 0.0, 0.0, 1.0], [2, 2]);
+/// let model = Diffusion::new(TimeInputMlpConfig::default().init::<Flex>(0, &device), EpsPrediction);
+/// let denoisers: Vec<Box<dyn Denoiser<Flex, 2, Path = VarianceExploding>>> =
+///     vec![Box::new(AlwaysZero), Box::new(IdealDenoiser::new(&data, &device)), Box::new(model)];
+///
+/// let sigmas = LogLinear::default().sigmas(10).to_zero();
+/// for denoiser in &denoisers {
+///     let x0 = sample(denoiser, GradientEstimation::DDIM, &sigmas, 4, Noise::new(0), &device).last().unwrap();
+///     assert_eq!(x0.dims(), [4, 2]);
+/// }
+/// ```
 pub trait Denoiser<B: Backend, const D: usize> {
     /// The path on which the noise levels lie.
     type Path: Path;
@@ -28,30 +73,52 @@ pub trait Denoiser<B: Backend, const D: usize> {
 
     /// The same for one sampling run, in the course of which a denoiser may remember something, as guidance with
     /// momentum does. What it remembers belongs to the function that is returned, and ends with it.
-    fn start(&self) -> impl FnMut(Tensor<B, D>, f64) -> DenoiserOutput<B, D> {
-        |x, sigma| self.evaluate(x, sigma)
+    fn start(&self) -> Evaluate<'_, B, D> {
+        Box::new(|x, sigma| self.evaluate(x, sigma))
+    }
+
+    /// Whether the denoiser can be evaluated at these noise levels, of which the last may be 0; a sampling run asks
+    /// before it begins.
+    ///
+    /// # Errors
+    /// If a model's [parameterization](crate::Parameterization::check_levels) cannot be used at one of them.
+    fn check_levels(&self, _sigmas: &[f64]) -> Result<(), Invalid> {
+        Ok(())
     }
 }
 
-impl<B: Backend, const D: usize, M: Denoiser<B, D>> Denoiser<B, D> for &M {
-    type Path = M::Path;
+/// A denoiser in the course of one sampling run: a function of the state and its noise level.
+pub type Evaluate<'a, B, const D: usize> = Box<dyn FnMut(Tensor<B, D>, f64) -> DenoiserOutput<B, D> + 'a>;
 
-    fn path(&self) -> Self::Path {
-        (**self).path()
-    }
+macro_rules! forward_to_pointee {
+    ($($pointer:ty),*) => {$(
+        impl<B: Backend, const D: usize, M: Denoiser<B, D> + ?Sized> Denoiser<B, D> for $pointer {
+            type Path = M::Path;
 
-    fn input_shape(&self, batch: usize) -> [usize; D] {
-        (**self).input_shape(batch)
-    }
+            fn path(&self) -> Self::Path {
+                (**self).path()
+            }
 
-    fn evaluate(&self, x: Tensor<B, D>, sigma: f64) -> DenoiserOutput<B, D> {
-        (**self).evaluate(x, sigma)
-    }
+            fn input_shape(&self, batch: usize) -> [usize; D] {
+                (**self).input_shape(batch)
+            }
 
-    fn start(&self) -> impl FnMut(Tensor<B, D>, f64) -> DenoiserOutput<B, D> {
-        (**self).start()
-    }
+            fn evaluate(&self, x: Tensor<B, D>, sigma: f64) -> DenoiserOutput<B, D> {
+                (**self).evaluate(x, sigma)
+            }
+
+            fn start(&self) -> Evaluate<'_, B, D> {
+                (**self).start()
+            }
+
+            fn check_levels(&self, sigmas: &[f64]) -> Result<(), Invalid> {
+                (**self).check_levels(sigmas)
+            }
+        }
+    )*};
 }
+
+forward_to_pointee!(&M, Box<M>, std::rc::Rc<M>, std::sync::Arc<M>);
 
 /// What a denoiser found at one point: its raw output, and how the estimates follow from it.
 #[derive(Clone, Debug)]

@@ -1,12 +1,15 @@
 //! A network with a meaning: the diffusion model, its loss and its predictions.
 
-use crate::condition::Condition;
+use crate::condition::{Condition, Unconditional};
 use crate::denoiser::{Denoiser, DenoiserOutput};
+use crate::invalid::{Invalid, expect_valid};
 use crate::network::Network;
 use crate::objective::{Objective, PredictionMse};
 use crate::parameterization::{Parameterization, Scalings};
 use crate::path::Path;
+use crate::precision::check_level;
 use crate::random::Noise;
+use crate::schedule::Schedule;
 use crate::sigma::{Sigma, combine, mix};
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
@@ -292,7 +295,29 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
         N: Network<B, D>,
     {
         let output = self.predict(x.clone(), &sigma, condition);
+        sigma.levels().iter().for_each(|&sigma| self.expect_estimates(sigma));
         combine(&sigma, scalings, x, output)
+    }
+
+    /// Whether the model can be trained and sampled at the noise levels of `schedule`; training asks before it begins.
+    ///
+    /// # Errors
+    /// If a level is not on the path or f32 does not hold it, or the
+    /// [parameterization](Parameterization::check_levels) cannot be used there.
+    pub fn check<S: Schedule<Path = P::Path> + ?Sized>(&self, schedule: &S) -> Result<(), Invalid> {
+        let most = self.parameterization.path().max_sigma();
+        for &level in schedule.levels() {
+            check_level("schedule", level)?;
+            Invalid::unless(level <= most, "schedule", || {
+                format!("has σ = {level}, expected at most {most}")
+            })?;
+        }
+        self.parameterization.check_levels(schedule.levels())
+    }
+
+    /// Panics where no estimate follows from the network's output.
+    fn expect_estimates(&self, sigma: f64) {
+        expect_valid(self.parameterization.check_levels(&[sigma]));
     }
 
     /// The model with its condition bound, ready to be sampled from or guided.
@@ -307,6 +332,7 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
         output: Tensor<B, D>,
         sigma: f64,
     ) -> Tensor<B, D> {
+        self.expect_estimates(sigma);
         combine(&Sigma::All(sigma), |s| self.parameterization.noise(s), x, output)
     }
 
@@ -316,6 +342,7 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
         output: Tensor<B, D>,
         sigma: f64,
     ) -> DenoiserOutput<B, D> {
+        self.expect_estimates(sigma);
         DenoiserOutput {
             x,
             output,
@@ -327,7 +354,7 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
 
 impl<B: Backend, N, P: Parameterization, const D: usize> Denoiser<B, D> for Diffusion<B, N, P>
 where
-    N: Network<B, D, Condition = ()>,
+    N: Network<B, D, Condition: Unconditional>,
 {
     type Path = P::Path;
 
@@ -340,7 +367,11 @@ where
     }
 
     fn evaluate(&self, x: Tensor<B, D>, sigma: f64) -> DenoiserOutput<B, D> {
-        self.given(()).evaluate(x, sigma)
+        self.given(<N::Condition as Unconditional>::NONE).evaluate(x, sigma)
+    }
+
+    fn check_levels(&self, sigmas: &[f64]) -> Result<(), Invalid> {
+        self.parameterization.check_levels(sigmas)
     }
 }
 
@@ -369,5 +400,9 @@ where
     fn evaluate(&self, x: Tensor<B, D>, sigma: f64) -> DenoiserOutput<B, D> {
         let output = self.model.predict(x.clone(), sigma, self.condition.clone());
         self.model.denoiser_output(x, output, sigma)
+    }
+
+    fn check_levels(&self, sigmas: &[f64]) -> Result<(), Invalid> {
+        self.model.parameterization.check_levels(sigmas)
     }
 }

@@ -10,14 +10,62 @@ pub use any::*;
 pub use pair::{DenoiserPair, TwoConditions};
 
 use crate::condition::Condition;
-use crate::denoiser::{Denoiser, DenoiserOutput};
+use crate::denoiser::{Denoiser, DenoiserOutput, Evaluate};
 use crate::diffusion::{Diffusion, Given};
+use crate::invalid::Invalid;
 use crate::parameterization::Parameterization;
 use burn::tensor::{Tensor, backend::Backend};
 
 /// A rule that combines the outputs of two denoisers.
 ///
 /// What it remembers between the steps of one sampling run is an explicit value, as of a [`Sampler`](crate::Sampler).
+///
+/// A guidance of your own: classifier-free guidance in an interval of noise levels (Kynkäänniemi et al. 2024,
+/// arXiv:2404.07724).
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::{Tensor, backend::Backend};
+/// use diffusion_core::network::mlp::ConditionalMlpConfig;
+/// use diffusion_core::schedule::{LogLinear, Schedule};
+/// use diffusion_core::{
+///     Diffusion, EpsPrediction, Guidance, Heun, Labels, Noise, NullCondition, sample,
+/// };
+///
+/// struct Interval {
+///     scale: f64,
+///     low: f64,
+///     high: f64,
+/// }
+///
+/// impl Guidance for Interval {
+///     type State<B: Backend, const D: usize> = ();
+///
+///     fn start<B: Backend, const D: usize>(&self) {}
+///
+///     fn is_active(&self, sigma: f64) -> bool {
+///         self.low < sigma && sigma <= self.high
+///     }
+///
+///     fn combine<B: Backend, const D: usize>(
+///         &self,
+///         with: Tensor<B, D>,
+///         without: Tensor<B, D>,
+///         _sigma: f64,
+///         _state: &mut (),
+///     ) -> Tensor<B, D> {
+///         with.clone() + (with - without) * self.scale
+///     }
+/// }
+///
+/// let device = Default::default();
+/// let model = Diffusion::new(ConditionalMlpConfig::default().init::<Flex>(0, &device), EpsPrediction);
+/// let labels = Labels(vec![0, 1, 2, 3]);
+/// let null = model.network.null_condition(&labels);
+/// let guided = model.given(labels).guided_with(null, Interval { scale: 2.0, low: 0.3, high: 3.0 });
+/// let sigmas = LogLinear::default().sigmas(5);
+/// let x0 = sample(&guided, Heun::default(), &sigmas, 4, Noise::new(0), &device).last().unwrap();
+/// assert_eq!(x0.dims(), [4, 2]);
+/// ```
 pub trait Guidance {
     /// What one run remembers from evaluation to evaluation.
     type State<B: Backend, const D: usize>;
@@ -79,16 +127,20 @@ impl<B: Backend, M: DenoiserPair<B, D>, G: Guidance, const D: usize> Denoiser<B,
         self.start()(x, sigma)
     }
 
-    fn start(&self) -> impl FnMut(Tensor<B, D>, f64) -> DenoiserOutput<B, D> {
+    fn start(&self) -> Evaluate<'_, B, D> {
         let (mut evaluate, mut state) = (self.pair.start(), self.guidance.start::<B, D>());
-        move |x, sigma| {
+        Box::new(move |x, sigma| {
             let mut combine = |with, without| self.guidance.combine(with, without, sigma, &mut state);
             let combine: Option<pair::Combine<'_, B, D>> = match self.guidance.is_active(sigma) {
                 true => Some(&mut combine),
                 false => None,
             };
             evaluate(x, sigma, combine)
-        }
+        })
+    }
+
+    fn check_levels(&self, sigmas: &[f64]) -> Result<(), Invalid> {
+        self.pair.check_levels(sigmas)
     }
 }
 

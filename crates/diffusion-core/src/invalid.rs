@@ -60,9 +60,10 @@ impl Error for Invalid {}
 /// # Panics
 /// If `result` is an error; the message is its sentence.
 #[track_caller]
-pub fn expect_valid(result: Result<(), Invalid>) {
-    if let Err(invalid) = result {
-        panic!("{invalid}");
+pub fn expect_valid<T>(result: Result<T, Invalid>) -> T {
+    match result {
+        Ok(valid) => valid,
+        Err(invalid) => panic!("{invalid}"),
     }
 }
 

@@ -23,14 +23,16 @@ pub mod network;
 pub mod objective;
 pub mod parameterization;
 pub mod path;
+pub mod precision;
 pub mod random;
 pub mod sampler;
 pub mod schedule;
 pub mod sigma;
 pub mod trace;
+pub mod watch;
 
-pub use condition::{AnyCondition, Condition, Labels, NullCondition, Tokens};
-pub use denoiser::{Denoiser, DenoiserOutput};
+pub use condition::{AnyCondition, Condition, ConditionFor, Labels, NullCondition, Tokens, Unconditional};
+pub use denoiser::{Denoiser, DenoiserOutput, Evaluate};
 pub use diffusion::Diffusion;
 pub use guidance::{AnyGuidance, ClassifierFree, Guidance, Guided};
 pub use invalid::Invalid;

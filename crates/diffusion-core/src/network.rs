@@ -14,6 +14,44 @@ use burn::tensor::{Tensor, TensorData, backend::Backend};
 ///
 /// `D` is the rank of the input, its first axis the batch. A network says nothing about what its output means; that
 /// is the [`Parameterization`](crate::Parameterization)'s affair.
+///
+/// A network of your own, which is told the noise level as a further input:
+/// ```
+/// use burn::backend::Flex;
+/// use burn::module::Module;
+/// use burn::nn::{Linear, LinearConfig};
+/// use burn::tensor::{Tensor, backend::Backend};
+/// use diffusion_core::{Diffusion, EpsPrediction, Network, Noise, Tracer};
+///
+/// #[derive(Module, Debug)]
+/// struct OneLayer<B: Backend> {
+///     layer: Linear<B>,
+/// }
+///
+/// impl<B: Backend> Network<B, 2> for OneLayer<B> {
+///     type Condition = ();
+///
+///     fn input_shape(&self, batch: usize) -> [usize; 2] {
+///         [batch, 2]
+///     }
+///
+///     fn trace<T: Tracer<B>>(
+///         &self,
+///         x: Tensor<B, 2>,     // [batch, 2]
+///         sigma: Tensor<B, 1>, // [batch]
+///         _condition: (),
+///         tracer: &mut T,
+///     ) -> Tensor<B, 2> {
+///         let inputs = Tensor::cat(vec![x, sigma.log().unsqueeze_dim(1)], 1); // [batch, 3]
+///         tracer.layer(&"layer", self.layer.forward(inputs)) // [batch, 2]
+///     }
+/// }
+///
+/// let device = Default::default();
+/// let model = Diffusion::new(OneLayer::<Flex> { layer: LinearConfig::new(3, 2).init(&device) }, EpsPrediction);
+/// let x = model.rand_input::<2>(4, Noise::new(0), &device);
+/// assert_eq!(model.predict_eps(x, 1.0, ()).dims(), [4, 2]);
+/// ```
 pub trait Network<B: Backend, const D: usize> {
     /// What the network is conditioned on: `()` for nothing, [`Labels`] for classes, [`Tokens`] for
     /// sequences, [`AnyCondition`] for what is chosen at run time, or a type of your own.

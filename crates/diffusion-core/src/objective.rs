@@ -31,6 +31,26 @@ impl Weight {
 }
 
 /// What training minimizes and validation measures.
+///
+/// An objective of your own: min-SNR weights (Hang et al. 2023, arXiv:2303.09556), stated on the estimate of the data.
+/// ```
+/// use diffusion_core::{EpsPrediction, Objective, Parameterization, Weight};
+///
+/// #[derive(Clone, Debug)]
+/// struct MinSnr {
+///     gamma: f64,
+/// }
+///
+/// impl Objective for MinSnr {
+///     fn weight<P: Parameterization>(&self, _parameterization: &P, sigma: f64) -> Weight {
+///         Weight::OnDenoised(sigma.powi(-2).min(self.gamma))
+///     }
+/// }
+///
+/// // At high noise levels an error of ε weighs 1, at low ones min(SNR, γ)/SNR.
+/// let weight = |sigma| MinSnr { gamma: 5.0 }.weight(&EpsPrediction, sigma).on_output(&EpsPrediction, sigma);
+/// assert!((weight(2.0) - 1.0).abs() < 1e-12 && (weight(0.1) - 0.05).abs() < 1e-12);
+/// ```
 pub trait Objective: Clone + Debug + Send + Sync + 'static {
     /// The noise level of a training example; as the schedule draws it, unless a member says otherwise.
     fn draw<S: Schedule + ?Sized>(&self, schedule: &S, stream: &mut Stream) -> f64 {

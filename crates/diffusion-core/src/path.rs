@@ -6,6 +6,51 @@ use std::fmt::Debug;
 /// The weight α(σ) of the data on the way from data (σ = 0) to noise.
 ///
 /// The noise's weight is σ itself, so that one function describes a path.
+///
+/// A path of your own: the circle of variance-preserving diffusion.
+/// ```
+/// use diffusion_core::schedule::{Levels, Schedule};
+/// use diffusion_core::{Mix, Parameterization, Path};
+///
+/// #[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// struct Circle;
+///
+/// impl Path for Circle {
+///     fn max_sigma(&self) -> f64 {
+///         1.0
+///     }
+///
+///     fn alpha(&self, sigma: f64) -> f64 {
+///         (1.0 - sigma * sigma).sqrt()
+///     }
+///
+///     fn alpha_derivative(&self, sigma: f64) -> f64 {
+///         -sigma / self.alpha(sigma)
+///     }
+/// }
+///
+/// /// v-prediction, whose target is the circle's tangent.
+/// #[derive(Clone, Debug)]
+/// struct Tangent;
+///
+/// impl Parameterization for Tangent {
+///     type Path = Circle;
+///
+///     fn path(&self) -> Circle {
+///         Circle
+///     }
+///
+///     fn target(&self, sigma: f64) -> Mix {
+///         Mix { x0: -sigma, eps: Circle.alpha(sigma) }
+///     }
+/// }
+///
+/// // From x = 0.8·x₀ + 0.6·ε and F = 0.8·ε − 0.6·x₀ follows x₀ = 0.8·x − 0.6·F.
+/// let denoised = Tangent.denoised(0.6);
+/// assert!((denoised.skip - 0.8).abs() < 1e-15 && (denoised.out + 0.6).abs() < 1e-15);
+/// let schedule = Levels::<Circle>::new(vec![0.1, 0.5, 0.9]);
+/// assert_eq!(Tangent.check_levels(schedule.levels()), Ok(()));
+/// ```
 pub trait Path: Clone + Debug + PartialEq + Send + Sync + 'static {
     /// The largest noise level of the path; it may be infinite.
     fn max_sigma(&self) -> f64;

@@ -4,7 +4,8 @@ mod any;
 
 pub use any::*;
 
-use crate::denoiser::{Denoiser, DenoiserOutput};
+use crate::denoiser::{Denoiser, DenoiserOutput, Evaluate};
+use crate::invalid::expect_valid;
 use crate::path::Path;
 use crate::random::Noise;
 use crate::schedule::Sigmas;
@@ -15,6 +16,50 @@ use std::cell::RefCell;
 ///
 /// What it remembers between steps is an explicit value, so that a sampler itself never changes and one may serve
 /// many runs at once.
+///
+/// A sampler of your own: the Euler method, which is DDIM.
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::{Tensor, TensorData, backend::Backend};
+/// use diffusion_core::network::ideal::IdealDenoiser;
+/// use diffusion_core::schedule::{LogLinear, Schedule};
+/// use diffusion_core::{Denoiser, GradientEstimation, Noise, Sampler, SamplerStep, sample};
+///
+/// struct Euler;
+///
+/// impl Sampler for Euler {
+///     type State<B: Backend, const D: usize> = ();
+///
+///     fn start<B: Backend, const D: usize>(&self, _sigmas: &[f64]) {}
+///
+///     fn order(&self) -> u32 {
+///         1
+///     }
+///
+///     fn evaluations(&self, _step: SamplerStep) -> usize {
+///         1
+///     }
+///
+///     fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(
+///         &self,
+///         denoiser: &M,
+///         x: Tensor<B, D>,
+///         step: SamplerStep,
+///         _noise: &mut dyn FnMut(f64, f64) -> Tensor<B, D>,
+///         _state: &mut (),
+///     ) -> Tensor<B, D> {
+///         let velocity = denoiser.evaluate(x.clone(), step.from).velocity();
+///         x + velocity * (step.to - step.from)
+///     }
+/// }
+///
+/// let device = Default::default();
+/// let data = TensorData::new(vec![0.0f32, 0.0, 0.0, 1.0], [2, 2]);
+/// let (model, sigmas) = (IdealDenoiser::<Flex, 2>::new(&data, &device), LogLinear::default().sigmas(10));
+/// let ours = sample(&model, Euler, &sigmas, 4, Noise::new(0), &device).last().unwrap();
+/// let ddim = sample(&model, GradientEstimation::DDIM, &sigmas, 4, Noise::new(0), &device).last().unwrap();
+/// assert_eq!(ours.into_data(), ddim.into_data());
+/// ```
 pub trait Sampler {
     /// What one run remembers from step to step.
     type State<B: Backend, const D: usize>;
@@ -59,6 +104,27 @@ pub struct SamplerStep {
 }
 
 /// Where a run's noise comes from: [`Noise`] for a seed, or a function of the step that gives it.
+///
+/// ```
+/// # use burn::backend::Flex;
+/// # use burn::tensor::{Tensor, TensorData};
+/// # use diffusion_core::network::ideal::IdealDenoiser;
+/// # use diffusion_core::schedule::{LogLinear, Schedule};
+/// use diffusion_core::{GradientEstimation, SamplerStep, sample_from};
+///
+/// # let device = Default::default();
+/// # let data = TensorData::new(vec![0.0f32, 0.0, 0.0, 1.0], [2, 2]);
+/// # let (model, sigmas) = (IdealDenoiser::<Flex, 2>::new(&data, &device), LogLinear::default().sigmas(10));
+/// // Noise that is given, e.g. to repeat another program's run; here there is none.
+/// let mut asked = Vec::new();
+/// let given = |step: SamplerStep| {
+///     asked.push(step.index);
+///     Tensor::<Flex, 2>::zeros([4, 2], &device)
+/// };
+/// let x = Tensor::<Flex, 2>::ones([4, 2], &device) * sigmas[0];
+/// sample_from(&model, GradientEstimation::DDPM, &sigmas, x, given).last();
+/// assert_eq!(asked[..3], [0, 1, 2]);
+/// ```
 pub trait NoiseSource<B: Backend, const D: usize> {
     /// Unit normal noise of the shape of `x` for `step`, or for the part of it between `step.from` and `step.to` where
     /// a sampler asks for noise in parts.
@@ -119,7 +185,7 @@ pub fn sample<'a, B, const D: usize, M, S>(
 ) -> impl Iterator<Item = Tensor<B, D>> + use<'a, B, D, M, S>
 where
     B: Backend,
-    M: Denoiser<B, D>,
+    M: Denoiser<B, D> + ?Sized,
     S: Sampler,
 {
     let x = noise.initial(denoiser.input_shape(count), device) * sigmas[0];
@@ -132,7 +198,8 @@ where
 /// - `x`, yields: `[batch, …]`
 ///
 /// # Panics
-/// If the denoiser and the noise levels are on different paths, or the sampler's parameters are out of their range.
+/// If the denoiser and the noise levels are on different paths, the sampler's parameters are out of their range, or the
+/// denoiser cannot be evaluated at the noise levels ([`Denoiser::check_levels`]).
 pub fn sample_from<'a, B, const D: usize, M, S, Z>(
     denoiser: &'a M,
     sampler: S,
@@ -142,11 +209,12 @@ pub fn sample_from<'a, B, const D: usize, M, S, Z>(
 ) -> impl Iterator<Item = Tensor<B, D>> + use<'a, B, D, M, S, Z>
 where
     B: Backend,
-    M: Denoiser<B, D>,
+    M: Denoiser<B, D> + ?Sized,
     S: Sampler,
     Z: NoiseSource<B, D>,
 {
     assert_eq!(denoiser.path(), sigmas.path(), "the denoiser and the noise levels are on different paths");
+    expect_valid(denoiser.check_levels(sigmas));
     let mut state = sampler.start::<B, D>(sigmas);
     let run = Run { denoiser, evaluate: RefCell::new(denoiser.start()) };
     sigmas.windows(2).enumerate().map(move |(index, levels)| {
@@ -158,16 +226,12 @@ where
 }
 
 /// A denoiser in the course of a sampling run, with what it remembers.
-struct Run<'a, M, F> {
+struct Run<'a, B: Backend, const D: usize, M: ?Sized> {
     denoiser: &'a M,
-    evaluate: RefCell<F>,
+    evaluate: RefCell<Evaluate<'a, B, D>>,
 }
 
-impl<B: Backend, const D: usize, M, F> Denoiser<B, D> for Run<'_, M, F>
-where
-    M: Denoiser<B, D>,
-    F: FnMut(Tensor<B, D>, f64) -> DenoiserOutput<B, D>,
-{
+impl<B: Backend, const D: usize, M: Denoiser<B, D> + ?Sized> Denoiser<B, D> for Run<'_, B, D, M> {
     type Path = M::Path;
 
     fn path(&self) -> M::Path {

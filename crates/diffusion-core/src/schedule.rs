@@ -29,6 +29,7 @@ pub use sigmoid::Sigmoid;
 
 use crate::invalid::{Invalid, MAX_SIZE};
 use crate::path::Path;
+use crate::precision::{MAX_SIGMA, MIN_SIGMA, check_level, is_level};
 use crate::random::Stream;
 use std::fmt::Debug;
 
@@ -45,6 +46,39 @@ use std::fmt::Debug;
 /// # use diffusion_core::{FlowPrediction, Parameterization, schedule::{Ddpm, Schedule}};
 /// # fn both_on_one_path<P: Parameterization, S: Schedule<Path = P::Path>>(_: P, _: S) {}
 /// both_on_one_path(FlowPrediction, Ddpm::default());
+/// ```
+///
+/// A schedule of your own needs its path and its levels. This one draws the levels of training as EDM does (Karras et al.
+/// 2022, arXiv:2206.00364, Table 1), ln σ from a normal distribution:
+/// ```
+/// use diffusion_core::random::{Purpose, Stream};
+/// use diffusion_core::schedule::{LogLinear, Schedule};
+/// use diffusion_core::VarianceExploding;
+///
+/// #[derive(Debug)]
+/// struct LogNormal(LogLinear);
+///
+/// impl Schedule for LogNormal {
+///     type Path = VarianceExploding;
+///
+///     fn path(&self) -> VarianceExploding {
+///         VarianceExploding
+///     }
+///
+///     fn levels(&self) -> &[f64] {
+///         self.0.levels()
+///     }
+///
+///     fn draw(&self, stream: &mut Stream) -> f64 {
+///         (1.2 * stream.normal() - 1.2).exp().clamp(0.002, 80.0)
+///     }
+/// }
+///
+/// let schedule = LogNormal(LogLinear::new(100, 0.002, 80.0));
+/// let sigmas = schedule.sigmas(4);
+/// assert_eq!((sigmas.steps(), sigmas.first()), (4, schedule.levels().last()));
+/// let sigma = schedule.draw(&mut Stream::new(0, Purpose(100), 0, 0));
+/// assert!((0.002..=80.0).contains(&sigma));
 /// ```
 pub trait Schedule: Debug {
     /// The path that the noise levels belong to.
@@ -120,39 +154,45 @@ fn check_count(n: usize) -> Result<(), Invalid> {
     })
 }
 
-/// Whether networks, which compute in f32, see this level as a positive number.
-fn is_f32(level: f64) -> bool {
-    (level as f32).is_normal() && level > 0.0
+/// Refuses levels that make no schedule on `path`: those that f32 or the path does not hold, and those that do not
+/// increase. The setting `low` is named where one is too small, `high` where one is too large.
+fn check_levels(path: &impl Path, table: &[f64], low: &str, high: &str) -> Result<(), Invalid> {
+    Invalid::unless(!table.is_empty(), low, || "are 0 noise levels, expected at least 1".into())?;
+    let most = path.max_sigma().min(MAX_SIGMA);
+    let mut before = None;
+    for (i, &level) in table.iter().enumerate() {
+        let setting = if level > most || level.is_nan() { high } else { low };
+        Invalid::unless(is_level(level) && level <= most, setting, || {
+            format!(
+                "noise level {i} is {level:?}, expected {MIN_SIGMA:?} to {most:?}, whose squares f32 holds"
+            )
+        })?;
+        if let Some(before) = before {
+            Invalid::unless(level > before, setting, || {
+                format!("noise level {i} is {level}, expected a number above {before}, the one before it")
+            })?;
+        }
+        before = Some(level);
+    }
+    Ok(())
 }
 
 /// Refuses ends of an increasing table that leave no room for `n` levels between them: neighbors must differ in f64.
 fn check_ends(n: usize, [low, high]: [(&str, f64); 2]) -> Result<(), Invalid> {
-    Invalid::unless(is_f32(low.1), low.0, || {
-        format!("is {:?}, expected a positive number within f32's range", low.1)
-    })?;
-    Invalid::unless(is_f32(high.1), high.0, || {
-        format!("is {:?}, expected a positive number within f32's range", high.1)
-    })?;
+    check_level(low.0, low.1)?;
+    check_level(high.0, high.1)?;
     Invalid::unless(low.1 * (1.0 + 1e-9 * n as f64) < high.1, low.0, || {
         format!("is {}, expected a number well below {}, which is {}", low.1, high.0, high.1)
     })
 }
 
-/// The least variance β of a step.
-const LEAST_BETA: f64 = 1e-60;
-
-/// Refuses variances β whose noise levels would not increase or not stay finite.
+/// Refuses what no variances β can begin and end with; which noise levels they give is checked when they are known.
 fn check_betas(n: usize, beta_start: f64, beta_end: f64) -> Result<(), Invalid> {
     check_count(n)?;
-    // So that the smallest σ, the root of β, is one of f32's.
-    Invalid::unless((LEAST_BETA..=beta_end).contains(&beta_start), "beta_start", || {
-        format!("is {beta_start}, expected {LEAST_BETA} up to beta_end, which is {beta_end}")
+    Invalid::unless(beta_start > 0.0 && beta_start <= beta_end, "beta_start", || {
+        format!("is {beta_start:?}, expected a number above 0 and up to beta_end, which is {beta_end:?}")
     })?;
-    // So that the largest σ is too: its square is below e¹⁷⁰.
-    let is_finite = beta_end < 1.0 && -(n as f64) * (-beta_end).ln_1p() < 170.0;
-    Invalid::unless(is_finite, "beta_end", || {
-        format!("is {beta_end} with {n} levels, expected a number below 1 whose noise levels are finite")
-    })
+    Invalid::unless(beta_end < 1.0, "beta_end", || format!("is {beta_end:?}, expected a number below 1"))
 }
 
 #[cfg(test)]
@@ -227,26 +267,80 @@ mod tests {
         assert_eq!(&Sigmas::exponential(3, 3.0, 3.0)[..], [3.0, 3.0, 3.0, 0.0]);
     }
 
+    /// f32 holds 1e30, but not its square; and from β of 0.2 on a thousand levels reach 1e23.
     #[test]
-    #[should_panic(expected = "noise level 0 is 2, expected at most 1")]
+    fn levels_that_f32_does_not_square_are_named_by_their_setting() {
+        let log_linear = |sigma_min, sigma_max| LogLinear::validate(100, sigma_min, sigma_max);
+        let flow = |t_min, t_max| Flow::validate(100, t_min, t_max);
+        let exploding = |levels: &[f64]| Levels::validate(&VarianceExploding, levels);
+        for (found, setting) in [
+            (log_linear(0.02, 1e30), "sigma_max"),
+            (log_linear(1e-30, 10.0), "sigma_min"),
+            (log_linear(0.02, f64::NAN), "sigma_max"),
+            (log_linear(f64::NAN, 10.0), "sigma_min"),
+            (Ddpm::validate(1000, 1e-4, 0.5), "beta_end"),
+            (Ddpm::validate(1000, 1e-4, 0.2), "beta_end"),
+            (Ddpm::validate(1000, 1e-40, 0.02), "beta_start"),
+            (Ldm::validate(1000, 0.00085, 0.5), "beta_end"),
+            (Ldm::validate(1000, 1e-40, 0.012), "beta_start"),
+            (Sigmoid::validate(100, 1e-4, 0.99), "beta_end"),
+            (Sigmoid::validate(100, 0.0, 0.02), "beta_start"),
+            (Cosine::validate(1000, 1e-40), "max_beta"),
+            (Cosine::validate(1000, f64::NAN), "max_beta"),
+            (flow(1e-30, 1.0), "t_min"),
+            (flow(0.001, 2.0), "t_max"),
+            (exploding(&[1.0, 1e30]), "levels"),
+            (exploding(&[1e-30, 1.0]), "levels"),
+            (exploding(&[1.0, f64::NAN]), "levels"),
+        ] {
+            assert_eq!(found.map_err(|invalid| invalid.setting), Err(setting.to_string()));
+        }
+        for fine in [
+            log_linear(1e-15, 1e15),
+            log_linear(1e-3, 2e-3),
+            Ddpm::validate(1000, 1e-30, 0.02),
+            Ddpm::validate(100, 1e-4, 0.8),
+            Cosine::validate(MAX_SIZE, 0.999),
+            Cosine::validate(2, 0.999),
+            flow(1e-15, 1.0),
+            exploding(&[1e-15, 1e15]),
+        ] {
+            assert_eq!(fine, Ok(()));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "noise level 0 is 1e30, expected at most 1000000000000000.0")]
+    fn a_grid_beyond_f32_is_refused() {
+        Sigmas::karras(10, 0.002, 1e30, 7.0);
+    }
+
+    #[test]
+    #[should_panic(expected = "e-16, expected at least 1e-15")]
+    fn a_grid_that_vanishes_in_f32_is_refused() {
+        Sigmas::exponential(10, 1e-30, 80.0);
+    }
+
+    #[test]
+    #[should_panic(expected = "noise level 0 is 2.0, expected at most 1.0")]
     fn a_level_beyond_the_path_is_refused() {
         Sigmas::<Straight>::new(vec![2.0, 0.0]);
     }
 
     #[test]
-    #[should_panic(expected = "noise level 1 is 0, expected a positive number")]
+    #[should_panic(expected = "noise level 1 is 0.0, expected at least")]
     fn a_zero_inside_a_grid_is_refused() {
         Sigmas::<VarianceExploding>::new(vec![1.0, 0.0, 0.0]);
     }
 
     #[test]
-    #[should_panic(expected = "noise level 1 is 2, expected at most 1")]
+    #[should_panic(expected = "noise level 1 is 2.0, expected at most 1.0")]
     fn an_increasing_grid_is_refused() {
         Sigmas::<VarianceExploding>::new(vec![1.0, 2.0]);
     }
 
     #[test]
-    #[should_panic(expected = "expected a finite number above 0.5 and up to 1")]
+    #[should_panic(expected = "expected a number above 0.5, the one before it")]
     fn a_decreasing_table_is_refused() {
         Levels::<Straight>::new(vec![0.5, 0.25]);
     }

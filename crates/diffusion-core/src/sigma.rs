@@ -1,6 +1,7 @@
 //! A noise level for a whole batch, or one per example: host values that become a tensor only where they must.
 
 use crate::parameterization::Scalings;
+use crate::precision::{MAX_SIGMA, MIN_SIGMA, is_level};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 
 /// Noise levels σ of a batch, in the data's own units; σ = 0 is data.
@@ -23,6 +24,14 @@ impl Sigma {
         }
     }
 
+    /// The levels, one for all or one for each.
+    pub(crate) fn levels(&self) -> &[f64] {
+        match self {
+            Self::All(sigma) => std::slice::from_ref(sigma),
+            Self::Each(sigmas) => sigmas,
+        }
+    }
+
     /// The levels as a tensor.
     ///
     /// # Shapes
@@ -37,10 +46,14 @@ impl Sigma {
         }
     }
 
-    /// Panics unless every level is finite and positive and there is one for each of `batch` examples.
+    /// Panics unless f32 holds every level and its square, and there is one for each of `batch` examples.
     pub(crate) fn check(&self, batch: usize) {
         let positive = |s: f64| {
-            assert!(s.is_finite() && s > 0.0, "noise level σ is {s}, expected a finite number above 0")
+            // A sampler with churn goes up by less than a half; there is room for that.
+            assert!(
+                is_level(s) || is_level(s / 2.0),
+                "noise level σ is {s:?}, expected {MIN_SIGMA:?} to {MAX_SIGMA:?}, whose squares f32 holds"
+            )
         };
         match self {
             Self::All(sigma) => positive(*sigma),

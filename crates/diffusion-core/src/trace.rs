@@ -12,6 +12,31 @@ use std::fmt::{self, Display};
 ///
 /// What a tracer returns is what the network goes on with, so it can save the outputs of one backend and, on
 /// another, judge each layer on the right inputs ([`Network::trace`](crate::Network::trace)).
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::{Tensor, backend::Backend};
+/// use diffusion_core::network::mlp::TimeInputMlpConfig;
+/// use diffusion_core::{Network, Tracer};
+/// use std::fmt::Display;
+///
+/// /// Remembers the names of the layers and the sizes of their outputs.
+/// #[derive(Default)]
+/// struct Layers(Vec<(String, usize)>);
+///
+/// impl<B: Backend> Tracer<B> for Layers {
+///     fn layer<const D: usize>(&mut self, name: &dyn Display, output: Tensor<B, D>) -> Tensor<B, D> {
+///         self.0.push((name.to_string(), output.dims()[D - 1]));
+///         output
+///     }
+/// }
+///
+/// let device = Default::default();
+/// let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![16, 8] }.init::<Flex>(0, &device);
+/// let mut layers = Layers::default();
+/// network.trace(Tensor::zeros([1, 2], &device), Tensor::ones([1], &device), (), &mut layers);
+/// assert_eq!(layers.0.last(), Some(&("net.2".to_string(), 2)));
+/// ```
 pub trait Tracer<B: Backend> {
     /// Sees the output of the layer `name`; returns the tensor that takes its place.
     ///

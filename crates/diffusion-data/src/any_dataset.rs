@@ -6,8 +6,9 @@ use diffusion_core::{AnyCondition, network::Labels};
 
 use crate::{
     dataset::{Dataset, Label},
+    error::DataError,
     images::Images,
-    subset::validation_split,
+    subset::ValidationSplit,
 };
 
 /// Any data set, labeled or not: one type, so that what trains on it is compiled once.
@@ -18,19 +19,25 @@ pub struct AnyDataset {
     dataset: Arc<dyn Dataset<Label = AnyLabel>>,
     num_classes: Option<usize>,
     class_names: Option<Arc<[String]>>,
+    notes: Arc<[String]>,
 }
 
 impl AnyDataset {
     /// An unlabeled data set.
     pub fn unlabeled(dataset: impl Dataset + 'static) -> Self {
         let dataset = Any(dataset, |_| AnyLabel::None);
-        Self { dataset: Arc::new(dataset), num_classes: None, class_names: None }
+        Self { dataset: Arc::new(dataset), num_classes: None, class_names: None, notes: Arc::default() }
     }
 
     /// A data set of `num_classes` classes, below which its labels lie.
     pub fn labeled(dataset: impl Dataset<Label = usize> + 'static, num_classes: usize) -> Self {
         let dataset = Any(dataset, AnyLabel::Class);
-        Self { dataset: Arc::new(dataset), num_classes: Some(num_classes), class_names: None }
+        Self {
+            num_classes: Some(num_classes),
+            dataset: Arc::new(dataset),
+            class_names: None,
+            notes: Arc::default(),
+        }
     }
 
     /// The number of classes, or `None` if the examples have no labels.
@@ -43,17 +50,20 @@ impl AnyDataset {
         self.class_names.as_deref()
     }
 
-    /// The same examples without their labels, to train an unconditional model.
-    pub fn without_labels(self) -> Self {
-        Self::unlabeled(self)
+    /// What its user should know of how it was read, in sentences, such as what was left out of a folder.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
-    /// The examples to train on and `validation` others, as [`validation_split`] chooses them.
-    ///
-    /// # Panics
-    /// As [`validation_split`].
-    pub fn split(self, validation: usize, seed: u64) -> (Self, Self) {
-        let (training, validation) = validation_split(self.dataset.clone(), validation, seed);
+    /// The same examples without their labels, to train an unconditional model.
+    pub fn without_labels(self) -> Self {
+        Self { notes: self.notes.clone(), ..Self::unlabeled(self) }
+    }
+
+    /// The examples to train on and those to validate on, each in the order of the data set; either may be empty where the
+    /// split was made for other data.
+    pub fn split(self, split: ValidationSplit) -> (Self, Self) {
+        let (training, validation) = split.apply(self.dataset.clone());
         let part = |dataset| Self { dataset: Arc::new(dataset), ..self.clone() };
         (part(training), part(validation))
     }
@@ -63,7 +73,13 @@ impl From<Images> for AnyDataset {
     fn from(images: Images) -> Self {
         let class_names = images.class_names().map(Arc::from);
         let num_classes = images.num_classes();
-        Self { class_names, ..Self::labeled(images, num_classes) }
+        let left_out = Some(images.left_out()).filter(|left_out| !left_out.is_empty());
+        let left_out = left_out.map(|left_out| format!("left out: {left_out}"));
+        let reading =
+            "the images do not fit into the memory that they may take, so they are read as they are needed";
+        let reading = (!images.is_in_memory()).then(|| reading.to_owned());
+        let notes = left_out.into_iter().chain(reading).collect();
+        Self { class_names, notes, ..Self::labeled(images, num_classes) }
     }
 }
 
@@ -78,16 +94,24 @@ impl Dataset for AnyDataset {
         self.dataset.shape()
     }
 
-    fn read(&self, index: usize, into: &mut [f32]) -> AnyLabel {
+    fn read(&self, index: usize, into: &mut [f32]) -> Result<AnyLabel, DataError> {
         self.dataset.read(index, into)
     }
 
-    fn read_mirrored(&self, index: usize, into: &mut [f32]) -> AnyLabel {
+    fn read_mirrored(&self, index: usize, into: &mut [f32]) -> Result<AnyLabel, DataError> {
         self.dataset.read_mirrored(index, into)
     }
 
     fn can_mirror(&self) -> Result<(), String> {
         self.dataset.can_mirror()
+    }
+
+    fn readers(&self) -> usize {
+        self.dataset.readers()
+    }
+
+    fn identity(&self, index: usize) -> u64 {
+        self.dataset.identity(index)
     }
 }
 
@@ -146,16 +170,24 @@ impl<D: Dataset> Dataset for Any<D> {
         self.0.shape()
     }
 
-    fn read(&self, index: usize, into: &mut [f32]) -> AnyLabel {
-        (self.1)(self.0.read(index, into))
+    fn read(&self, index: usize, into: &mut [f32]) -> Result<AnyLabel, DataError> {
+        self.0.read(index, into).map(self.1)
     }
 
-    fn read_mirrored(&self, index: usize, into: &mut [f32]) -> AnyLabel {
-        (self.1)(self.0.read_mirrored(index, into))
+    fn read_mirrored(&self, index: usize, into: &mut [f32]) -> Result<AnyLabel, DataError> {
+        self.0.read_mirrored(index, into).map(self.1)
     }
 
     fn can_mirror(&self) -> Result<(), String> {
         self.0.can_mirror()
+    }
+
+    fn readers(&self) -> usize {
+        self.0.readers()
+    }
+
+    fn identity(&self, index: usize) -> u64 {
+        self.0.identity(index)
     }
 }
 
@@ -173,13 +205,13 @@ mod tests {
     fn examples_labels_and_mirror_images_are_those_of_the_data_set() {
         let data = AnyDataset::labeled(numbered(5), 5);
         assert_eq!((data.len(), data.shape(), data.num_classes()), (5, &[1, 2][..], Some(5)));
-        let (values, labels) = data.gather(&[3, 1]);
+        let (values, labels) = data.gather(&[3, 1]).unwrap();
         assert_eq!(
             (values, labels),
-            (numbered(5).gather(&[3, 1]).0, AnyCondition::Labels(Labels(vec![3, 1])))
+            (numbered(5).gather(&[3, 1]).unwrap().0, AnyCondition::Labels(Labels(vec![3, 1])))
         );
         let mut into = [0.0; 2];
-        assert_eq!((data.read_mirrored(2, &mut into), into), (AnyLabel::Class(2), [5.0, 4.0]));
+        assert_eq!((data.read_mirrored(2, &mut into).unwrap(), into), (AnyLabel::Class(2), [5.0, 4.0]));
         assert_eq!(data.can_mirror(), Ok(()));
     }
 
@@ -189,7 +221,7 @@ mod tests {
         let withheld = AnyDataset::labeled(numbered(7), 7).without_labels();
         for data in [AnyDataset::unlabeled(roll), withheld] {
             assert_eq!((data.len(), data.num_classes(), data.class_names()), (7, None, None));
-            assert!(Batches::new(data, 3, 0).epochs(1).all(|(_, labels)| labels == AnyCondition::None));
+            assert!(Batches::new(data, 3, 0).epochs(1).all(|batch| batch.unwrap().1 == AnyCondition::None));
         }
         assert!(AnyDataset::unlabeled(roll).can_mirror().is_err());
     }
@@ -198,7 +230,11 @@ mod tests {
     fn both_parts_of_a_split_keep_the_classes() {
         let names = ["cat", "dog"].map(str::to_owned);
         let images = Images::new([1, 1, 1], vec![0; 20], vec![1; 20], 2).with_class_names(names.to_vec());
-        let (training, validation) = AnyDataset::from(images).split(4, 0);
+        let (training, validation) = {
+            let data = AnyDataset::from(images);
+            let split = ValidationSplit::new(&data, 4, 0);
+            data.split(split)
+        };
         assert_eq!((training.len(), validation.len()), (16, 4));
         for part in [training, validation] {
             assert_eq!((part.num_classes(), part.class_names()), (Some(2), Some(&names[..])));

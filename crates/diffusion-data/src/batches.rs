@@ -1,16 +1,16 @@
 //! Endless batches, in an order and with flips that follow from the seed alone.
 
-use burn::tensor::TensorData;
 use diffusion_core::random::Stream;
 
 use crate::{
     Prefetch,
-    dataset::{Dataset, Label, gather},
+    dataset::{Dataset, Gathered, gather},
+    error::DataError,
     purpose,
 };
 
 /// A batch of the data set `D`: examples of the shape `[batch, ...shape]` in f32, and their labels together.
-pub type Batch<D> = (TensorData, <<D as Dataset>::Label as Label>::Condition);
+pub type Batch<D> = Gathered<<D as Dataset>::Label>;
 
 /// What happens to the examples at the end of an epoch that do not fill a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum LastBatch {
 ///
 /// Endless unless [`epochs`](Self::epochs) is called. The order of epoch `e` and the flip of example `i` in it follow
 /// from the seed, `e` and `i`: the same run gives the same batches, with prefetching or without, and wherever it is
-/// resumed.
+/// resumed. A batch of which an example cannot be read is an error, and is tried again when the next one is asked for.
 #[derive(Clone, Debug)]
 pub struct Batches<D> {
     dataset: D,
@@ -110,7 +110,7 @@ impl<D: Dataset> Batches<D> {
     ///
     /// # Panics
     /// As [`Prefetch::new`].
-    pub fn prefetch(self, n: usize) -> Prefetch<Batch<D>>
+    pub fn prefetch(self, n: usize) -> Prefetch<Result<Batch<D>, DataError>>
     where
         D: 'static,
     {
@@ -136,15 +136,14 @@ impl<D: Dataset> Batches<D> {
 }
 
 impl<D: Dataset> Iterator for Batches<D> {
-    type Item = Batch<D>;
+    type Item = Result<Batch<D>, DataError>;
 
-    fn next(&mut self) -> Option<Batch<D>> {
+    fn next(&mut self) -> Option<Result<Batch<D>, DataError>> {
         let per_epoch = self.batches_per_epoch() as u64;
         let (epoch, batch) = (self.next / per_epoch, (self.next % per_epoch) as usize);
         if self.epochs.is_some_and(|epochs| epoch >= epochs) {
             return None;
         }
-        self.next += 1;
 
         let (_, order) = match self.order.take() {
             Some(order) if order.0 == epoch => self.order.insert(order),
@@ -152,30 +151,39 @@ impl<D: Dataset> Iterator for Batches<D> {
         };
         let start = batch * self.batch_size;
         let indices = &order[start..order.len().min(start + self.batch_size)];
-        if !self.flip {
-            return Some(self.dataset.gather(indices));
-        }
         let toss = |index| Stream::new(self.seed, purpose::FLIP, epoch, index as u64).uniform();
-        Some(gather(&self.dataset, indices, |index| toss(index) < 0.5))
+        let gathered = match self.flip {
+            false => self.dataset.gather(indices),
+            true => gather(&self.dataset, indices, |index| toss(index) < 0.5),
+        };
+        self.next += u64::from(gathered.is_ok());
+        Some(gathered)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
 
+    use burn::tensor::TensorData;
     use diffusion_core::network::Labels;
 
     use super::*;
-    use crate::Points;
+    use crate::{Points, Problem};
 
     /// `n` images of 2 × 3 pixels, no two pixels alike, each labeled with its index.
     fn numbered(n: usize) -> Points<usize> {
         Points::new((0..6 * n).map(|x| x as f32).collect(), &[1, 2, 3]).labeled((0..n).collect())
     }
 
-    fn labels(batches: impl Iterator<Item = (TensorData, Labels)>) -> Vec<Vec<usize>> {
-        batches.map(|(_, labels)| labels.0).collect()
+    /// Of a batch: its examples and their labels.
+    type Numbered = Result<(TensorData, Labels), DataError>;
+
+    fn labels(batches: impl Iterator<Item = Numbered>) -> Vec<Vec<usize>> {
+        batches.map(|batch| batch.unwrap().1.0).collect()
     }
 
     #[test]
@@ -209,9 +217,9 @@ mod tests {
 
     #[test]
     fn examples_keep_their_labels_and_shape() {
-        for (examples, Labels(labels)) in Batches::new(numbered(10), 4, 3).epochs(2) {
+        for (examples, Labels(labels)) in Batches::new(numbered(10), 4, 3).epochs(2).map(Result::unwrap) {
             assert_eq!(examples.shape.as_slice(), [labels.len(), 1, 2, 3]);
-            assert_eq!(examples, numbered(10).gather(&labels).0);
+            assert_eq!(examples, numbered(10).gather(&labels).unwrap().0);
         }
     }
 
@@ -243,14 +251,14 @@ mod tests {
         for last in [LastBatch::Keep, LastBatch::Drop] {
             let whole = || Batches::new(numbered(10), 4, 5).last_batch(last).flip_horizontally();
             for k in [0, 1, 2, 3, 4, 7] {
-                let resumed = whole().starting_at(k).take(5);
-                assert!(resumed.eq(whole().skip(k as usize).take(5)), "from batch {k}");
+                let resumed = whole().starting_at(k).take(5).map(Result::unwrap);
+                assert!(resumed.eq(whole().skip(k as usize).take(5).map(Result::unwrap)), "from batch {k}");
             }
         }
         // So far along that nobody could replay it.
         let far =
             Batches::new(numbered(10), 4, 5).starting_at(1 << 60).next().expect("the batches are endless");
-        assert_eq!(far.1.0.len(), if (1_u64 << 60) % 3 == 2 { 2 } else { 4 });
+        assert_eq!(far.unwrap().1.0.len(), if (1_u64 << 60) % 3 == 2 { 2 } else { 4 });
     }
 
     #[test]
@@ -266,8 +274,9 @@ mod tests {
     fn prefetching_changes_nothing() {
         let plain = || Batches::new(numbered(10), 4, 9).flip_horizontally().starting_at(2);
         for n in [1, 3] {
-            assert!(plain().prefetch(n).take(20).eq(plain().take(20)));
-            assert!(plain().epochs(3).prefetch(n).eq(plain().epochs(3)));
+            let ahead = |epochs: u64| plain().epochs(epochs).prefetch(n).map(Result::unwrap);
+            assert!(ahead(99).take(20).eq(plain().take(20).map(Result::unwrap)));
+            assert!(ahead(3).eq(plain().epochs(3).map(Result::unwrap)));
         }
     }
 
@@ -294,8 +303,9 @@ mod tests {
             &[2]
         }
 
-        fn read(&self, index: usize, _: &mut [f32]) {
+        fn read(&self, index: usize, _: &mut [f32]) -> Result<(), DataError> {
             assert!(index != 5, "example 5 is broken");
+            Ok(())
         }
     }
 
@@ -305,7 +315,7 @@ mod tests {
         let mut batches = Batches::new(Broken, 2, 0).keep_order().prefetch(4);
         // The two good batches arrive first; a panic on them would carry another message.
         assert!(batches.next().is_some() && batches.next().is_some(), "good batches are missing");
-        batches.next();
+        let _ = batches.next();
     }
 
     /// An example is mirrored in each of its rows or not at all, and the coin is fair.
@@ -315,7 +325,9 @@ mod tests {
     fn half_of_the_examples_are_mirrored() {
         let n = 1000;
         let mut flips = Vec::new();
-        for (examples, Labels(labels)) in Batches::new(numbered(n), 64, 11).flip_horizontally().epochs(4) {
+        for (examples, Labels(labels)) in
+            Batches::new(numbered(n), 64, 11).flip_horizontally().epochs(4).map(Result::unwrap)
+        {
             let values = examples.to_vec::<f32>().unwrap();
             for (example, label) in values.chunks(6).zip(labels) {
                 let [a, b, c, d, e, f] = [0, 1, 2, 3, 4, 5].map(|i| (6 * label + i) as f32);
@@ -336,7 +348,7 @@ mod tests {
     #[test]
     fn an_example_is_mirrored_where_its_stream_says_so() {
         for (epoch, (examples, Labels(labels))) in
-            (0..).zip(Batches::new(numbered(50), 50, 7).flip_horizontally().take(3))
+            (0..).zip(Batches::new(numbered(50), 50, 7).flip_horizontally().take(3).map(Result::unwrap))
         {
             let values = examples.to_vec::<f32>().unwrap();
             for (example, label) in values.chunks(6).zip(labels) {
@@ -347,13 +359,48 @@ mod tests {
         }
     }
 
+    /// A data set whose example 5 cannot be read the first time.
+    struct Flaky(AtomicBool);
+
+    impl Dataset for Flaky {
+        type Label = usize;
+
+        fn len(&self) -> usize {
+            10
+        }
+
+        fn shape(&self) -> &[usize] {
+            &[1]
+        }
+
+        fn read(&self, index: usize, _: &mut [f32]) -> Result<usize, DataError> {
+            if index == 5 && !self.0.swap(true, Ordering::Relaxed) {
+                return Err(Problem::format("is torn", "a whole file").into());
+            }
+            Ok(index)
+        }
+    }
+
+    #[test]
+    fn a_batch_that_cannot_be_read_is_tried_again() {
+        for n in [0, 1, 4] {
+            let batches = Batches::new(Flaky(AtomicBool::new(false)), 2, 0).keep_order().epochs(1);
+            let batches: Box<dyn Iterator<Item = _>> =
+                if n == 0 { Box::new(batches) } else { Box::new(batches.prefetch(n)) };
+            let read: Vec<_> = batches.map(|batch| batch.map(|(_, labels)| labels.0)).collect();
+            assert!(read[2].is_err(), "{read:?}");
+            let read: Vec<_> = read.into_iter().flatten().collect();
+            assert_eq!(read, [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]);
+        }
+    }
+
     #[test]
     fn flips_do_not_depend_on_the_batch() {
         let whole = |size, shuffled: bool| {
             let batches = Batches::new(numbered(12), size, 2).flip_horizontally().epochs(1);
             let batches = if shuffled { batches } else { batches.keep_order() };
             let mut rows: Vec<(usize, Vec<f32>)> = Vec::new();
-            for (examples, Labels(labels)) in batches {
+            for (examples, Labels(labels)) in batches.map(Result::unwrap) {
                 let values = examples.to_vec::<f32>().unwrap();
                 rows.extend(labels.into_iter().zip(values.chunks(6).map(<[f32]>::to_vec)));
             }

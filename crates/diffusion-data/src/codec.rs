@@ -5,6 +5,32 @@ use crate::pixels;
 /// The way between stored examples and the values of a network, in both directions.
 ///
 /// Data sets encode what they read; whoever shows or writes samples decodes them.
+///
+/// A codec of your own: depths in millimeters, up to 10 m, as values in [−1, 1].
+/// ```
+/// use diffusion_data::Codec;
+///
+/// struct Depth;
+///
+/// impl Codec for Depth {
+///     type Stored = u16;
+///
+///     fn encode(&self, stored: &[u16], into: &mut [f32]) {
+///         assert_eq!(stored.len(), into.len(), "depths and values differ in number");
+///         for (x, &depth) in into.iter_mut().zip(stored) {
+///             *x = f32::from(depth) / 5_000.0 - 1.0;
+///         }
+///     }
+///
+///     fn decode(&self, values: &[f32]) -> Vec<u16> {
+///         values.iter().map(|x| ((x.clamp(-1.0, 1.0) + 1.0) * 5_000.0).round() as u16).collect()
+///     }
+/// }
+///
+/// let mut values = [0.0; 2];
+/// Depth.encode(&[0, 2_500], &mut values);
+/// assert_eq!((values, Depth.decode(&values)), ([-1.0, -0.5], vec![0, 2_500]));
+/// ```
 pub trait Codec {
     /// A stored value.
     type Stored;

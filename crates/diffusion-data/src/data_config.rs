@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use diffusion_core::watch::Watch;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     any_dataset::AnyDataset,
-    cifar10::CifarConfig,
+    cifar::CifarConfig,
     codec::ScaledLatents,
     data_kind::{DataKind, ModelInput},
     datasaurus::DatasaurusConfig,
@@ -15,6 +16,7 @@ use crate::{
     image_folder::ImagesConfig,
     latents::LatentShardsConfig,
     mnist::MnistConfig,
+    subset::ValidationSplit,
     swissroll::SwissrollConfig,
     tree::TreeConfig,
 };
@@ -54,11 +56,11 @@ kinds! {
     Tree(TreeConfig),
     /// A picture of the Datasaurus Dozen.
     Datasaurus(DatasaurusConfig),
-    /// Fashion-MNIST, MNIST or anything else in their format.
+    /// Gray images in IDX files: Fashion-MNIST, MNIST, EMNIST and the like.
     Mnist(MnistConfig),
-    /// CIFAR-10 in its binary version.
+    /// CIFAR-10 or CIFAR-100.
     Cifar(CifarConfig),
-    /// A folder of PNG and JPEG images; a subfolder is a class.
+    /// A folder of images; a subfolder is a class.
     Images(ImagesConfig),
     /// Latents of images in safetensors shards.
     Latents(LatentShardsConfig),
@@ -67,10 +69,17 @@ kinds! {
 /// What a model is trained on, and what its validation loss is computed on.
 #[derive(Clone, Debug)]
 pub struct TrainingData {
+    /// All examples, in the order of the data set.
+    pub all: AnyDataset,
+    /// By what some are for validation, if any are.
+    pub split: Option<ValidationSplit>,
     /// The examples to train on.
     pub training: AnyDataset,
     /// Examples of the same data set that training never sees, if there are any.
     pub validation: Option<AnyDataset>,
+    /// The names of the classes in the order of their labels, where they are known; also for a network that is not told
+    /// them.
+    pub class_names: Vec<String>,
 }
 
 impl DataConfig {
@@ -88,8 +97,14 @@ impl DataConfig {
     }
 
     /// Reads the data set from another file or folder; returns `false` if it is computed instead.
-    pub fn set_path(&mut self, path: PathBuf) -> bool {
-        self.kind_mut().path_mut().map(|place| *place = path).is_some()
+    pub fn set_path(&mut self, path: impl AsRef<Path>) -> bool {
+        let path = path.as_ref();
+        self.kind_mut().path_mut().map(|place| *place = path.to_path_buf()).is_some()
+    }
+
+    /// Whether its files can hold values that are infinite or not a number, which only reading them all can tell.
+    pub fn may_be_non_finite(&self) -> bool {
+        self.kind().may_be_non_finite()
     }
 
     /// The codec of latents of images, which need a decoder to be seen; `None` for pixels and points.
@@ -103,33 +118,95 @@ impl DataConfig {
     /// test set: whoever chooses by a validation loss must not choose by the test set. There are none if `validation` is
     /// zero, and none of points, which are all there is of their distribution.
     ///
-    /// The labels are withheld from an unconditional network.
+    /// The labels are withheld from an unconditional network. `watch` is told how far it is, and may stop it.
     ///
     /// # Errors
-    /// If a setting or a file cannot be used, or if the examples do not suit the network in shape, labels or classes.
-    pub fn open(&self, input: &ModelInput, validation: usize, seed: u64) -> Result<TrainingData, DataError> {
+    /// If a setting or a file cannot be used, or if the examples do not suit the network in shape, labels or classes; also
+    /// if the classes have other names than those that the network was told.
+    pub fn open(
+        &self,
+        input: &ModelInput,
+        validation: usize,
+        seed: u64,
+        watch: &Watch,
+    ) -> Result<TrainingData, DataError> {
         self.validate()?;
-        let all = self.suited(self.kind().open(input)?, input)?;
+        let (all, class_names) = self.opened(input, false, watch)?;
         let validation = validation.min(all.len() / 10);
         let is_points = all.shape().len() == 1;
-        if is_points || validation == 0 {
-            return Ok(TrainingData { training: all, validation: None });
+        let split = (!is_points && validation > 0).then(|| ValidationSplit::new(&all, validation, seed));
+        self.split(all, split, class_names)
+    }
+
+    /// Opens the data set as [`open`](Self::open) does, for a run that began with `split`: an example that was trained on
+    /// stays to be trained on, and one for validation for validation, whichever others have come or gone.
+    ///
+    /// Other names of as many classes as the network knows are no error: that run compares them with those it had.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), or if no example is left to train on.
+    pub fn open_split(
+        &self,
+        input: &ModelInput,
+        split: Option<ValidationSplit>,
+        watch: &Watch,
+    ) -> Result<TrainingData, DataError> {
+        self.validate()?;
+        let (all, class_names) = self.opened(input, true, watch)?;
+        self.split(all, split, class_names)
+    }
+
+    /// All examples as the network takes them, and the names of the classes, also where it is not told them. Where
+    /// `renamed`, so many classes as it knows may have other names.
+    fn opened(
+        &self,
+        input: &ModelInput,
+        renamed: bool,
+        watch: &Watch,
+    ) -> Result<(AnyDataset, Vec<String>), DataError> {
+        let all = self.kind().open(input, watch)?;
+        let class_names = all.class_names().unwrap_or_default().to_vec();
+        Ok((self.suited(all, input, renamed)?, class_names))
+    }
+
+    fn split(
+        &self,
+        all: AnyDataset,
+        split: Option<ValidationSplit>,
+        class_names: Vec<String>,
+    ) -> Result<TrainingData, DataError> {
+        let Some(by) = split else {
+            return Ok(TrainingData { training: all.clone(), all, split, validation: None, class_names });
+        };
+        let (training, validation) = all.clone().split(by);
+        if training.is_empty() {
+            let found = format!("holds {} examples, all of which are for validation", all.len());
+            let problem = Problem::format(found, "some to train on");
+            return Err(match self.path() {
+                Some(path) => problem.at(path),
+                None => problem.into(),
+            });
         }
-        let (training, validation) = all.split(validation, seed);
-        Ok(TrainingData { training, validation: Some(validation) })
+        Ok(TrainingData {
+            all,
+            split,
+            training,
+            validation: Some(validation).filter(|part| !part.is_empty()),
+            class_names,
+        })
     }
 
     /// Opens the published test set, if the data set has one, for a figure that no choice depends on.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn open_test(&self, input: &ModelInput) -> Result<Option<AnyDataset>, DataError> {
+    pub fn open_test(&self, input: &ModelInput, watch: &Watch) -> Result<Option<AnyDataset>, DataError> {
         self.validate()?;
-        self.kind().open_test(input).map(|test| self.suited(test?, input)).transpose()
+        self.kind().open_test(input, watch).map(|test| self.suited(test?, input, false)).transpose()
     }
 
     /// The data set as the network takes it.
-    fn suited(&self, data: AnyDataset, input: &ModelInput) -> Result<AnyDataset, DataError> {
+    fn suited(&self, data: AnyDataset, input: &ModelInput, renamed: bool) -> Result<AnyDataset, DataError> {
         let error = |problem: Problem| match self.path() {
             Some(path) => problem.at(path),
             None => problem.into(),
@@ -138,6 +215,17 @@ impl DataConfig {
             let expected = format!("{:?}, which the network takes", input.shape);
             let (part, found) = (EXAMPLES.to_owned(), data.shape().into());
             return Err(error(Problem::Shape { part, found, expected }));
+        }
+        let known = &input.class_names;
+        let found = data.class_names().unwrap_or_default();
+        let is_allowed = |num_classes| renamed && found.len() <= num_classes;
+        let others = !known.is_empty() && found != known;
+        if others && input.num_classes.is_some_and(|num_classes| !is_allowed(num_classes)) {
+            let without = |all: &[String], others: &[String]| -> Vec<String> {
+                all.iter().filter(|name| !others.contains(name)).cloned().collect()
+            };
+            let (appeared, vanished) = (without(found, known), without(known, found));
+            return Err(error(Problem::OtherClasses { appeared, vanished }));
         }
         match (data.num_classes(), input.num_classes) {
             (_, None) => Ok(data.without_labels()),

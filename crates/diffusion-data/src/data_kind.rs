@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use diffusion_core::watch::Watch;
+
 use crate::{any_dataset::AnyDataset, codec::ScaledLatents, error::DataError};
 
 /// What a network takes, which decides how some data sets are read and which suit it at all.
@@ -11,6 +13,9 @@ pub struct ModelInput {
     pub shape: Vec<usize>,
     /// The number of classes that the network knows, or `None` if it is unconditional.
     pub num_classes: Option<usize>,
+    /// The names of the classes that it was told so far, in the order of their labels; none where they are not known, or
+    /// it was told none.
+    pub class_names: Vec<String>,
 }
 
 /// A kind of data set with its settings: what an entry in the list of [`DataConfig`](crate::DataConfig) needs.
@@ -30,12 +35,17 @@ pub(crate) trait DataKind {
         Ok(())
     }
 
-    /// All its training examples. Its settings have been checked.
-    fn open(&self, input: &ModelInput) -> Result<AnyDataset, DataError>;
+    /// All its training examples. Its settings have been checked. `watch` is told how far it is, and may stop it.
+    fn open(&self, input: &ModelInput, watch: &Watch) -> Result<AnyDataset, DataError>;
 
     /// Its test set, if data sets of this kind are published with one.
-    fn open_test(&self, _: &ModelInput) -> Option<Result<AnyDataset, DataError>> {
+    fn open_test(&self, _: &ModelInput, _: &Watch) -> Option<Result<AnyDataset, DataError>> {
         None
+    }
+
+    /// Whether its files can hold values that are infinite or not a number, which only reading them all can tell.
+    fn may_be_non_finite(&self) -> bool {
+        false
     }
 
     /// How its values become what a network sees, where they are latents of images, which need a decoder to be seen.

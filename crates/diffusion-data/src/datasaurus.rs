@@ -2,10 +2,11 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    io,
     path::{Path, PathBuf},
 };
 
+use diffusion_core::watch::Watch;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     data_kind::{DataKind, ModelInput},
     dataset::{Dataset, check_index},
     error::{DataError, Problem, first_names, shorten},
+    source::Source,
 };
 
 /// One of the Datasaurus Dozen, such as `dino`, read from the published table with the columns dataset, x and y.
@@ -60,8 +62,10 @@ impl DatasaurusDozen {
         delimiter: Delimiter,
     ) -> Result<Self, DataError> {
         let path = path.as_ref();
-        let text =
-            fs::read_to_string(path).map_err(DataError::io(path)).map_err(|error| error.with_hint(HINT))?;
+        let text = read_text(path).map_err(|error| match error.problem {
+            Problem::Io(_) => error.with_hint(HINT),
+            _ => error,
+        })?;
         let points = parse(&text, path, name, delimiter)?;
         Ok(Self { points, enlarge_factor: 15, scale: 50.0, offset: 50.0 })
     }
@@ -78,18 +82,21 @@ impl DatasaurusDozen {
     /// The same points, divided by `scale` instead of 50, after the offset is taken away.
     ///
     /// # Panics
-    /// If `scale` is zero or not finite.
+    /// If `scale` is zero or not finite in f32.
     pub fn with_scale(self, scale: f64) -> Self {
-        assert!(scale.is_finite() && scale != 0.0, "scale is {scale}, expected a finite number other than 0");
+        assert!(
+            (scale as f32).is_normal(),
+            "scale is {scale}, expected a number other than 0 that f32 holds"
+        );
         Self { scale, ..self }
     }
 
     /// The same points, around `offset` instead of 50, in the units of the table.
     ///
     /// # Panics
-    /// If `offset` is not finite.
+    /// If `offset` is not finite in f32.
     pub fn with_offset(self, offset: f64) -> Self {
-        assert!(offset.is_finite(), "offset is {offset}, expected a finite number");
+        assert!((offset as f32).is_finite(), "offset is {offset}, expected a number that is finite in f32");
         Self { offset, ..self }
     }
 }
@@ -105,10 +112,11 @@ impl Dataset for DatasaurusDozen {
         &[2]
     }
 
-    fn read(&self, index: usize, into: &mut [f32]) {
+    fn read(&self, index: usize, into: &mut [f32]) -> Result<(), DataError> {
         check_index(index, self.len());
         let point = self.points[index % self.points.len()];
         into.copy_from_slice(&point.map(|x| ((f64::from(x) - self.offset) / self.scale) as f32));
+        Ok(())
     }
 }
 
@@ -131,13 +139,28 @@ impl DataKind for DatasaurusConfig {
         Some(&mut self.path)
     }
 
-    fn open(&self, _: &ModelInput) -> Result<AnyDataset, DataError> {
+    fn open(&self, _: &ModelInput, _: &Watch) -> Result<AnyDataset, DataError> {
         DatasaurusDozen::read(&self.path, &self.name).map(AnyDataset::unlabeled)
     }
 }
 
 const HINT: &str = "the table of the Datasaurus Dozen is published with the paper \"Same Stats, Different Graphs\" \
                     (Matejka & Fitzmaurice 2017); give its path";
+
+/// The most bytes of a table; the published one has 50 000.
+const MAX_TABLE: u64 = 1 << 26;
+
+/// The text of a file that is not too long for a table.
+fn read_text(path: &Path) -> Result<String, DataError> {
+    let bytes = Source::open(path)?.read(u128::from(MAX_TABLE) + 1, &Watch::default())?;
+    if bytes.len() as u64 > MAX_TABLE {
+        let found = format!("is longer than {MAX_TABLE} bytes");
+        return Err(Problem::TooLarge { found, limit: Some(MAX_TABLE) }.at(path));
+    }
+    String::from_utf8(bytes).map_err(|_| {
+        Problem::Io(io::Error::new(io::ErrorKind::InvalidData, "it is no text in UTF-8")).at(path)
+    })
+}
 
 const COLUMNS: [&str; 3] = ["dataset", "x", "y"];
 
@@ -203,7 +226,7 @@ impl Delimiter {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::{fs, path::PathBuf};
 
     use super::*;
 
@@ -219,7 +242,7 @@ mod tests {
 
     fn point(data: &DatasaurusDozen, index: usize) -> [f32; 2] {
         let mut into = [0.0; 2];
-        Dataset::read(data, index, &mut into);
+        Dataset::read(data, index, &mut into).unwrap();
         into
     }
 

@@ -6,12 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use diffusion_core::watch::Stopped;
 use diffusion_weights::WeightsError;
 
 /// A data set that could not be opened.
 ///
-/// The message is one sentence that also tells the cause, so that it needs no chain of sources to be understood. What
-/// it quotes of a file is shortened, and shown without control characters: the file may come from anywhere.
+/// The message is one sentence that also tells the cause, so that it needs no chain of sources to be understood; that of
+/// [`Problem::Files`] has a line for each of them. What it quotes of a file is shortened, and shown without control
+/// characters, as are names: files may come from anywhere.
 #[derive(Debug)]
 pub struct DataError {
     /// The file or folder, where there is one.
@@ -50,6 +52,14 @@ pub enum Problem {
         found: String,
         /// What was expected there.
         expected: String,
+    },
+
+    /// It is a folder, and several files in it cannot be read.
+    Files {
+        /// Why not, of each of the first ones.
+        broken: Vec<DataError>,
+        /// How many they are.
+        count: u64,
     },
 
     /// It ends too early.
@@ -100,6 +110,24 @@ pub enum Problem {
         classes: usize,
     },
 
+    /// It has other classes than those that a run began with.
+    OtherClasses {
+        /// The names of those that are new.
+        appeared: Vec<String>,
+        /// The names of those that are gone.
+        vanished: Vec<String>,
+    },
+
+    /// A value is infinite or not a number.
+    NonFinite {
+        /// The example in this file, counted from 0.
+        index: usize,
+        /// The value's position in the example, in row-major order.
+        position: usize,
+        /// The value.
+        found: f32,
+    },
+
     /// It has more classes than the network.
     Classes {
         /// The number of its classes.
@@ -107,6 +135,9 @@ pub enum Problem {
         /// The number of the network's.
         expected: usize,
     },
+
+    /// Who asked for it asked to stop.
+    Stopped,
 
     /// A setting has a value that cannot be used.
     Invalid {
@@ -119,7 +150,8 @@ pub enum Problem {
 
 impl Problem {
     /// The same problem, as one of the file or folder at `path`.
-    pub(crate) fn at(self, path: &Path) -> DataError {
+    pub fn at(self, path: impl AsRef<Path>) -> DataError {
+        let path = path.as_ref();
         DataError { path: Some(path.to_owned()), problem: self, hint: None }
     }
 
@@ -151,6 +183,12 @@ impl From<Problem> for DataError {
     }
 }
 
+impl From<Stopped> for DataError {
+    fn from(_: Stopped) -> Self {
+        Problem::Stopped.into()
+    }
+}
+
 impl From<WeightsError> for DataError {
     fn from(error: WeightsError) -> Self {
         match error {
@@ -164,7 +202,7 @@ impl From<WeightsError> for DataError {
 impl DataError {
     /// The system's error about a file or folder, as an argument of `map_err`.
     pub(crate) fn io(path: &Path) -> impl Fn(io::Error) -> Self + '_ {
-        |source| Problem::Io(source).at(path)
+        move |source| Problem::Io(source).at(path)
     }
 
     /// The same error, with what can be done about it.
@@ -179,11 +217,20 @@ impl DataError {
             Problem::Shape { part, .. } if part == EXAMPLES => {
                 Some("change the network's sizes in the configuration, or choose other data")
             }
+            Problem::NonFinite { .. } => Some("make the file anew, or take the example out of it"),
             Problem::Classes { .. } => Some("set the network's num_classes to the data's"),
+            Problem::OtherClasses { .. } => Some(
+                "bring the folders back, or begin a new run; with --set classes=[] the names are not compared, and labels may \
+                 mean other classes",
+            ),
+            Problem::Files { .. } => Some("repair, convert or remove these files"),
             _ => None,
         }
     }
 }
+
+/// How many names an error lists.
+const NAMED: usize = 20;
 
 /// The part of a data set whose shape the network decides.
 pub(crate) const EXAMPLES: &str = "examples";
@@ -191,7 +238,7 @@ pub(crate) const EXAMPLES: &str = "examples";
 impl Display for DataError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let place = match &self.path {
-            Some(path) => path.display().to_string(),
+            Some(path) => plain(&path.display().to_string()),
             None => "the data set".to_owned(),
         };
         match &self.problem {
@@ -204,6 +251,14 @@ impl Display for DataError {
                 write!(f, "found no {wanted} in {place}, which has [{}]", found.join(", "))
             }
             Problem::Format { found, expected } => write!(f, "{place} {found}, expected {expected}"),
+            Problem::Files { broken, count } => {
+                write!(f, "{count} files in {place} cannot be read")?;
+                broken.iter().try_for_each(|error| write!(f, "\n  {error}"))?;
+                match count.saturating_sub(broken.len() as u64) {
+                    0 => Ok(()),
+                    more => write!(f, "\n  and {more} more"),
+                }
+            }
             Problem::Truncated { found, expected } => {
                 write!(f, "{place} ends after {found} bytes, expected {expected}")
             }
@@ -227,8 +282,28 @@ impl Display for DataError {
                     "{place} gives example {index} the label {found}, expected a label {low}below {classes}"
                 )
             }
+            Problem::NonFinite { index, position, found } => {
+                write!(
+                    f,
+                    "{place} has {found} at value {position} of example {index}, expected a finite number"
+                )
+            }
             Problem::Classes { found, expected } => {
                 write!(f, "{place} has {found} classes, expected at most the network's {expected}")
+            }
+            Problem::Stopped => write!(f, "reading {place} was stopped"),
+            Problem::OtherClasses { appeared, vanished } => {
+                let listed =
+                    |names: &[String]| first_names(names.iter().map(String::as_str), NAMED).join(", ");
+                write!(f, "{place} has other classes than the run began with")?;
+                match (appeared.is_empty(), vanished.is_empty()) {
+                    (true, true) => write!(f, ": the same names in another order"),
+                    (false, true) => write!(f, ": [{}] appeared", listed(appeared)),
+                    (true, false) => write!(f, ": [{}] vanished", listed(vanished)),
+                    (false, false) => {
+                        write!(f, ": [{}] appeared and [{}] vanished", listed(appeared), listed(vanished))
+                    }
+                }
             }
             Problem::Invalid { setting, reason } => write!(f, "{setting}: {reason}"),
         }
@@ -248,6 +323,11 @@ pub(crate) fn first_names<'a>(names: impl Iterator<Item = &'a str>, n: usize) ->
 /// Enough of a text for an error message, however long the line of a hostile file may be.
 pub(crate) fn shorten(text: &str) -> String {
     shorten_to(60, text)
+}
+
+/// A name from a file as it can be shown on a terminal.
+pub(crate) fn shown(name: &str) -> String {
+    plain(&shorten(name))
 }
 
 fn shorten_to(length: usize, text: &str) -> String {
@@ -287,6 +367,10 @@ mod tests {
 
     #[test]
     fn what_another_library_says_is_one_short_line() {
+        assert_eq!(
+            Problem::missing("image").at(Path::new("a\u{1b}[31m\n")).to_string(),
+            "found no image in a\u{fffd}[31m\u{fffd}"
+        );
         let reason = format!("\u{1b}[31m{}\n", "é".repeat(1000));
         let error = Problem::decode("an image", reason).at(Path::new("a.png")).to_string();
         assert!(error.starts_with("cannot decode a.png as an image: \u{fffd}[31m"), "{error}");

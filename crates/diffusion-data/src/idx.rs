@@ -1,10 +1,12 @@
 //! IDX, the file format of the MNIST family: a header of big-endian numbers, then one byte per value.
 
-use std::path::Path;
+use std::{cmp::Ordering, path::Path};
+
+use diffusion_core::watch::Watch;
 
 use crate::{
     error::{DataError, Problem},
-    source::Source,
+    source::{Source, check_memory},
 };
 
 /// The content of an image file.
@@ -17,9 +19,19 @@ pub(crate) struct Pixels {
     pub bytes: Vec<u8>,
 }
 
+/// The types of numbers that labels may have, as the third byte of a file says, and their widths in bytes.
+const INTEGERS: [(u8, usize); 4] = [(0x08, 1), (0x09, 1), (0x0b, 2), (0x0c, 4)];
+
 /// Reads a file of images, plain or compressed.
-pub(crate) fn images(path: &Path) -> Result<Pixels, DataError> {
-    let ([images, rows, columns], bytes) = read(path, 0x0000_0803)?;
+pub(crate) fn images(path: &Path, watch: &Watch) -> Result<Pixels, DataError> {
+    let mut source = Source::open(path)?;
+    let magic = source.read(4, watch)?;
+    if let Some(found) = word(&magic, 0).filter(|&found| found != 0x0000_0803) {
+        let found = format!("begins with the number {found:#010x}");
+        return Err(Problem::format(found, "0x00000803, for images of one byte per pixel").at(path));
+    }
+    let [images, rows, columns] = dimensions(&mut source, path, magic.len(), watch)?;
+    let bytes = body(&mut source, path, 16, [images, rows, columns], watch)?;
     if bytes.is_empty() {
         let found = format!("{images} images of {rows} × {columns} pixels");
         return Err(Problem::Empty { found }.at(path));
@@ -27,43 +39,108 @@ pub(crate) fn images(path: &Path) -> Result<Pixels, DataError> {
     Ok(Pixels { rows: rows as usize, columns: columns as usize, bytes })
 }
 
-/// Reads a file of labels, plain or compressed.
-pub(crate) fn labels(path: &Path) -> Result<Vec<u8>, DataError> {
-    let ([_], bytes) = read(path, 0x0000_0801)?;
-    Ok(bytes)
+/// Reads a file of labels, plain or compressed: integers of 8, 16 or 32 bits, or rows of them that begin with the label,
+/// as QMNIST's.
+///
+/// Nothing but the header is read if `check` refuses the number of labels.
+///
+/// # Errors
+/// Also if a label is negative.
+pub(crate) fn labels(
+    path: &Path,
+    check: impl FnOnce(usize) -> Result<(), Problem>,
+    watch: &Watch,
+) -> Result<Vec<u32>, DataError> {
+    let mut source = Source::open(path)?;
+    let magic = source.read(4, watch)?;
+    let kind = INTEGERS.iter().find(|(kind, _)| magic.get(..3) == Some(&[0, 0, *kind]));
+    let (&(kind, width), axes) = match (kind, magic.get(3)) {
+        (Some(kind), Some(&axes @ 1..=2)) => (kind, axes),
+        (_, None) => return Err(Problem::Truncated { found: magic.len() as u64, expected: 8 }.at(path)),
+        _ => {
+            let found = format!("begins with the number {:#010x}", word(&magic, 0).unwrap_or_default());
+            return Err(Problem::format(found, "0x00000801, for labels of one byte").at(path));
+        }
+    };
+    let (header, [rows, columns]) = match axes {
+        1 => (8, dimensions(&mut source, path, 4, watch).map(|[rows]| [rows, 1])?),
+        _ => (12, dimensions(&mut source, path, 4, watch)?),
+    };
+    check(rows as usize).map_err(|problem| problem.at(path))?;
+    let bytes = body(&mut source, path, header, [rows, columns, width as u32], watch)?;
+    if bytes.is_empty() && rows > 0 {
+        return Err(Problem::Empty { found: format!("{rows} labels of {columns} numbers") }.at(path));
+    }
+    let mut labels = Vec::with_capacity(rows as usize);
+    for (index, row) in bytes.chunks_exact(width.max(columns as usize * width)).enumerate() {
+        let found = match (kind, row) {
+            (0x08, &[byte, ..]) => byte.into(),
+            (0x09, &[byte, ..]) => byte.cast_signed().into(),
+            (0x0b, &[a, b, ..]) => i16::from_be_bytes([a, b]).into(),
+            (_, &[a, b, c, d, ..]) => i32::from_be_bytes([a, b, c, d]),
+            _ => 0,
+        };
+        match u32::try_from(found) {
+            Ok(label) => labels.push(label),
+            Err(_) => {
+                let classes = i32::MAX as usize;
+                return Err(Problem::Label { index, found: found.into(), classes }.at(path));
+            }
+        }
+    }
+    Ok(labels)
 }
 
-/// Reads a file of `N` dimensions: the dimensions, and as many bytes as their product.
-fn read<const N: usize>(path: &Path, magic: u32) -> Result<([u32; N], Vec<u8>), DataError> {
-    let mut source = Source::open(path)?;
-    let header = source.read(4 + 4 * N as u128)?;
-    let word = |i| header.get(4 * i..4 * i + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
-    let truncated =
-        |found: usize, expected| Err(Problem::Truncated { found: found as u64, expected }.at(path));
-    if let Some(found) = word(0).filter(|&found| found != magic) {
-        let found = format!("begins with the number {found:#010x}");
-        return Err(Problem::format(found, format!("{magic:#010x}")).at(path));
-    }
+/// The number in four bytes.
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]))
+}
+
+/// Reads the lengths of `N` axes, of which the file's first number, `begun` bytes of it, was read before.
+fn dimensions<const N: usize>(
+    source: &mut Source<'_>,
+    path: &Path,
+    begun: usize,
+    watch: &Watch,
+) -> Result<[u32; N], DataError> {
+    let bytes = source.read(4 * N as u128, watch)?;
     let mut dimensions = [0; N];
     for (i, dimension) in dimensions.iter_mut().enumerate() {
-        let Some(word) = word(i + 1) else {
-            return truncated(header.len(), 4 + 4 * N as u128);
+        let Some(word) = word(&bytes, 4 * i) else {
+            let found = (begun + bytes.len()) as u64;
+            return Err(Problem::Truncated { found, expected: 4 + 4 * N as u128 }.at(path));
         };
         *dimension = word;
     }
+    Ok(dimensions)
+}
 
+/// Reads as many bytes as the product of `dimensions` and makes sure that they end the file. Nothing is read of a file
+/// whose length is seen to be wrong, or of one that does not fit into memory.
+fn body<const N: usize>(
+    source: &mut Source<'_>,
+    path: &Path,
+    header: u64,
+    dimensions: [u32; N],
+    watch: &Watch,
+) -> Result<Vec<u8>, DataError> {
     // Three factors below 2³² cannot exceed 128 bits, whatever the header claims.
     let promised: u128 = dimensions.iter().map(|&n| u128::from(n)).product();
-    // The byte too many tells a file that goes on from one that ends here.
-    let body = source.read(promised + 1)?;
-    let expected = header.len() as u128 + promised;
-    if (body.len() as u128) < promised {
-        truncated(header.len() + body.len(), expected)
-    } else if body.len() as u128 > promised {
-        Err(Problem::TrailingBytes { expected }.at(path))
-    } else {
-        Ok((dimensions, body))
+    let expected = u128::from(header) + promised;
+    let ends_at = |found: u64| match u128::from(found).cmp(&expected) {
+        Ordering::Less => Err(Problem::Truncated { found, expected }.at(path)),
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(Problem::TrailingBytes { expected }.at(path)),
+    };
+    if let Some(length) = source.plain_length() {
+        ends_at(length)?;
+        check_memory(promised).map_err(|problem| problem.at(path))?;
     }
+    // The byte too many tells a file that goes on from one that ends here.
+    let mut body = source.read(promised + 1, watch)?;
+    ends_at(header + body.len() as u64)?;
+    body.shrink_to_fit();
+    Ok(body)
 }
 
 #[cfg(test)]
@@ -86,13 +163,13 @@ mod tests {
     fn try_images(bytes: &[u8]) -> Result<Pixels, DataError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), bytes).unwrap();
-        images(file.path())
+        images(file.path(), &Watch::default())
     }
 
-    fn try_labels(bytes: &[u8]) -> Result<Vec<u8>, DataError> {
+    fn try_labels(bytes: &[u8]) -> Result<Vec<u32>, DataError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), bytes).unwrap();
-        labels(file.path())
+        labels(file.path(), |_| Ok(()), &Watch::default())
     }
 
     /// What is wrong with the file, as it is and compressed.
@@ -127,7 +204,9 @@ mod tests {
     #[test]
     fn a_missing_file_is_named() {
         let path = Path::new("no/such");
-        for error in [images(path).err(), labels(path).err()] {
+        for error in
+            [images(path, &Watch::default()).err(), labels(path, |_| Ok(()), &Watch::default()).err()]
+        {
             let error = error.expect("there is no such file");
             assert!(matches!(error.problem, Problem::Io(_)), "{error}");
             assert_eq!(error.path.as_deref(), Some(path));
@@ -137,7 +216,7 @@ mod tests {
     #[test]
     fn the_magic_number_is_checked_first() {
         let numbers = |problem: &Problem, [begin, wanted]: [&str; 2]| match problem {
-            Problem::Format { found, expected } => found.ends_with(begin) && expected == wanted,
+            Problem::Format { found, expected } => found.ends_with(begin) && expected.starts_with(wanted),
             _ => false,
         };
         let labels_for_images = |problem: &Problem| numbers(problem, ["0x00000801", "0x00000803"]);
@@ -145,6 +224,50 @@ mod tests {
         assert_images_fail(&file(0x801, &[], &[]), labels_for_images);
         let error = try_labels(&good()).expect_err("these are images");
         assert!(numbers(&error.problem, ["0x00000803", "0x00000801"]), "{error}");
+    }
+
+    /// QMNIST's labels are rows of eight numbers, of which the first is the class.
+    #[test]
+    fn labels_may_have_any_type_of_integer() {
+        let of = |kind: u32, body: &[u8]| file(0x800 + kind, &[2], body);
+        let rows = file(0xc02, &[2, 2], &[0, 0, 1, 0, 9, 9, 9, 9, 0, 0, 0, 7, 9, 9, 9, 9]);
+        for (bytes, expected) in [
+            (of(0x001, &[255, 7]), [255, 7]),
+            (of(0x101, &[127, 7]), [127, 7]),
+            (of(0x301, &[1, 0, 0, 7]), [256, 7]),
+            (of(0x401, &[0, 0, 1, 0, 0, 0, 0, 7]), [256, 7]),
+            (rows, [256, 7]),
+        ] {
+            assert_eq!(try_labels(&bytes).unwrap(), expected);
+        }
+        for bytes in [of(0x101, &[1, 255]), of(0x301, &[0, 1, 255, 255])] {
+            let error = try_labels(&bytes).unwrap_err();
+            assert!(matches!(error.problem, Problem::Label { index: 1, found: -1, .. }), "{error}");
+        }
+        let error = try_labels(&file(0xc02, &[2, 0], &[])).unwrap_err();
+        assert!(matches!(error.problem, Problem::Empty { .. }), "{error}");
+        for (magic, body) in [(0xd01, 8), (0x803, 8), (0x10801, 2)] {
+            let error = try_labels(&file(magic, &[2], &vec![0; body])).unwrap_err();
+            assert!(matches!(error.problem, Problem::Format { .. }), "{error}");
+        }
+    }
+
+    /// A file that takes no room on the disk, and none in memory where its header does not fit.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_sparse_file_takes_no_memory() {
+        for dimensions in [[3, 28, 28], [1 << 29, 64, 64]] {
+            let file_with_header = tempfile::NamedTempFile::new().unwrap();
+            fs::write(file_with_header.path(), file(0x803, &dimensions, &[])).unwrap();
+            let sparse = fs::File::options().write(true).open(file_with_header.path()).unwrap();
+            // Beyond what such file systems allow there is nothing to try.
+            if sparse.set_len(16 + (1 << 41)).is_err() {
+                continue;
+            }
+            let error = images(file_with_header.path(), &Watch::default()).err().expect("it is too large");
+            let known = matches!(error.problem, Problem::TrailingBytes { .. } | Problem::TooLarge { .. });
+            assert!(known, "{error}");
+        }
     }
 
     #[test]

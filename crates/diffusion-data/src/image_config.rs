@@ -8,7 +8,9 @@ pub struct ImageFolderConfig {
     /// Height in pixels, 1 to 16384.
     ///
     /// Of each image the greatest rectangle in the middle that has these proportions is taken (where it cannot lie in
-    /// the middle, half a pixel up or to the left) and resized with Lanczos' filter of three lobes.
+    /// the middle, half a pixel up or to the left) and resized with Lanczos' filter of three lobes, to the bytes of Pillow's
+    /// `image.crop(middle).resize((width, height), Image.Resampling.LANCZOS)`. torchvision's `Resize` takes the bilinear
+    /// filter unless it is told otherwise, which blurs more.
     pub height: usize,
     /// Width in pixels, 1 to 16384.
     pub width: usize,
@@ -19,7 +21,8 @@ pub struct ImageFolderConfig {
 /// The channels of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channels {
-    /// One: luma, `0.2126 R + 0.7152 G + 0.0722 B` of the values as they are in the file.
+    /// One: luma of ITU-R BT.601, `0.299 R + 0.587 G + 0.114 B` of the values as they are in the file, rounded as
+    /// Pillow's `convert("L")` does.
     Gray,
     /// Three: red, green, blue.
     Rgb,

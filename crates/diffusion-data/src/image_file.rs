@@ -1,38 +1,44 @@
 //! One image file as the bytes of a picture of the size that is asked for.
 
 use std::{
+    ffi::OsStr,
     fs::File,
-    io::{Cursor, Read},
+    io::{BufRead, BufReader, Cursor, Read, Seek},
     panic::{self, UnwindSafe},
     path::Path,
 };
 
 use image::{
-    DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel, Rgba,
-    imageops::{self, FilterType},
+    ColorType, DynamicImage, GrayImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel,
+    RgbImage,
 };
 
 use crate::{
     error::{DataError, Problem},
     image_config::{Channels, ImageFolderConfig},
+    image_content::{BEGINNING, Content, READ},
+    orientation,
+    resample::{Rectangle, View, resize},
 };
 
 /// The greatest length of a file, and of its pixels when they are decoded; 512 MiB.
 const MAX_BYTES: u64 = 512 << 20;
+/// How much of a JPEG file is read at first to find its header; a preview before it can be as long.
+const JPEG_HEADER: usize = 1 << 16;
 
 /// What an error calls the format.
 const IMAGE: &str = "an image";
 
-/// Decodes a PNG or JPEG file into the picture that `config` describes, channel after channel and row after row.
+/// Decodes an image file into the picture that `config` describes, channel after channel and row after row.
 ///
 /// # Shapes
 /// - `into`: `[channels, height, width]`
 pub(crate) fn read(path: &Path, config: ImageFolderConfig, into: &mut [u8]) -> Result<(), DataError> {
-    let image = over_black(decode(path, MAX_BYTES)?);
+    let image = decode(path, MAX_BYTES)?;
     let ImageFolderConfig { height, width, channels } = config;
     let pixels = match channels {
-        Channels::Gray => middle(&image.into_luma8(), height, width),
-        Channels::Rgb => middle(&image.into_rgb8(), height, width),
+        Channels::Gray => middle::<_, 1>(&gray(image), height, width),
+        Channels::Rgb => middle::<_, 3>(&rgb(image), height, width),
     };
     let channels = channels.count();
     for (c, plane) in into.chunks_exact_mut(height * width).enumerate() {
@@ -43,33 +49,88 @@ pub(crate) fn read(path: &Path, config: ImageFolderConfig, into: &mut [u8]) -> R
     Ok(())
 }
 
+/// Whether the file begins as an image does that can be read. Its pixels are not looked at.
+pub(crate) fn check(path: &Path) -> Result<(), DataError> {
+    let failed = DataError::io(path);
+    let length = std::fs::metadata(path).map_err(&failed)?.len();
+    check_length(length, MAX_BYTES, path)?;
+    let start = beginning(path)?;
+    let format = format_of(&start, path)?;
+    without_panics(path, || {
+        if format != ImageFormat::Jpeg {
+            let file = BufReader::new(File::open(path).map_err(&failed)?);
+            return decoder(file, format, path, MAX_BYTES).map(drop);
+        }
+        // The decoder reads all that it is given.
+        let mut limit = JPEG_HEADER as u64;
+        loop {
+            let mut bytes = Vec::new();
+            let file = File::open(path).map_err(&failed)?;
+            file.take(limit).read_to_end(&mut bytes).map_err(&failed)?;
+            let is_whole = (bytes.len() as u64) < limit;
+            match decoder(Cursor::new(&bytes), format, path, MAX_BYTES) {
+                Err(DataError { problem: Problem::Decode { .. }, .. }) if !is_whole => limit *= 8,
+                done => return done.map(drop),
+            }
+        }
+    })
+}
+
+/// What a file begins with.
+pub(crate) fn beginning(path: &Path) -> Result<Vec<u8>, DataError> {
+    let mut start = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(BEGINNING as u64).read_to_end(&mut start))
+        .map_err(DataError::io(path))?;
+    Ok(start)
+}
+
+/// What the name of a file ends in after the last dot.
+pub(crate) fn ending(path: &Path) -> &str {
+    path.extension().and_then(OsStr::to_str).unwrap_or_default()
+}
+
+/// The format of a file that begins with `start`: that decides, not its name.
+pub(crate) fn format_of(start: &[u8], path: &Path) -> Result<ImageFormat, DataError> {
+    let found = match Content::of(start, ending(path)) {
+        Content::Image(format) => return Ok(format),
+        Content::Foreign(name) => format!("is {name}"),
+        Content::Other if start.is_empty() => "is empty".to_owned(),
+        Content::Other => format!("begins with the bytes {:02x?}", &start[..start.len().min(8)]),
+    };
+    Err(Problem::format(found, READ).at(path))
+}
+
 /// The picture in the file, the right way up; file and picture may have `limit` bytes each.
 fn decode(path: &Path, limit: u64) -> Result<DynamicImage, DataError> {
     let bytes = all_bytes(path, limit)?;
-    // What a file begins with decides, not its name.
-    let format = match image::guess_format(&bytes) {
-        Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => format,
-        _ => {
-            let found = format!("begins with the bytes {:02x?}", &bytes[..bytes.len().min(8)]);
-            return Err(Problem::format(found, "those of a PNG or JPEG file").at(path));
-        }
-    };
+    let format = format_of(&bytes[..bytes.len().min(BEGINNING)], path)?;
     if format == ImageFormat::Jpeg && !has_end_of_image(&bytes) {
         let found = format!("ends after {} bytes", bytes.len());
         return Err(Problem::format(found, "the end-of-image marker of a JPEG file before").at(path));
     }
-
-    without_panics(path, || decode_as(format, &bytes, path, limit))
+    without_panics(path, || {
+        let mut decoder = decoder(Cursor::new(&bytes), format, path, limit)?;
+        let orientation = orientation::of(format, &bytes, &mut decoder);
+        let failed = |source| Problem::decode(IMAGE, source).at(path);
+        let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
+        image.apply_orientation(orientation);
+        Ok(image)
+    })
 }
 
-/// The picture in a file of this format, the right way up.
-fn decode_as(format: ImageFormat, bytes: &[u8], path: &Path, limit: u64) -> Result<DynamicImage, DataError> {
-    let failed = |source| Problem::decode(IMAGE, source).at(path);
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+/// What decodes a file of this format, if its header says that it has pixels of one or two bytes, and not too many.
+fn decoder<'a>(
+    file: impl BufRead + Seek + 'a,
+    format: ImageFormat,
+    path: &Path,
+    limit: u64,
+) -> Result<impl ImageDecoder + 'a, DataError> {
+    let mut reader = ImageReader::with_format(file, format);
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(limit);
     reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(failed)?;
+    let decoder = reader.into_decoder().map_err(|source| Problem::decode(IMAGE, source).at(path))?;
     // The decoder counts against the limit what it needs for itself, but not the pixels that it gives.
     if decoder.total_bytes() > limit {
         let (width, height) = decoder.dimensions();
@@ -77,10 +138,11 @@ fn decode_as(format: ImageFormat, bytes: &[u8], path: &Path, limit: u64) -> Resu
         let found = format!("is an image of {width} × {height} pixels or {bytes} bytes");
         return Err(Problem::TooLarge { found, limit: Some(limit) }.at(path));
     }
-    let orientation = decoder.orientation().map_err(failed)?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    image.apply_orientation(orientation);
-    Ok(image)
+    if matches!(decoder.color_type(), ColorType::Rgb32F | ColorType::Rgba32F) {
+        let expected = "integers of 8 or 16 bits, whose range is known";
+        return Err(Problem::format("has floating-point pixels", expected).at(path));
+    }
+    Ok(decoder)
 }
 
 /// What `decode` returns, or an error where it panics, as that of png 0.18.1 does over a palette of four bytes.
@@ -100,14 +162,20 @@ fn without_panics<T>(
 /// All bytes of the file, if they are at most `limit`.
 fn all_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, DataError> {
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
-        .map_err(DataError::io(path))?;
-    if bytes.len() as u64 > limit {
-        let found = format!("is longer than {limit} bytes");
-        return Err(Problem::TooLarge { found, limit: Some(limit) }.at(path));
-    }
+    let file = File::open(path).map_err(DataError::io(path))?;
+    // What a file says of itself spares reading much of one that is too long; the rest may have grown since.
+    check_length(file.metadata().map_or(0, |metadata| metadata.len()), limit, path)?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(DataError::io(path))?;
+    check_length(bytes.len() as u64, limit, path)?;
     Ok(bytes)
+}
+
+fn check_length(length: u64, limit: u64, path: &Path) -> Result<(), DataError> {
+    if length <= limit {
+        return Ok(());
+    }
+    let found = format!("is longer than {limit} bytes");
+    Err(Problem::TooLarge { found, limit: Some(limit) }.at(path))
 }
 
 /// Whether a JPEG file goes on until its end-of-image marker.
@@ -134,33 +202,55 @@ fn has_end_of_image(jpeg: &[u8]) -> bool {
     }
 }
 
-/// The picture as it looks before black, without transparency.
-fn over_black(image: DynamicImage) -> DynamicImage {
-    if !image.color().has_alpha() {
-        return image;
+/// The picture in color, as Pillow's `convert("RGB")` makes it.
+fn rgb(image: DynamicImage) -> RgbImage {
+    let (width, height) = (image.width(), image.height());
+    let (bytes, channels) = opaque(image);
+    let bytes = if channels == 3 { bytes } else { bytes.iter().flat_map(|&x| [x; 3]).collect() };
+    RgbImage::from_raw(width, height, bytes).expect("each pixel has three values")
+}
+
+/// The picture in gray, as Pillow's `convert("L")` makes it: luma of ITU-R BT.601 in integers,
+/// `(19595 R + 38470 G + 7471 B + 32768) / 65536`.
+fn gray(image: DynamicImage) -> GrayImage {
+    let (width, height) = (image.width(), image.height());
+    let (bytes, channels) = opaque(image);
+    let luma = |pixel: &[u8]| {
+        let [r, g, b] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
+        ((19595 * r + 38470 * g + 7471 * b + 0x8000) >> 16) as u8
+    };
+    let bytes = if channels == 1 { bytes } else { bytes.chunks_exact(3).map(luma).collect() };
+    GrayImage::from_raw(width, height, bytes).expect("each pixel has one value")
+}
+
+/// The pixels of one or three bytes, and how many: the higher ones of values of 16 bits, and without transparency, as
+/// Pillow leaves it out.
+fn opaque(image: DynamicImage) -> (Vec<u8>, usize) {
+    let color = image.color();
+    let channels = usize::from(color.channel_count());
+    let bytes = match image.as_flat_samples_u16() {
+        Some(values) => values.samples.iter().map(|value| (value >> 8) as u8).collect(),
+        None => image.into_bytes(),
+    };
+    let kept = if color.has_color() { 3 } else { 1 };
+    if channels == kept {
+        return (bytes, kept);
     }
-    let mut image = image.into_rgba8();
-    for Rgba([r, g, b, alpha]) in image.pixels_mut() {
-        for x in [r, g, b] {
-            *x = ((u16::from(*x) * u16::from(*alpha) + 127) / 255) as u8;
-        }
-    }
-    image.into()
+    (bytes.chunks_exact(channels).flat_map(|pixel| &pixel[..kept]).copied().collect(), kept)
 }
 
 /// The pixels of the greatest rectangle in the middle that has the proportions of `height` and `width`, resized to
 /// these, row after row.
-///
-/// Lanczos' filter keeps the most detail of those at hand, and when an image is reduced, its window grows with the
-/// reduction, so that fine patterns do not turn into coarse ones. An image of the right size is left as it is.
-fn middle<P>(image: &ImageBuffer<P, Vec<u8>>, height: usize, width: usize) -> Vec<u8>
+fn middle<P, const N: usize>(image: &ImageBuffer<P, Vec<u8>>, height: usize, width: usize) -> Vec<u8>
 where
     P: Pixel<Subpixel = u8> + 'static,
 {
     let (image_width, image_height) = image.dimensions();
     let (w, h) = proportional([image_width, image_height], [width as u32, height as u32]);
-    let middle = imageops::crop_imm(image, (image_width - w) / 2, (image_height - h) / 2, w, h);
-    imageops::resize(&*middle, width as u32, height as u32, FilterType::Lanczos3).into_raw()
+    let [left, top, middle_width, middle_height] =
+        [(image_width - w) / 2, (image_height - h) / 2, w, h].map(|n| n as usize);
+    let middle = Rectangle { left, top, width: middle_width, height: middle_height };
+    resize(View::<N> { bytes: image.as_raw(), width: image_width as usize }, middle, width, height)
 }
 
 /// The greatest rectangle within the first one that has the proportions of the second, to the nearest pixel.
@@ -310,22 +400,17 @@ mod tests {
         }
     }
 
-    /// The weights of ITU-R BT.709.
+    /// The weights of ITU-R BT.601, rounded to the nearest: 76.245, 149.685 and 29.07.
     #[test]
     fn gray_is_luma() {
-        for (color, weight) in [([255, 0, 0], 0.2126), ([0, 255, 0], 0.7152), ([0, 0, 255], 0.0722)] {
-            let image = RgbImage::from_pixel(2, 2, Rgb(color));
-            for found in gray(&png(image), 2) {
-                assert!((f64::from(found) - 255.0 * weight).abs() < 1.0, "{found} for {color:?}");
-            }
+        for (color, expected) in [([255, 0, 0], 76), ([0, 255, 0], 150), ([0, 0, 255], 29), ([201; 3], 201)] {
+            assert_eq!(gray(&png(RgbImage::from_pixel(2, 2, Rgb(color))), 2), [expected; 4], "{color:?}");
         }
-        assert_eq!(gray(&png(RgbImage::from_pixel(2, 2, Rgb([201; 3]))), 2), [201; 4]);
     }
 
-    /// A byte `b` stands for `257 b`, and 128 is the last that rounds down.
     #[test]
-    fn sixteen_bits_are_rounded_to_eight() {
-        let values = [0, 65535, 25700 + 128, 25700 + 129];
+    fn of_sixteen_bits_the_higher_eight_are_kept() {
+        let values = [0, 65535, 101 * 256 - 1, 101 * 256];
         let image = ImageBuffer::<Luma<u16>, _>::from_raw(2, 2, values.to_vec()).unwrap();
         assert_eq!(gray(&png(image), 2), [0, 255, 100, 101]);
         let colors = [values[1], values[2], values[3]].repeat(4);
@@ -334,14 +419,12 @@ mod tests {
     }
 
     #[test]
-    fn transparency_is_laid_over_black() {
+    fn transparency_is_left_out() {
         let pixels = [[200, 100, 50, 255], [200, 100, 50, 0], [200, 100, 51, 128], [255, 255, 255, 1]];
         let image = RgbaImage::from_raw(2, 2, pixels.concat()).unwrap();
-        // 200 · 128 / 255 = 100.4, 100 · 128 / 255 = 50.2, 51 · 128 / 255 = 25.6.
-        assert_eq!(rgb(&png(image), 2), [200, 0, 100, 1, 100, 0, 50, 1, 50, 0, 26, 1]);
-        let image = GrayAlphaImage::from_fn(2, 1, |x, _| LumaA([90, 255 * x as u8]));
-        assert_eq!(gray(&png(image.clone()), 1), [0]);
-        assert_eq!(gray(&png(imageops::flip_horizontal(&image)), 1), [90]);
+        assert_eq!(rgb(&png(image), 2), [200, 200, 200, 255, 100, 100, 100, 255, 50, 50, 51, 255]);
+        let image = GrayAlphaImage::from_fn(2, 2, |x, _| LumaA([90, 255 * x as u8]));
+        assert_eq!(gray(&png(image), 2), [90; 4]);
     }
 
     /// A reduced ramp has the mean of each block, but for the outermost, where the window ends at the border.
@@ -415,9 +498,9 @@ mod tests {
     #[test]
     fn the_beginning_tells_the_format() {
         assert_eq!(found(b"not an image"), "begins with the bytes [6e, 6f, 74, 20, 61, 6e, 20, 69]");
-        assert_eq!(found(b""), "begins with the bytes []");
-        // Formats that the decoder may know, depending on what else is built with it.
-        assert!(found(b"GIF89a\x01\0\x01\0").starts_with("begins with the bytes [47, 49, 46,"));
+        assert_eq!(found(b""), "is empty");
+        assert_eq!(found(b"8BPS\0\x01"), "is a Photoshop file");
+        assert!(matches!(problem(b"GIF89a\x01\0\x01\0"), Problem::Decode { .. }));
     }
 
     /// What is cut from the end of a PNG file and does not change its pixels need not be missed.
@@ -443,6 +526,48 @@ mod tests {
             assert_eq!(found(&whole[..length]), format!("ends after {length} bytes"));
         }
         assert!(try_read(&[&whole[..], b"\xff\xda\0\0more"].concat(), 4, Channels::Rgb).is_ok());
+    }
+
+    /// Each format has its own way to end, and all notice that half is missing.
+    #[test]
+    fn half_a_file_is_an_error_in_every_format() {
+        let noise: Vec<u8> = (0..3 * 24 * 24_u32).map(|i| (i * i * 31 + i * 7) as u8).collect();
+        let noise = RgbImage::from_raw(24, 24, noise).unwrap();
+        for format in
+            [ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Gif, ImageFormat::Tiff, ImageFormat::Pnm]
+        {
+            let whole = encode(noise.clone(), format);
+            assert!(try_read(&whole, 24, Channels::Rgb).is_ok(), "{format:?}");
+            for length in [8, 20, whole.len() / 2, whole.len() - 60] {
+                assert!(try_read(&whole[..length], 24, Channels::Rgb).is_err(), "{format:?} {length}");
+            }
+        }
+    }
+
+    /// A header alone tells whether an image may be read, wherever its format has put it.
+    #[test]
+    fn the_header_is_checked_alone() {
+        let long = [
+            &b"\xff\xd8"[..],
+            &[0xff, 0xe2, 0xff, 0xff],
+            &[7; 0xfffd],
+            &[0xff, 0xe3, 0xff, 0xff],
+            &[7; 0xfffd],
+        ]
+        .concat();
+        let long = [&long[..], &jpeg(colors())[2..]].concat();
+        let formats =
+            [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Gif, ImageFormat::Tiff];
+        let files = formats.map(|format| encode(colors(), format)).into_iter().chain([jpeg(colors()), long]);
+        for whole in files {
+            let (_folder, path) = file(&whole);
+            assert!(check(&path).is_ok(), "{:?}", check(&path));
+        }
+        for broken in [claiming(20_000, 10_000), b"no image".to_vec(), b"\xff\xd8\xff\xe0\0\x10JFIF".to_vec()]
+        {
+            let (_folder, path) = file(&broken);
+            assert!(check(&path).is_err(), "{broken:?}");
+        }
     }
 
     #[test]

@@ -1,20 +1,36 @@
-//! Images in memory: what the readers of image files make.
+//! Images of one size: what the readers of image files make.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::{
     codec::{Codec, Pixels},
     dataset::{Dataset, check_index},
+    error::DataError,
+    identity,
+    image_cache::ImageFiles,
+    left_out::LeftOut,
+    listing::threads,
 };
 
-/// Labeled images of one size, kept in memory as bytes and read as values in [−1, 1].
+/// Labeled images of one size, read as values in [−1, 1]; kept in memory as bytes, or in their files where they do not
+/// fit.
 #[derive(Clone)]
 pub struct Images {
     shape: [usize; 3],
-    bytes: Vec<u8>,
+    store: Store,
     labels: Vec<u32>,
     num_classes: usize,
     class_names: Option<Vec<String>>,
+    left_out: LeftOut,
+    /// What each image is known by, if not by its place.
+    identities: Option<Vec<u64>>,
+}
+
+/// Where the pixels are.
+#[derive(Clone)]
+enum Store {
+    Memory(Vec<u8>),
+    Files(Arc<ImageFiles>),
 }
 
 impl Images {
@@ -33,10 +49,33 @@ impl Images {
             "{found} bytes were given for {} images of shape {shape:?}, expected {expected}",
             labels.len(),
         );
+        Self::stored(shape, Store::Memory(bytes), labels, num_classes)
+    }
+
+    /// The images in `files`, of which there are as many as labels.
+    ///
+    /// # Panics
+    /// If a label is not below `num_classes`.
+    pub(crate) fn of_files(
+        shape: [usize; 3],
+        files: ImageFiles,
+        labels: Vec<u32>,
+        num_classes: usize,
+    ) -> Self {
+        Self::stored(shape, Store::Files(Arc::new(files)), labels, num_classes)
+    }
+
+    fn stored(shape: [usize; 3], store: Store, labels: Vec<u32>, num_classes: usize) -> Self {
         if let Some(label) = labels.iter().find(|&&label| label as usize >= num_classes) {
             panic!("the label {label} was given, expected one below {num_classes}");
         }
-        Self { shape, bytes, labels, num_classes, class_names: None }
+        let (class_names, left_out, identities) = (None, LeftOut::default(), None);
+        Self { shape, store, labels, num_classes, class_names, left_out, identities }
+    }
+
+    /// The same images, of whose folder this was left out.
+    pub(crate) fn with_left_out(self, left_out: LeftOut) -> Self {
+        Self { left_out, ..self }
     }
 
     /// The same images, whose classes have these names.
@@ -44,6 +83,13 @@ impl Images {
         let (found, expected) = (names.len(), self.num_classes);
         assert!(found == expected, "{found} names were given, expected {expected}, one for each class");
         Self { class_names: Some(names), ..self }
+    }
+
+    /// The same images, which have names, whose hashes these are.
+    pub(crate) fn with_identities(self, identities: Vec<u64>) -> Self {
+        let (found, expected) = (identities.len(), self.labels.len());
+        assert!(found == expected, "{found} identities were given, expected {expected}, one for each image");
+        Self { identities: Some(identities), ..self }
     }
 
     /// The number of classes; labels lie below it.
@@ -56,6 +102,17 @@ impl Images {
     /// A folder's name that is not Unicode is shown with replacement characters.
     pub fn class_names(&self) -> Option<&[String]> {
         self.class_names.as_deref()
+    }
+
+    /// What was passed over in the folder of the images: files of other kinds, and names that systems put there.
+    pub fn left_out(&self) -> &LeftOut {
+        &self.left_out
+    }
+
+    /// Whether the pixels are kept in memory; if not, an image is decoded when it is read, unless it is among those that
+    /// were read last.
+    pub fn is_in_memory(&self) -> bool {
+        matches!(self.store, Store::Memory(_))
     }
 }
 
@@ -70,22 +127,37 @@ impl Dataset for Images {
         &self.shape
     }
 
-    fn read(&self, index: usize, into: &mut [f32]) -> usize {
+    fn read(&self, index: usize, into: &mut [f32]) -> Result<usize, DataError> {
         check_index(index, self.len());
         let size: usize = self.shape.iter().product();
-        Pixels.encode(&self.bytes[index * size..(index + 1) * size], into);
-        self.labels[index] as usize
+        match &self.store {
+            Store::Memory(bytes) => Pixels.encode(&bytes[index * size..(index + 1) * size], into),
+            Store::Files(files) => Pixels.encode(&files.read(index)?, into),
+        }
+        Ok(self.labels[index] as usize)
+    }
+
+    fn readers(&self) -> usize {
+        if self.is_in_memory() { 1 } else { threads() }
+    }
+
+    fn identity(&self, index: usize) -> u64 {
+        self.identities.as_ref().map_or_else(|| identity::of_place(index), |identities| identities[index])
     }
 }
 
 impl fmt::Debug for Images {
-    /// Leaves out pixels and labels, but tells how many bytes the pixels take.
+    /// Leaves out pixels and labels, but tells how many bytes the pixels take in memory.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = match &self.store {
+            Store::Memory(bytes) => bytes.len(),
+            Store::Files(_) => 0,
+        };
         f.debug_struct("Images")
             .field("len", &self.len())
             .field("shape", &self.shape)
             .field("classes", &self.num_classes)
-            .field("bytes", &self.bytes.len())
+            .field("bytes", &bytes)
             .finish_non_exhaustive()
     }
 }
@@ -104,9 +176,9 @@ mod tests {
         let data = two();
         assert_eq!((data.len(), data.shape(), data.num_classes()), (2, &[1, 1, 2][..], 3));
         let mut into = [0.0; 2];
-        assert_eq!((data.read(0, &mut into), into), (2, [-1.0, 1.0]));
+        assert_eq!((data.read(0, &mut into).unwrap(), into), (2, [-1.0, 1.0]));
         // 51 / 255 · 2 − 1 = −0.6 and 102 / 255 · 2 − 1 = −0.2.
-        assert_eq!(data.read(1, &mut into), 0);
+        assert_eq!(data.read(1, &mut into).unwrap(), 0);
         assert!((into[0] + 0.6).abs() < 1e-6 && (into[1] + 0.2).abs() < 1e-6, "{into:?}");
     }
 
@@ -143,12 +215,12 @@ mod tests {
     #[test]
     #[should_panic(expected = "room for 3 values was given, expected 2")]
     fn room_for_another_size_panics() {
-        two().read(0, &mut [0.0; 3]);
+        let _ = two().read(0, &mut [0.0; 3]);
     }
 
     #[test]
     #[should_panic(expected = "example 2 was asked for, expected an index below 2")]
     fn an_index_outside_panics() {
-        two().read(2, &mut [0.0; 2]);
+        let _ = two().read(2, &mut [0.0; 2]);
     }
 }

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use diffusion_core::watch::Watch;
+use diffusion_weights::TensorFile;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -13,7 +15,9 @@ use crate::{
     data_kind::{DataKind, ModelInput},
     dataset::{Dataset, check_index},
     error::{DataError, Problem},
-    shard::{MIRRORED, Shard},
+    identity,
+    open_files::OpenFiles,
+    shard::{self, MIRRORED, Shard},
     source::has_extension,
 };
 
@@ -26,20 +30,23 @@ use crate::{
 /// - `label`: `[n]` in integers of any size, the classes
 ///
 /// `n` may differ between shards, the shape of a latent may not. An example is `latent · scale + shift`, as
-/// [`LatentsConfig`] says. Values that are not finite are passed on: to find them, everything would have to be read.
+/// [`LatentsConfig`] says. A latent with a value that is not finite is an error when it is read.
 ///
 /// The mirror image of an example is the latent of the mirrored image, which is not the mirrored latent. Without
 /// `latent_mean_flip` there is none, and [`Batches::flip_horizontally`](crate::Batches::flip_horizontally) panics.
 ///
-/// In memory are the labels, eight bytes each. All files stay open, so the system must allow a process as many open
-/// files as there are shards. To give one `Latents` to several users, wrap it in an `Arc`.
+/// In memory are the labels, eight bytes each. Some 200 files are open at a time, or fewer where the system allows a
+/// process no more. To give one `Latents` to several users, wrap it in an `Arc`.
 pub struct Latents {
     config: LatentsConfig,
     shape: [usize; 3],
     shards: Vec<Shard>,
+    files: OpenFiles<TensorFile>,
     /// For each shard, the examples in it and in those before it.
     ends: Vec<usize>,
     mirrored: bool,
+    /// Of each shard, the hash of its name in the folder; of a file alone that of no name.
+    names: Vec<u64>,
 }
 
 /// What the values in the files of [`Latents`] mean.
@@ -95,24 +102,41 @@ impl Latents {
     /// # Panics
     /// If [`LatentsConfig::validate`] says why `config` cannot be used.
     pub fn open(path: impl AsRef<Path>, config: LatentsConfig) -> Result<Self, DataError> {
+        Self::open_watched(path.as_ref(), config, true, &Watch::default())
+    }
+
+    /// The same; looks at no labels, and gives all latents the label 0, if it is not labeled.
+    fn open_watched(
+        path: &Path,
+        config: LatentsConfig,
+        is_labeled: bool,
+        watch: &Watch,
+    ) -> Result<Self, DataError> {
         if let Err(error) = config.validate() {
             panic!("{error}");
         }
-        let mut shards: Vec<Shard> = Vec::new();
-        let mut ends = Vec::new();
-        for path in paths(path.as_ref())? {
-            let shard = Shard::open(&path, config.classes)?;
+        let (mut shards, mut ends) = (Vec::<Shard>::new(), Vec::new());
+        let files = OpenFiles::new();
+        let paths = paths(path)?;
+        let (total, classes) = (paths.len() as u64, is_labeled.then_some(config.classes));
+        for (number, path) in paths.iter().enumerate() {
+            watch.report("opening shards", number as u64, Some(total))?;
+            let (shard, _) = files.get(number, || Shard::open(path, classes, watch))?;
+            let Some(shard) = shard else { continue };
             if let Some(first) = shards.first() {
                 check_alike(first, &shard)?;
             }
-            ends.push(ends.last().unwrap_or(&0) + shard.labels.len());
+            ends.push(ends.last().unwrap_or(&0) + shard.len);
             shards.push(shard);
         }
         let Some(first) = shards.first() else {
-            return Err(Problem::missing("file named *.safetensors").at(path.as_ref()));
+            return Err(Problem::missing("file named *.safetensors").at(path).with_hint(HINT));
         };
         let (shape, mirrored) = (first.shape, first.has_mirrored());
-        Ok(Self { config, shape, shards, ends, mirrored })
+        let name = |shard: &Shard| shard.path.strip_prefix(path).map(Path::to_path_buf).unwrap_or_default();
+        let names =
+            shards.iter().map(|shard| identity::hash(name(shard).as_os_str().as_encoded_bytes())).collect();
+        Ok(Self { config, shape, shards, files, ends, mirrored, names })
     }
 
     /// The number of classes of the [`LatentsConfig`]; labels lie below it, and need not reach it.
@@ -120,20 +144,24 @@ impl Latents {
         self.config.classes
     }
 
+    /// The number of the shard of an example, and its row there.
+    fn place(&self, index: usize) -> (usize, usize) {
+        let number = self.ends.partition_point(|&end| end <= index);
+        (number, index + self.shards[number].len - self.ends[number])
+    }
+
     /// Reads the latent of an image or of the mirrored image.
-    fn read_either(&self, index: usize, mirrored: bool, into: &mut [f32]) -> usize {
+    fn read_either(&self, index: usize, mirrored: bool, into: &mut [f32]) -> Result<usize, DataError> {
         check_index(index, self.len());
         let size: usize = self.shape.iter().product();
         assert!(into.len() == size, "room for {} values was given, expected {size}", into.len());
-        let number = self.ends.partition_point(|&end| end <= index);
+        let (number, row) = self.place(index);
         let shard = &self.shards[number];
-        let row = index + shard.labels.len() - self.ends[number];
-        if let Err(error) = shard.read(row, mirrored, into) {
-            panic!("{error}");
-        }
+        let (_, file) = self.files.get(number, || Ok(((), shard.reopen()?)))?;
+        shard::read(&file, row, mirrored, into)?;
         let LatentsConfig { scale, shift, .. } = self.config;
         ScaledLatents { scale: scale.into(), shift: shift.into() }.encode_in_place(into);
-        shard.labels[row]
+        Ok(shard.label(row))
     }
 }
 
@@ -150,17 +178,20 @@ impl Dataset for Latents {
 
     /// Reads a latent from its file.
     ///
-    /// # Panics
-    /// As [`Dataset::read`] says; and if the file can no longer be read, with its path.
-    fn read(&self, index: usize, into: &mut [f32]) -> usize {
+    /// # Errors
+    /// If the file can no longer be read, or a value is not finite.
+    fn read(&self, index: usize, into: &mut [f32]) -> Result<usize, DataError> {
         self.read_either(index, false, into)
     }
 
     /// Reads the latent of the mirrored image.
     ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    ///
     /// # Panics
     /// As [`read`](Self::read), or if the shards have no tensor `latent_mean_flip`.
-    fn read_mirrored(&self, index: usize, into: &mut [f32]) -> usize {
+    fn read_mirrored(&self, index: usize, into: &mut [f32]) -> Result<usize, DataError> {
         if let Err(why) = self.can_mirror() {
             panic!("{why}");
         }
@@ -175,6 +206,13 @@ impl Dataset for Latents {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Of the name of the shard and the row in it.
+    fn identity(&self, index: usize) -> u64 {
+        check_index(index, self.len());
+        let (number, row) = self.place(index);
+        identity::hash(&[self.names[number], row as u64].map(u64::to_le_bytes).concat())
     }
 }
 
@@ -223,17 +261,28 @@ impl DataKind for LatentShardsConfig {
         self.with_classes(1).validate()
     }
 
-    fn open(&self, input: &ModelInput) -> Result<AnyDataset, DataError> {
-        // Shards do not tell how many classes there are, and a network without classes does not mind any label.
-        let classes = input.num_classes.unwrap_or(usize::MAX);
-        let latents = Latents::open(&self.path, self.with_classes(classes))?;
-        Ok(AnyDataset::labeled(latents, classes))
+    /// Shards do not tell how many classes there are, and for a network without classes no label is looked at.
+    fn open(&self, input: &ModelInput, watch: &Watch) -> Result<AnyDataset, DataError> {
+        let open = |classes, is_labeled| {
+            Latents::open_watched(&self.path, self.with_classes(classes), is_labeled, watch)
+        };
+        match input.num_classes {
+            Some(classes) => Ok(AnyDataset::labeled(open(classes, true)?, classes)),
+            None => Ok(AnyDataset::unlabeled(open(1, false)?.unlabeled())),
+        }
+    }
+
+    fn may_be_non_finite(&self) -> bool {
+        true
     }
 
     fn latents(&self) -> Option<ScaledLatents> {
         Some(ScaledLatents { scale: self.scale, shift: self.shift })
     }
 }
+
+const HINT: &str = "encode the images first: a shard is a safetensors file with the tensors `latent_mean` and, for a \
+                    network with labels, `label`";
 
 /// The file itself, or the shards in a folder in the order of their names.
 fn paths(path: &Path) -> Result<Vec<PathBuf>, DataError> {
@@ -255,7 +304,7 @@ fn paths(path: &Path) -> Result<Vec<PathBuf>, DataError> {
 
 /// Compares a shard with the first one.
 fn check_alike(first: &Shard, shard: &Shard) -> Result<(), DataError> {
-    let ([c, h, w], [n, ..]) = (first.shape, [shard.labels.len()]);
+    let ([c, h, w], n) = (first.shape, shard.len);
     if shard.shape != first.shape {
         let part = "the tensor latent_mean".to_owned();
         let found = [&[n], &shard.shape[..]].concat().into();
@@ -311,6 +360,25 @@ mod tests {
         folder
     }
 
+    /// A new shard changes no other's; a file alone has no name.
+    #[test]
+    fn shard_and_row_are_an_identity() {
+        let files = [("b.safetensors", shard(0, 2, false)), ("d.safetensors", shard(2, 1, false))];
+        let few = folder(&files);
+        let more = folder(&[&files[..], &[("a.safetensors", shard(9, 1, false))]].concat());
+        let identities = |path: &Path| {
+            let data = Latents::open(path, PLAIN).unwrap();
+            Vec::from_iter((0..data.len()).map(|index| data.identity(index)))
+        };
+        let [few, more] = [few.path(), more.path()].map(identities);
+        assert_eq!(few, more[1..]);
+        assert!(Vec::from_iter(more.iter().collect::<std::collections::BTreeSet<_>>()).len() == 4);
+
+        let (here, there) = (folder(&files), folder(&[("c.safetensors", shard(0, 2, false))]));
+        let file = |folder: &TempDir, name| identities(&folder.path().join(name));
+        assert_eq!(file(&here, "b.safetensors"), file(&there, "c.safetensors"));
+    }
+
     /// Three shards of 3, 1 and 2 latents, and what does not belong to them.
     fn shards(mirrored: bool) -> TempDir {
         folder(&[
@@ -326,7 +394,7 @@ mod tests {
     fn read(data: &Latents, index: usize, mirrored: bool) -> ([f32; 4], usize) {
         let mut into = [0.0; 4];
         let label = if mirrored { data.read_mirrored(index, &mut into) } else { data.read(index, &mut into) };
-        (into, label)
+        (into, label.unwrap())
     }
 
     fn latent(index: usize, mirrored: bool) -> ([f32; 4], usize) {
@@ -367,17 +435,25 @@ mod tests {
         assert_eq!(read(&data, 4, false).0, [4.0, 4.25, 4.5, 4.75].map(|x: f32| x * 0.18215));
     }
 
+    /// Wherever it lies, and told by its file: batches would be skipped, and validation losses not numbers for ever.
     #[test]
-    fn values_that_are_not_finite_are_passed_on() {
-        let values = f32s([f32::NAN, f32::INFINITY]);
-        let bytes = safetensors(&[
-            ("latent_mean", Dtype::F32, &[1, 1, 1, 2], values),
-            ("label", Dtype::U8, &[1], vec![0]),
-        ]);
-        let data = Latents::open(folder(&[("a.safetensors", bytes)]), PLAIN).unwrap();
-        let mut into = [0.0; 2];
-        data.read(0, &mut into);
-        assert!(into[0].is_nan() && into[1] == f32::INFINITY, "{into:?}");
+    fn values_that_are_not_finite_are_errors_when_they_are_read() {
+        let file = |values: [f32; 4]| {
+            safetensors(&[
+                ("latent_mean", Dtype::F32, &[2, 2, 1, 1][..], f32s(values)),
+                ("label", Dtype::U8, &[2], vec![0, 1]),
+            ])
+        };
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.safetensors"), file([0.0; 4])).unwrap();
+        fs::write(folder.path().join("b.safetensors"), file([0.0, 0.0, 1.0, f32::NAN])).unwrap();
+        let data = Latents::open(folder.path(), PLAIN).unwrap();
+        for index in 0..3 {
+            data.read(index, &mut [0.0; 2]).unwrap();
+        }
+        let error = data.read(3, &mut [0.0; 2]).unwrap_err();
+        assert!(error.path.as_ref().is_some_and(|path| path.ends_with("b.safetensors")), "{error}");
+        assert!(matches!(error.problem, Problem::NonFinite { index: 1, position: 1, .. }), "{error}");
     }
 
     /// Mirrored are the same examples as of any other data set, but not by mirroring them.
@@ -386,9 +462,8 @@ mod tests {
         let folder = shards(true);
         let data = Arc::new(Latents::open(&folder, PLAIN).unwrap());
         let mut count = [0, 0];
-        for (epoch, (examples, Labels(labels))) in
-            (0..).zip(Batches::new(data, 6, 5).flip_horizontally().take(20))
-        {
+        for (epoch, batch) in (0..).zip(Batches::new(data, 6, 5).flip_horizontally().take(20)) {
+            let (examples, Labels(labels)) = batch.unwrap();
             let values = examples.to_vec::<f32>().unwrap();
             for (values, index) in values.chunks(4).zip(labels) {
                 let mirrored = Stream::new(5, purpose::FLIP, epoch, index as u64).uniform() < 0.5;
@@ -480,13 +555,13 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "a-10.safetensors: the file has become shorter")]
-    fn a_file_that_becomes_shorter_panics() {
+    fn a_file_that_becomes_shorter_is_an_error() {
         let folder = shards(true);
         let data = Latents::open(&folder, PLAIN).unwrap();
         fs::write(folder.path().join("a-10.safetensors"), "short").unwrap();
         assert_eq!(read(&data, 3, false), latent(3, false));
-        read(&data, 0, false);
+        let error = data.read(0, &mut [0.0; 4]).unwrap_err();
+        assert!(error.path.is_some_and(|path| path.ends_with("a-10.safetensors")));
     }
 
     #[test]
@@ -532,12 +607,12 @@ mod tests {
     #[test]
     #[should_panic(expected = "room for 3 values was given, expected 4")]
     fn room_for_another_size_panics() {
-        Latents::open(shards(true), PLAIN).unwrap().read(0, &mut [0.0; 3]);
+        let _ = Latents::open(shards(true), PLAIN).unwrap().read(0, &mut [0.0; 3]);
     }
 
     #[test]
     #[should_panic(expected = "example 6 was asked for, expected an index below 6")]
     fn an_index_outside_panics() {
-        Latents::open(shards(true), PLAIN).unwrap().read(6, &mut [0.0; 4]);
+        let _ = Latents::open(shards(true), PLAIN).unwrap().read(6, &mut [0.0; 4]);
     }
 }

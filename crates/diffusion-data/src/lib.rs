@@ -13,8 +13,9 @@
 //! assert_eq!((tree.len(), tree.shape(), tree.num_classes()), (1920, &[2][..], 64));
 //!
 //! let mut batches = Batches::new(tree, 128, 0).prefetch(2);
-//! let (x0, labels) = batches.next().expect("without `epochs` the batches never end");
+//! let (x0, labels) = batches.next().expect("without `epochs` the batches never end")?;
 //! assert_eq!((x0.shape.as_slice(), labels.0.len()), (&[128, 2][..], 128));
+//! # Ok::<(), diffusion_data::DataError>(())
 //! ```
 //!
 //! Deliberately absent: downloading, and anything that knows what the examples are used for.
@@ -23,49 +24,65 @@
 
 mod any_dataset;
 mod batches;
-mod cifar10;
+mod cifar;
 mod codec;
 mod data_config;
 mod data_kind;
 mod datasaurus;
 mod dataset;
 mod error;
+mod fingerprint;
+pub mod identity;
 mod idx;
+mod idx_files;
+mod image_cache;
 mod image_config;
+mod image_content;
 mod image_file;
 mod image_folder;
 mod images;
 mod latents;
+mod left_out;
+mod listing;
+mod memory;
 mod mnist;
+mod open_files;
+mod orientation;
 mod parallel;
 pub mod pixels;
 mod points;
 mod prefetch;
 pub mod purpose;
+mod resample;
 mod shard;
 mod source;
+mod split;
 mod subset;
 mod summary;
 mod swissroll;
+mod tar;
 mod tree;
 
 pub use any_dataset::{AnyDataset, AnyLabel};
 pub use batches::{Batch, Batches, LastBatch};
-pub use cifar10::{Cifar10, CifarConfig};
+pub use cifar::{Cifar10, Cifar100, CifarConfig, CifarLabels};
 pub use codec::{Codec, Pixels, ScaledLatents};
 pub use data_config::{DataConfig, TrainingData};
 pub use data_kind::ModelInput;
 pub use datasaurus::{DatasaurusConfig, DatasaurusDozen, Delimiter};
-pub use dataset::{Dataset, Label, Unlabeled};
+pub use dataset::{Dataset, Gathered, Label, Unlabeled};
 pub use error::{DataError, Problem};
+pub use fingerprint::Fingerprint;
 pub use image_config::{Channels, ImageFolderConfig};
 pub use image_folder::{ImageFolder, ImagesConfig};
 pub use images::Images;
 pub use latents::{LatentShardsConfig, Latents, LatentsConfig};
-pub use mnist::{MnistConfig, MnistLike, Split};
+pub use left_out::{LeftOut, LeftOutKind};
+pub use mnist::{MnistConfig, MnistLike};
 pub use points::Points;
 pub use prefetch::Prefetch;
-pub use subset::{Subset, validation_split};
+pub use split::Split;
+pub use subset::{Subset, ValidationSplit, validation_split};
 pub use summary::DataSummary;
 pub use swissroll::{Swissroll, SwissrollConfig};
 pub use tree::{TreeConfig, TreeDataset};

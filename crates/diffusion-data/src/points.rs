@@ -1,6 +1,7 @@
 //! Examples that the caller already holds in memory.
 
 use crate::dataset::{Dataset, Label, check_index};
+use crate::error::DataError;
 
 /// Examples in memory, unlabeled until [`labeled`](Points::labeled).
 #[derive(Clone, Debug)]
@@ -56,11 +57,11 @@ impl<L: Label + Sync> Dataset for Points<L> {
         &self.shape
     }
 
-    fn read(&self, index: usize, into: &mut [f32]) -> L {
+    fn read(&self, index: usize, into: &mut [f32]) -> Result<L, DataError> {
         check_index(index, self.len());
         let size: usize = self.shape.iter().product();
         into.copy_from_slice(&self.values[index * size..(index + 1) * size]);
-        self.labels[index].clone()
+        Ok(self.labels[index].clone())
     }
 }
 
@@ -72,9 +73,9 @@ mod tests {
     fn values_and_labels_come_back() {
         let points = Points::new(vec![1., 2., 3., 4.], &[2]);
         let mut row = [0.0; 2];
-        points.read(1, &mut row);
+        points.read(1, &mut row).unwrap();
         assert_eq!((row, points.len(), points.shape()), ([3., 4.], 2, &[2][..]));
-        assert_eq!(points.labeled(vec![7, 9]).read(1, &mut row), 9);
+        assert_eq!(points.labeled(vec![7, 9]).read(1, &mut row).unwrap(), 9);
     }
 
     #[test]

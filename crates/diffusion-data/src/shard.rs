@@ -2,9 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use diffusion_weights::{Dtype, TensorFile, WeightsError};
+use diffusion_core::watch::Watch;
+use diffusion_weights::{Dtype, TensorFile};
 
-use crate::error::{DataError, Problem, first_names};
+use crate::{
+    error::{DataError, Problem, first_names},
+    source::{check_memory, file_length},
+};
 
 /// The tensor of the latents of the images.
 const MEAN: &str = "latent_mean";
@@ -16,51 +20,88 @@ const LABEL: &str = "label";
 /// How many labels are read at a time.
 const LABELS: usize = 1 << 16;
 
-/// An open file of latents.
+/// What a file of latents has, whether it is open or not.
 pub(crate) struct Shard {
     pub path: PathBuf,
+    /// How many latents, at least one.
+    pub len: usize,
     /// Channels, height and width of a latent, each at least 1.
     pub shape: [usize; 3],
-    /// One for each latent, of which there is at least one.
-    pub labels: Vec<usize>,
-    file: TensorFile,
+    /// One for each latent, if they were asked for.
+    labels: Option<Vec<usize>>,
+    mirrored: bool,
 }
 
 impl Shard {
-    /// Opens a file, checks its header against its length, and reads the labels, which must be below `classes`.
-    pub(crate) fn open(path: &Path, classes: usize) -> Result<Self, DataError> {
-        let file = TensorFile::open_safetensors(path)?;
-        let [n, shape @ ..] = latent_shape(&file)?;
-        check_floats(&file, MEAN)?;
-        if let Some(mirrored) = file.shape(MIRRORED) {
-            if mirrored != [&[n], &shape[..]].concat() {
-                return Err(wrong_shape(
-                    &file,
-                    MIRRORED,
-                    format!("{:?} as of {MEAN}", [&[n], &shape[..]].concat()),
-                ));
+    /// Opens a file and checks its header against its length. Reads the labels, which must be below `classes`; does not
+    /// look at them, and needs none, if that is absent.
+    pub(crate) fn open(
+        path: &Path,
+        classes: Option<usize>,
+        watch: &Watch,
+    ) -> Result<(Self, TensorFile), DataError> {
+        let (file, [n, shape @ ..], mirrored) = open(path)?;
+        let labels = match classes {
+            Some(_) if tensor(&file, LABEL)? != [n] => {
+                return Err(wrong_shape(&file, LABEL, format!("[{n}], one for each latent of {MEAN}")));
             }
-            check_floats(&file, MIRRORED)?;
+            Some(classes) => Some(labels(&file, n, classes, watch)?),
+            None => None,
+        };
+        Ok((Self { path: path.to_owned(), len: n, shape, labels, mirrored }, file))
+    }
+
+    /// Opens the file once more, which must be as it was.
+    pub(crate) fn reopen(&self) -> Result<TensorFile, DataError> {
+        let (file, [n, shape @ ..], mirrored) = open(&self.path)?;
+        if (n, shape, mirrored) != (self.len, self.shape, self.mirrored) {
+            let found = "has other tensors than when it was opened first";
+            return Err(Problem::format(found, "that it stays as it is").at(&self.path));
         }
-        if tensor(&file, LABEL)? != [n] {
-            return Err(wrong_shape(&file, LABEL, format!("[{n}], one for each latent of {MEAN}")));
-        }
-        let labels = labels(&file, n, classes)?;
-        Ok(Self { path: path.to_owned(), shape, labels, file })
+        Ok(file)
     }
 
     /// Whether the latents of the mirrored images are there.
     pub(crate) fn has_mirrored(&self) -> bool {
-        self.file.shape(MIRRORED).is_some()
+        self.mirrored
     }
 
-    /// Reads the latent in row `row`, that of the image or that of the mirrored image, which must be there.
-    ///
-    /// # Shapes
-    /// - `into`: as long as the product of `shape`
-    pub(crate) fn read(&self, row: usize, mirrored: bool, into: &mut [f32]) -> Result<(), WeightsError> {
-        self.file.read_rows(if mirrored { MIRRORED } else { MEAN }, row..row + 1, into)
+    /// The label of a latent; 0 where labels were not asked for.
+    pub(crate) fn label(&self, row: usize) -> usize {
+        self.labels.as_ref().map_or(0, |labels| labels[row])
     }
+}
+
+/// Reads the latent in row `row` of a shard's file, that of the image or that of the mirrored image, which must be there.
+///
+/// # Shapes
+/// - `into`: as long as the product of the shard's `shape`
+///
+/// # Errors
+/// If the file can no longer be read, or a value is infinite or not a number.
+pub(crate) fn read(file: &TensorFile, row: usize, mirrored: bool, into: &mut [f32]) -> Result<(), DataError> {
+    file.read_rows(if mirrored { MIRRORED } else { MEAN }, row..row + 1, into)?;
+    // Without a branch for each value, this takes a hundredth of the time of reading.
+    if into.iter().fold(true, |finite, x| finite & x.is_finite()) {
+        return Ok(());
+    }
+    let position = into.iter().position(|x| !x.is_finite()).unwrap_or_default();
+    Err(Problem::NonFinite { index: row, position, found: into[position] }.at(file.path()))
+}
+
+/// Opens a file, whose tensors of latents are as they should be: the number of latents and their shape, and whether the
+/// mirrored ones are there.
+fn open(path: &Path) -> Result<(TensorFile, [usize; 4], bool), DataError> {
+    file_length(path)?;
+    let file = TensorFile::open_safetensors(path)?;
+    let shape = latent_shape(&file)?;
+    check_floats(&file, MEAN)?;
+    let Some(mirrored) = file.shape(MIRRORED) else { return Ok((file, shape, false)) };
+    if mirrored != shape {
+        return Err(wrong_shape(&file, MIRRORED, format!("{shape:?} as of {MEAN}")));
+    }
+    check_floats(&file, MIRRORED)?;
+    Ok((file, shape, true))
 }
 
 /// The shape of a tensor that must be there.
@@ -100,12 +141,14 @@ fn wrong_type(file: &TensorFile, name: &'static str, expected: &'static str) -> 
 }
 
 /// Reads all `n` labels, a stretch at a time.
-fn labels(file: &TensorFile, n: usize, classes: usize) -> Result<Vec<usize>, DataError> {
+fn labels(file: &TensorFile, n: usize, classes: usize, watch: &Watch) -> Result<Vec<usize>, DataError> {
     if !file.dtype(LABEL).is_some_and(Dtype::is_integer) {
         return Err(wrong_type(file, LABEL, "an integer of 8, 16, 32 or 64 bits"));
     }
+    check_memory(size_of::<usize>() as u128 * n as u128).map_err(|problem| problem.at(file.path()))?;
     let mut labels = Vec::new();
     while labels.len() < n {
+        watch.check()?;
         let rows = labels.len()..n.min(labels.len() + LABELS);
         for found in file.read_integers(LABEL, rows)? {
             match usize::try_from(found) {
@@ -157,22 +200,27 @@ mod tests {
         (folder, path)
     }
 
-    fn open(bytes: &[u8]) -> Result<Shard, DataError> {
+    fn open(bytes: &[u8]) -> Result<(Shard, TensorFile), DataError> {
         let (_folder, path) = file(bytes);
-        Shard::open(&path, 1000)
+        Shard::open(&path, Some(1000), &Watch::default())
+    }
+
+    fn labels_of(bytes: &[u8]) -> Result<Vec<usize>, DataError> {
+        open(bytes).map(|(shard, _)| shard.labels.expect("they were asked for"))
     }
 
     /// The error's message, with an ellipsis for the path.
     #[track_caller]
     fn message(bytes: &[u8]) -> String {
         let (_folder, path) = file(bytes);
-        let error = Shard::open(&path, 1000).err().expect("the file is not well formed").to_string();
+        let error = Shard::open(&path, Some(1000), &Watch::default());
+        let error = error.err().expect("the file is not well formed").to_string();
         error.replace(&path.display().to_string(), "…")
     }
 
-    fn read(shard: &Shard, row: usize, mirrored: bool) -> Vec<f32> {
+    fn read((shard, file): &(Shard, TensorFile), row: usize, mirrored: bool) -> Vec<f32> {
         let mut into = vec![0.0; shard.shape.iter().product()];
-        shard.read(row, mirrored, &mut into).unwrap();
+        super::read(file, row, mirrored, &mut into).unwrap();
         into
     }
 
@@ -200,16 +248,14 @@ mod tests {
     #[test]
     fn latents_and_labels_come_back() {
         let shard = open(&safetensors(&good())).unwrap();
-        assert_eq!(
-            (shard.shape, &shard.labels[..], shard.has_mirrored()),
-            ([1, 1, 2], &[7, 0, 255][..], true)
-        );
+        assert_eq!((shard.0.len, shard.0.shape, shard.0.has_mirrored()), (3, [1, 1, 2], true));
+        assert_eq!([0, 1, 2].map(|row| shard.0.label(row)), [7, 0, 255]);
         assert_eq!([0, 1, 2].map(|row| read(&shard, row, false)), [[0.5, 1.0], [2.0, 3.0], [4.0, -5.0]]);
         assert_eq!([2, 0, 1].map(|row| read(&shard, row, true)), [[14., 15.], [10., 11.], [12., 13.]]);
 
         let [mean, _, label] = good();
         let shard = open(&safetensors(&[mean, label])).unwrap();
-        assert!(!shard.has_mirrored());
+        assert!(!shard.0.has_mirrored());
         assert_eq!(read(&shard, 2, false), [4.0, -5.0]);
     }
 
@@ -237,11 +283,11 @@ mod tests {
         for (dtype, width) in [(U8, 1), (I8, 1), (U16, 2), (I16, 2), (U32, 4), (I32, 4), (U64, 8), (I64, 8)] {
             let great = if width == 1 { 127 } else { 999_u64 };
             let bytes = |labels: [u64; 3]| labels.map(|label| label.to_le_bytes()[..width].to_vec()).concat();
-            let labels = |labels| open(&with(2, (LABEL, dtype, &[3], bytes(labels))));
-            assert_eq!(labels([great, 0, 5]).unwrap().labels, [great as usize, 0, 5], "{dtype}");
+            let labels = |labels| labels_of(&with(2, (LABEL, dtype, &[3], bytes(labels))));
+            assert_eq!(labels([great, 0, 5]).unwrap(), [great as usize, 0, 5], "{dtype}");
 
             // All bits set are −1 or the greatest number of the type.
-            let error = labels([4, u64::MAX, 1000]).map(|shard| shard.labels);
+            let error = labels([4, u64::MAX, 1000]);
             let signed = matches!(dtype, I8 | I16 | I32 | I64);
             match error {
                 Ok(labels) => assert_eq!((dtype, &labels[..]), (U8, &[4, 255, 1000 % 256][..])),
@@ -271,13 +317,7 @@ mod tests {
             ])
         };
         let mut labels: Vec<u16> = (0..n).map(|i| (i % 997) as u16).collect();
-        assert!(
-            open(&file(&labels))
-                .unwrap()
-                .labels
-                .iter()
-                .eq((0..n).map(|i| i % 997).collect::<Vec<_>>().iter())
-        );
+        assert!(labels_of(&file(&labels)).unwrap().iter().copied().eq((0..n).map(|i| i % 997)));
         labels[n - 2] = 1000;
         let expected = "… gives example 139998 the label 1000, expected a label below 1000";
         assert_eq!(message(&file(&labels)), expected);
@@ -349,7 +389,7 @@ mod tests {
             )
         };
         let good = header("[2,1,1,1]", "[0,4]", "[4,6]");
-        assert_eq!(open(&with_header(&good, &[0, 0, 0, 0, 8, 9])).unwrap().labels, [8, 9]);
+        assert_eq!(labels_of(&with_header(&good, &[0, 0, 0, 0, 8, 9])).unwrap(), [8, 9]);
         for bad in [
             // A tensor longer or shorter than its shape, a gap, an overlap, an end before the start, no shape.
             header("[3,1,1,1]", "[0,4]", "[4,6]"),
@@ -444,11 +484,49 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_not_finite_is_an_error_that_names_its_place() {
+        for (bits, found) in [(0x7e00, "NaN"), (0xfc00, "-inf"), (0x7c00, "inf")] {
+            let bytes: Vec<u8> =
+                [0, 0, 0, bits, 0, 0].iter().flat_map(|bits: &u16| bits.to_le_bytes()).collect();
+            let (_folder, path) = file(&with(0, (MEAN, Dtype::F16, &[3, 1, 1, 2], bytes)));
+            let (_, open) = Shard::open(&path, Some(1000), &Watch::default()).unwrap();
+            let error = super::read(&open, 1, false, &mut [0.0; 2]).unwrap_err();
+            assert_eq!(error.path.as_deref(), Some(path.as_path()));
+            assert!(matches!(error.problem, Problem::NonFinite { index: 1, position: 1, .. }), "{error}");
+            assert!(error.to_string().contains(found), "{error}");
+            super::read(&open, 2, false, &mut [0.0; 2]).unwrap();
+        }
+    }
+
+    #[test]
+    fn labels_that_are_not_asked_for_are_not_looked_at() {
+        let [mean, mirrored, _] = good();
+        let beyond = with(2, (LABEL, Dtype::I16, &[3], vec![255; 6]));
+        let elsewhere = with(2, (LABEL, Dtype::F32, &[2], vec![0; 8]));
+        for bytes in [safetensors(&[mean, mirrored]), beyond, elsewhere] {
+            let (_folder, path) = file(&bytes);
+            let (shard, _) = Shard::open(&path, None, &Watch::default()).unwrap();
+            assert_eq!((shard.len, shard.label(2)), (3, 0));
+            assert!(Shard::open(&path, Some(1000), &Watch::default()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_is_an_error() {
+        let (_folder, path) = file(&safetensors(&good()));
+        let (shard, _) = Shard::open(&path, Some(1000), &Watch::default()).unwrap();
+        assert!(shard.reopen().is_ok());
+        let [mean, _, label] = good();
+        fs::write(&path, safetensors(&[mean, label])).unwrap();
+        assert!(matches!(shard.reopen().unwrap_err().problem, Problem::Format { .. }));
+    }
+
+    #[test]
     fn a_file_that_becomes_shorter_is_an_error() {
         let (_folder, path) = file(&safetensors(&good()));
-        let shard = Shard::open(&path, 1000).unwrap();
+        let (_, open) = Shard::open(&path, Some(1000), &Watch::default()).unwrap();
         File::options().write(true).open(&path).unwrap().set_len(20).unwrap();
-        let error = shard.read(0, false, &mut [0.0; 2]).expect_err("the latents are gone");
+        let error = super::read(&open, 0, false, &mut [0.0; 2]).expect_err("the latents are gone");
         assert_eq!(error.to_string(), format!("cannot read {}: the file has become shorter", path.display()));
     }
 }

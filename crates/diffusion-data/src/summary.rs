@@ -1,6 +1,8 @@
 //! What the values of a data set look like, to be seen before a model is trained on them.
 
-use crate::Dataset;
+use diffusion_core::watch::Watch;
+
+use crate::{DataError, Dataset, dataset::read_each};
 
 /// The values of some examples at a glance: their range, their spread, and what may be wrong with them.
 ///
@@ -38,31 +40,53 @@ const NAMED: usize = 8;
 impl DataSummary {
     /// Reads `at_most` examples, evenly spaced from the first to the last one, or all if they are fewer.
     ///
-    /// Each is read once. In memory are one example and two values for each position.
+    /// Each is read once. In memory are one example, or a few for each of several readers, and two values for each position.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
     ///
     /// # Panics
-    /// If `at_most` is zero or the data set is empty; and as [`Dataset::read`].
-    pub fn of<D: Dataset + ?Sized>(dataset: &D, at_most: usize) -> Self {
+    /// If `at_most` is zero or the data set is empty.
+    pub fn of<D: Dataset + ?Sized>(dataset: &D, at_most: usize) -> Result<Self, DataError> {
+        Self::watched(dataset, at_most, &Watch::default())
+    }
+
+    /// The same; `watch` is told how far it is, and may stop it.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    ///
+    /// # Panics
+    /// As [`of`](Self::of).
+    pub fn watched<D: Dataset + ?Sized>(
+        dataset: &D,
+        at_most: usize,
+        watch: &Watch,
+    ) -> Result<Self, DataError> {
         assert!(at_most > 0, "a summary of {at_most} examples was asked for, expected at least 1");
         assert!(!dataset.is_empty(), "the data set has {} examples, expected at least 1", dataset.len());
-        let mut example = vec![0.0; dataset.shape().iter().product()];
+        let positions = dataset.shape().iter().product();
         let (mut moments, mut constant) = (Moments::default(), Constant::default());
         let (mut read, mut non_finite, mut first_non_finite) = (0, 0, None);
-        for index in evenly_spaced(dataset.len(), at_most) {
-            dataset.read(index, &mut example);
-            let finite = moments.add(&example);
-            constant.add(&example);
+        let indices: Vec<usize> = evenly_spaced(dataset.len(), at_most).collect();
+        let total = Some(indices.len() as u64);
+        let report = |read: usize| watch.report("looking at the data", read as u64, total);
+        report(0)?;
+        read_each(dataset, &indices, |index, example| {
+            let finite = moments.add(example);
+            constant.add(example);
             read += 1;
             non_finite += example.len() - finite;
             if first_non_finite.is_none() && finite < example.len() {
                 first_non_finite = example.iter().position(|x| !x.is_finite()).map(|at| (index, at));
             }
-        }
+            Ok(report(read)?)
+        })?;
         let constant = constant.positions();
-        Self {
+        Ok(Self {
             examples: dataset.len(),
             read,
-            positions: example.len(),
+            positions,
             mean: moments.mean,
             standard_deviation: (moments.squares / moments.count as f64).sqrt(),
             min: moments.min,
@@ -71,7 +95,7 @@ impl DataSummary {
             first_non_finite,
             first_constant: constant.iter().copied().take(NAMED).collect(),
             constant: constant.len(),
-        }
+        })
     }
 }
 
@@ -179,8 +203,9 @@ mod tests {
             const { &[N] }
         }
 
-        fn read(&self, index: usize, into: &mut [f32]) {
+        fn read(&self, index: usize, into: &mut [f32]) -> Result<(), DataError> {
             into.copy_from_slice(&self.0[index]);
+            Ok(())
         }
     }
 
@@ -189,7 +214,7 @@ mod tests {
     fn moments_and_range_are_exact() {
         let numbers = vec![2., 4., 4., 4., 5., 5., 7., 9.];
         for shape in [&[1][..], &[2], &[2, 2], &[8]] {
-            let found = DataSummary::of(&Points::new(numbers.clone(), shape), 100);
+            let found = DataSummary::of(&Points::new(numbers.clone(), shape), 100).unwrap();
             assert_eq!((found.mean, found.standard_deviation, found.min, found.max), (5.0, 2.0, 2.0, 9.0));
             let positions = shape.iter().product();
             assert_eq!(
@@ -206,7 +231,7 @@ mod tests {
     fn a_mean_far_from_zero_costs_few_digits() {
         let numbers = (0..4000).map(|i| 16_777_216.0 + 2.0 * (i % 4) as f32).collect::<Vec<_>>();
         for size in [1, 4, 5, 4000] {
-            let found = DataSummary::of(&Points::new(numbers.clone(), &[size]), 4000);
+            let found = DataSummary::of(&Points::new(numbers.clone(), &[size]), 4000).unwrap();
             assert!((found.mean - 16_777_219.0).abs() < 1e-7, "{}", found.mean);
             assert!((found.standard_deviation - 5_f64.sqrt()).abs() < 1e-8, "{}", found.standard_deviation);
         }
@@ -221,11 +246,11 @@ mod tests {
         for at in [0, 1000] {
             let mut numbers = vec![0.0; 1001];
             numbers[at] = 1e30_f32;
-            let found = DataSummary::of(&Points::new(numbers, &[1]), 1001);
+            let found = DataSummary::of(&Points::new(numbers, &[1]), 1001).unwrap();
             assert!((found.standard_deviation / deviation - 1.0).abs() < 1e-6, "{found:?}");
             assert!((found.mean / (1e30 / n) - 1.0).abs() < 1e-6, "{found:?}");
         }
-        let found = DataSummary::of(&Points::new(vec![f32::MAX, f32::MIN], &[1]), 2);
+        let found = DataSummary::of(&Points::new(vec![f32::MAX, f32::MIN], &[1]), 2).unwrap();
         assert_eq!((found.mean, found.standard_deviation), (0.0, f64::from(f32::MAX)));
         assert_eq!((found.min, found.max), (f32::MIN, f32::MAX));
     }
@@ -234,7 +259,7 @@ mod tests {
     fn numbers_that_are_not_finite_are_counted_and_left_out() {
         let (nan, infinite) = (f32::NAN, f32::INFINITY);
         let rows = Rows(vec![[1.0, 1.0, 3.0], [1.0, 3.0, nan], [1.0, -infinite, nan], [nan, infinite, 5.0]]);
-        let found = DataSummary::of(&rows, 4);
+        let found = DataSummary::of(&rows, 4).unwrap();
         assert_eq!((found.non_finite, found.first_non_finite), (5, Some((1, 2))));
         // Those left are 1, 1, 3, 1, 3, 1 and 5: their mean is 15 / 7, the mean of their squares 47 / 7.
         let deviation = (47_f64 / 7.0 - (15_f64 / 7.0).powi(2)).sqrt();
@@ -248,7 +273,7 @@ mod tests {
     #[test]
     fn infinite_numbers_are_not_the_range_and_not_constant() {
         let infinite = f32::INFINITY;
-        let found = DataSummary::of(&Rows(vec![[infinite, 2.0, -infinite]; 2]), 2);
+        let found = DataSummary::of(&Rows(vec![[infinite, 2.0, -infinite]; 2]), 2).unwrap();
         assert_eq!((found.min, found.max, found.mean, found.standard_deviation), (2.0, 2.0, 2.0, 0.0));
         assert_eq!((found.non_finite, found.first_non_finite), (4, Some((0, 0))));
         assert_eq!((found.constant, found.first_constant), (1, vec![1]));
@@ -256,7 +281,7 @@ mod tests {
 
     #[test]
     fn of_nothing_finite_there_are_no_moments() {
-        let found = DataSummary::of(&Rows(vec![[f32::NAN, f32::INFINITY]; 3]), 3);
+        let found = DataSummary::of(&Rows(vec![[f32::NAN, f32::INFINITY]; 3]), 3).unwrap();
         assert!(found.mean.is_nan() && found.standard_deviation.is_nan(), "{found:?}");
         assert!(found.min.is_nan() && found.max.is_nan(), "{found:?}");
         assert_eq!((found.non_finite, found.first_non_finite, found.constant), (6, Some((0, 0)), 0));
@@ -266,11 +291,11 @@ mod tests {
     #[test]
     fn constant_positions_are_counted_and_named() {
         let rows = Rows(vec![[7.0, 1.0, 0.0, 5.0], [7.0, 2.0, -0.0, 5.0], [7.0, 1.0, 0.0, 5.0]]);
-        let found = DataSummary::of(&rows, 3);
+        let found = DataSummary::of(&rows, 3).unwrap();
         assert_eq!((found.constant, found.first_constant), (3, vec![0, 2, 3]));
-        let found = DataSummary::of(&rows, 1);
+        let found = DataSummary::of(&rows, 1).unwrap();
         assert_eq!((found.read, found.constant), (1, 4));
-        assert_eq!(DataSummary::of(&Rows(vec![[1.0], [2.0]]), 2).constant, 0);
+        assert_eq!(DataSummary::of(&Rows(vec![[1.0], [2.0]]), 2).unwrap().constant, 0);
     }
 
     /// Images of 5 × 4 pixels with a border of −1: all but 3 × 2 pixels, and 7 is the first inside the second row.
@@ -282,7 +307,7 @@ mod tests {
                 _ => -1.0,
             })
         };
-        let found = DataSummary::of(&Points::new((0..5).flat_map(image).collect(), &[1, 5, 4]), 5);
+        let found = DataSummary::of(&Points::new((0..5).flat_map(image).collect(), &[1, 5, 4]), 5).unwrap();
         assert_eq!((found.positions, found.constant), (20, 14));
         assert_eq!(found.first_constant, [0, 1, 2, 3, 4, 7, 8, 11]);
         assert_eq!((found.min, found.max), (-1.0, 0.94));
@@ -306,7 +331,7 @@ mod tests {
         let mut rows = vec![[0.0]; 1000];
         (rows[0], rows[999]) = ([-3.0], [f32::NAN]);
         for at_most in [2, 7, 999, 1000, 2000] {
-            let found = DataSummary::of(&Rows(rows.clone()), at_most);
+            let found = DataSummary::of(&Rows(rows.clone()), at_most).unwrap();
             assert_eq!((found.examples, found.read), (1000, at_most.min(1000)));
             assert_eq!((found.min, found.first_non_finite), (-3.0, Some((999, 0))));
         }
@@ -326,16 +351,17 @@ mod tests {
             &[2]
         }
 
-        fn read(&self, _: usize, into: &mut [f32]) {
+        fn read(&self, _: usize, into: &mut [f32]) -> Result<(), DataError> {
             let count = self.0.fetch_add(1, Ordering::Relaxed);
             into.fill(count as f32);
+            Ok(())
         }
     }
 
     #[test]
     fn no_example_is_read_twice() {
         let data = Counting(AtomicUsize::new(0));
-        let found = DataSummary::of(&data, 50);
+        let found = DataSummary::of(&data, 50).unwrap();
         assert_eq!((found.read, found.max, data.0.into_inner()), (50, 49.0, 50));
     }
 
@@ -349,7 +375,7 @@ mod tests {
                 .unwrap();
             return;
         }
-        let found = DataSummary::of(&MnistLike::from_folder(folder, Split::Train).unwrap(), 60_000);
+        let found = DataSummary::of(&MnistLike::from_folder(folder, Split::Train).unwrap(), 60_000).unwrap();
         assert_eq!((found.read, found.positions, found.non_finite, found.constant), (60_000, 784, 0, 0));
         assert!((found.mean - (2.0 * 0.2860 - 1.0)).abs() < 2e-4, "{found:?}");
         assert!((found.standard_deviation - 2.0 * 0.3530).abs() < 2e-4, "{found:?}");
@@ -357,14 +383,24 @@ mod tests {
     }
 
     #[test]
+    fn a_look_can_be_stopped() {
+        let watch = Watch::new(|progress| assert_eq!(progress.total, Some(50)));
+        let data = Counting(AtomicUsize::new(0));
+        assert_eq!(DataSummary::watched(&data, 50, &watch).unwrap().read, 50);
+        watch.stop();
+        let error = DataSummary::watched(&data, 50, &watch).unwrap_err();
+        assert!(matches!(error.problem, crate::Problem::Stopped) && data.0.into_inner() == 50, "{error}");
+    }
+
+    #[test]
     #[should_panic(expected = "a summary of 0 examples was asked for, expected at least 1")]
     fn a_summary_of_nothing_panics() {
-        DataSummary::of(&Points::new(vec![1.0], &[1]), 0);
+        DataSummary::of(&Points::new(vec![1.0], &[1]), 0).unwrap();
     }
 
     #[test]
     #[should_panic(expected = "the data set has 0 examples, expected at least 1")]
     fn a_summary_of_an_empty_data_set_panics() {
-        DataSummary::of(&Points::new(vec![], &[1]), 1);
+        DataSummary::of(&Points::new(vec![], &[1]), 1).unwrap();
     }
 }

@@ -1,5 +1,7 @@
 //! The Swiss roll: a spiral in the plane.
 
+use diffusion_core::precision::is_level;
+use diffusion_core::watch::Watch;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -39,16 +41,17 @@ impl Swissroll {
     /// # Panics
     /// If a coordinate is not finite.
     pub fn with_center(self, center: [f64; 2]) -> Self {
-        assert!(center.iter().all(|c| c.is_finite()), "center is {center:?}, expected finite numbers");
+        let is_held = center.iter().all(|&c| (c as f32).is_finite());
+        assert!(is_held, "center is {center:?}, expected numbers that are finite in f32");
         Self { center, ..self }
     }
 
     /// The same spiral, `scale` times as large.
     ///
     /// # Panics
-    /// If `scale` is not finite.
+    /// If `scale` is not finite in f32.
     pub fn with_scale(self, scale: f64) -> Self {
-        assert!(scale.is_finite(), "scale is {scale}, expected a finite number");
+        assert!((scale as f32).is_finite(), "scale is {scale}, expected a number that is finite in f32");
         Self { scale, ..self }
     }
 }
@@ -64,7 +67,7 @@ impl Dataset for Swissroll {
         &[2]
     }
 
-    fn read(&self, index: usize, into: &mut [f32]) {
+    fn read(&self, index: usize, into: &mut [f32]) -> Result<(), DataError> {
         check_index(index, self.n);
         // A single point lies at the start, which the lower bound of 1 also makes free of 0/0.
         let t = self.tmin + index as f64 / (self.n - 1).max(1) as f64 * self.tmax;
@@ -73,6 +76,7 @@ impl Dataset for Swissroll {
             (self.center[0] + radius * t.cos()) as f32,
             (self.center[1] + radius * t.sin()) as f32,
         ]);
+        Ok(())
     }
 }
 
@@ -82,6 +86,11 @@ fn check_angles(tmin: f64, tmax: f64) -> Result<(), DataError> {
     }
     if !tmax.is_finite() || tmax == 0.0 {
         return Err(Problem::invalid("tmax", format!("{tmax}, expected a finite number other than 0")).into());
+    }
+    // The radius at the spiral's end is 1 + tmin/tmax; networks see it as f32.
+    if !is_level(1.0 + (tmin / tmax).abs()) {
+        let reason = format!("{tmax:?} with tmin = {tmin:?}, expected angles whose points f32 holds");
+        return Err(Problem::invalid("tmax", reason).into());
     }
     Ok(())
 }
@@ -107,7 +116,7 @@ impl DataKind for SwissrollConfig {
         Ok(())
     }
 
-    fn open(&self, _: &ModelInput) -> Result<AnyDataset, DataError> {
+    fn open(&self, _: &ModelInput, _: &Watch) -> Result<AnyDataset, DataError> {
         Ok(AnyDataset::unlabeled(Swissroll::new(self.tmin, self.tmax, self.n)))
     }
 }
@@ -120,7 +129,7 @@ mod tests {
 
     fn point(data: Swissroll, index: usize) -> [f32; 2] {
         let mut into = [0.0; 2];
-        data.read(index, &mut into);
+        data.read(index, &mut into).unwrap();
         into
     }
 

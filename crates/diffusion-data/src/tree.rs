@@ -2,6 +2,7 @@
 
 use std::f64::consts::TAU;
 
+use diffusion_core::watch::Watch;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -9,6 +10,7 @@ use crate::{
     data_kind::{DataKind, MAX_EXAMPLES, ModelInput},
     dataset::{Dataset, check_index},
     error::{DataError, Problem},
+    source::check_memory,
 };
 
 /// Points along every path from the root, at the origin, to a leaf, on the unit circle; labeled with the leaf.
@@ -26,16 +28,28 @@ impl TreeDataset {
     /// A tree whose nodes have `branching_factor` children each, with `branching_factor^depth` leaves.
     ///
     /// # Panics
-    /// If an argument is zero, or the number of points exceeds `usize`.
+    /// If an argument is zero, or the points do not fit into memory.
     pub fn new(branching_factor: usize, depth: u32, num_samples_per_path: usize) -> Self {
-        let len = TreeConfig { branching_factor, depth, num_samples_per_path }.len(usize::MAX);
-        let len = len.unwrap_or_else(|error| panic!("{error}"));
-        let mut points = Vec::with_capacity(len);
+        let config = TreeConfig { branching_factor, depth, num_samples_per_path };
+        let tree = config.len(usize::MAX).and_then(|len| Self::build(config, len, &Watch::default()));
+        tree.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The tree of `len` points.
+    fn build(config: TreeConfig, len: usize, watch: &Watch) -> Result<Self, DataError> {
+        let TreeConfig { branching_factor, depth, num_samples_per_path } = config;
+        let bytes = len as u128 * size_of::<[f32; 2]>() as u128;
+        check_memory(bytes)?;
+        let mut points = Vec::new();
+        let too_large =
+            |_| Problem::TooLarge { found: format!("takes {bytes} bytes in memory"), limit: None };
+        points.try_reserve_exact(len).map_err(too_large)?;
         for leaf in 0..len / num_samples_per_path {
+            watch.check()?;
             let path = path_to(leaf, branching_factor, depth);
             points.extend(along(&path, num_samples_per_path).map(|point| point.map(|x| x as f32)));
         }
-        Self { points, samples_per_path: num_samples_per_path }
+        Ok(Self { points, samples_per_path: num_samples_per_path })
     }
 
     /// The number of leaves; labels lie below it.
@@ -62,10 +76,10 @@ impl Dataset for TreeDataset {
         &[2]
     }
 
-    fn read(&self, index: usize, into: &mut [f32]) -> usize {
+    fn read(&self, index: usize, into: &mut [f32]) -> Result<usize, DataError> {
         check_index(index, self.len());
         into.copy_from_slice(&self.points[index]);
-        index / self.samples_per_path
+        Ok(index / self.samples_per_path)
     }
 }
 
@@ -112,8 +126,8 @@ impl DataKind for TreeConfig {
         self.len(MAX_EXAMPLES).map(drop)
     }
 
-    fn open(&self, _: &ModelInput) -> Result<AnyDataset, DataError> {
-        let tree = TreeDataset::new(self.branching_factor, self.depth, self.num_samples_per_path);
+    fn open(&self, _: &ModelInput, watch: &Watch) -> Result<AnyDataset, DataError> {
+        let tree = TreeDataset::build(*self, self.len(MAX_EXAMPLES)?, watch)?;
         let leaves = tree.num_classes();
         Ok(AnyDataset::labeled(tree, leaves))
     }
@@ -157,7 +171,7 @@ mod tests {
 
     fn point(data: &TreeDataset, index: usize) -> ([f64; 2], usize) {
         let mut into = [0.0; 2];
-        let label = data.read(index, &mut into);
+        let label = data.read(index, &mut into).unwrap();
         (into.map(f64::from), label)
     }
 
@@ -224,6 +238,18 @@ mod tests {
     #[should_panic(expected = "depth: 0, expected at least 1")]
     fn a_tree_without_branches_panics() {
         TreeDataset::new(4, 0, 30);
+    }
+
+    #[test]
+    fn a_large_tree_can_be_stopped() {
+        let config = TreeConfig { branching_factor: 10, depth: 8, num_samples_per_path: 1 };
+        assert!(DataKind::validate(&config).is_ok());
+        let watch = Watch::default();
+        watch.stop();
+        let error = config
+            .open(&ModelInput { shape: vec![2], num_classes: None, class_names: Vec::new() }, &watch)
+            .unwrap_err();
+        assert!(matches!(error.problem, Problem::Stopped), "{error}");
     }
 
     #[test]

@@ -11,7 +11,8 @@ use diffusion::core::random::{Purpose, Stream, normal_data};
 use diffusion::core::trace::Tracer;
 use diffusion::core::{Diffusion, Network, Parameterization, Path, Schedule};
 use diffusion::train::purpose::TRAINING_NOISE;
-use diffusion::train::{AdamWConfig, TrainConfig, train};
+use diffusion::train::{AdamWConfig, TrainConfig, TrainStep, train};
+use std::convert::Infallible;
 use std::fmt::Display;
 
 /// Training steps.
@@ -144,7 +145,8 @@ where
     let layers = layers(&model.network, inputs, recorded, faults, device);
     let batches = inputs.examples.iter().map(|examples| (examples.clone(), inputs.condition.clone()));
     let mut run = train(batches, model, schedule, &inputs.training);
-    let losses = run.by_ref().map(|step| step.loss()).collect();
+    let loss = |Ok(step): Result<TrainStep<B>, Infallible>| step.loss();
+    let losses = run.by_ref().map(loss).collect();
     let parameters = read_parameters(&run.into_model().network, None);
     Findings { layers, sampled, losses, parameters }
 }

@@ -3,6 +3,9 @@
 //! Every layer is examined by itself, forward and backward, on the inputs and the gradients that the baseline backend
 //! has there; then ten training steps are compared with the baseline's. A wrong layer makes no other look wrong.
 //!
+//! Run it while no other thread of the process trains: Burn 0.21 may lose gradients here then, as
+//! `docs/reproducibility.md` says.
+//!
 //! ```
 //! use burn::backend::Flex;
 //! # let device = Default::default();

@@ -11,8 +11,16 @@ use diffusion::core::schedule::LogLinear;
 use diffusion::core::{Diffusion, EpsPrediction};
 use diffusion::train::TrainConfig;
 use diffusion_recipe::{NetworkVisitor, RunNetwork};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 type B = Autodiff<Flex>;
+
+/// Another test's `backward` would free what is computed here, see "Several trainings in one process" in
+/// `docs/reproducibility.md`.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn mlp() -> TimeInputMlp<B> {
     let config = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8, 8, 8] };
@@ -38,6 +46,7 @@ fn wrong(report: &Report) -> Vec<&str> {
 
 #[test]
 fn a_layer_with_other_weights_is_found_and_no_other() {
+    let _alone = alone();
     let recorded = recorded();
     let expected = findings(mlp(), &recorded);
     let mut network = mlp();
@@ -51,6 +60,7 @@ fn a_layer_with_other_weights_is_found_and_no_other() {
 
 #[test]
 fn the_same_backend_agrees_to_the_last_bit() {
+    let _alone = alone();
     let recorded = recorded();
     let expected = findings(mlp(), &recorded);
     let report = Report::new("mlp", &findings(mlp(), &recorded), &expected);
@@ -69,6 +79,7 @@ fn changed(data: &TensorData, change: impl Fn(f32) -> f32) -> TensorData {
 
 #[test]
 fn whatever_is_off_is_found() {
+    let _alone = alone();
     let recorded = recorded();
     let expected = findings(mlp(), &recorded);
     let report = |fault: &dyn Fn(&mut Findings)| {
@@ -112,6 +123,7 @@ fn whatever_is_off_is_found() {
 /// network, which they can only if everything is shown that several layers read.
 #[test]
 fn layers_by_themselves_have_the_networks_gradients() {
+    let _alone = alone();
     for mut config in models() {
         // A network without dropout does not know the setting.
         let _ = config.set("network.dropout=0.0");

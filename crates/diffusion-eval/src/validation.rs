@@ -4,7 +4,8 @@ use burn::tensor::{Tensor, TensorData, backend::Backend};
 use diffusion_core::objective::{Objective, PredictionMse};
 use diffusion_core::path::Path;
 use diffusion_core::random::{Purpose, Stream, normal};
-use diffusion_core::{Condition, Diffusion, Invalid, Network, Parameterization, Schedule};
+use diffusion_core::watch::{Stopped, Watch};
+use diffusion_core::{Condition, ConditionFor, Diffusion, Invalid, Network, Parameterization, Schedule};
 use serde::{Deserialize, Serialize};
 
 /// When and on what a model is validated.
@@ -62,6 +63,31 @@ pub const VALIDATION_EXAMPLE: Purpose = Purpose(12);
 ///
 /// Let one hold examples that the model never sees, and a second one, of the same seed, examples that it is trained
 /// on: both have the same levels and noise, and their difference is how far the model overfits.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::TensorData;
+/// use diffusion_core::network::mlp::TimeInputMlpConfig;
+/// use diffusion_core::schedule::LogLinear;
+/// use diffusion_core::{Diffusion, EpsPrediction};
+/// use diffusion_eval::{Validation, ValidationConfig};
+/// use std::convert::Infallible;
+///
+/// // 50 points on a line; a data set's `gather` may fail.
+/// let gather = |indices: &[usize]| {
+///     let values: Vec<f32> = indices.iter().flat_map(|&i| [i as f32 / 50.0, 0.5]).collect();
+///     Ok::<_, Infallible>((TensorData::new(values, [indices.len(), 2]), ()))
+/// };
+/// let config = ValidationConfig { bins: 4, per_bin: 8, ..Default::default() };
+/// let validation = Validation::new(config, 0, &LogLinear::default(), 50, gather)?;
+///
+/// let device = Default::default();
+/// let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] }.init::<Flex>(0, &device);
+/// let losses = validation.evaluate(&Diffusion::new(network, EpsPrediction), &device);
+/// assert_eq!(losses.0.len(), 4);
+/// assert!(losses.0[0].sigma_max <= losses.0[1].sigma_min && losses.mean().is_finite());
+/// # Ok::<(), Infallible>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Validation<C, O = PredictionMse> {
     bins: Vec<Triples<C>>,
@@ -108,6 +134,9 @@ impl LossBySigma {
     }
 }
 
+/// Of work that nobody can stop.
+const NOT_STOPPED: &str = "this watch is never asked to stop";
+
 /// Draws from the schedule for each level that is used: their ranks are known to a part in so many.
 const DRAWS: usize = 64;
 
@@ -116,15 +145,18 @@ impl<C: Condition> Validation<C> {
     /// are enough; `gather` returns those at given indices and their condition. The loss is smalldiffusion's
     /// ([`PredictionMse`]); see [`under`](Self::under) for others.
     ///
+    /// # Errors
+    /// Those of `gather`.
+    ///
     /// # Panics
     /// If there are no examples, no ranges, or none in a range.
-    pub fn new<S: Schedule + ?Sized>(
+    pub fn new<S: Schedule + ?Sized, E>(
         config: ValidationConfig,
         seed: u64,
         schedule: &S,
         examples: usize,
-        gather: impl Fn(&[usize]) -> (TensorData, C),
-    ) -> Self {
+        gather: impl Fn(&[usize]) -> Result<(TensorData, C), E>,
+    ) -> Result<Self, E> {
         Validation::under(PredictionMse, config, seed, schedule, examples, gather)
     }
 }
@@ -132,16 +164,19 @@ impl<C: Condition> Validation<C> {
 impl<C: Condition, O: Objective> Validation<C, O> {
     /// As [`new`](Validation::new), with the noise levels and the loss of `objective`: that of training.
     ///
+    /// # Errors
+    /// Those of `gather`.
+    ///
     /// # Panics
     /// If there are no examples, no ranges, or none in a range.
-    pub fn under<S: Schedule + ?Sized>(
+    pub fn under<S: Schedule + ?Sized, E>(
         objective: O,
         config: ValidationConfig,
         seed: u64,
         schedule: &S,
         examples: usize,
-        gather: impl Fn(&[usize]) -> (TensorData, C),
-    ) -> Self {
+        gather: impl Fn(&[usize]) -> Result<(TensorData, C), E>,
+    ) -> Result<Self, E> {
         let ValidationConfig { bins, per_bin, .. } = config;
         assert!(
             examples > 0 && bins > 0 && per_bin > 0,
@@ -153,10 +188,10 @@ impl<C: Condition, O: Objective> Validation<C, O> {
         let triples = levels.chunks(per_bin).enumerate().map(|(bin, sigmas)| {
             let first = bin * per_bin;
             let indices: Vec<usize> = (first..first + per_bin).map(|i| order[i % examples]).collect();
-            let (x0, condition) = gather(&indices);
-            Triples { x0, condition, sigmas: sigmas.to_vec(), first: first as u64 }
+            let (x0, condition) = gather(&indices)?;
+            Ok(Triples { x0, condition, sigmas: sigmas.to_vec(), first: first as u64 })
         });
-        Self { bins: triples.collect(), objective, seed }
+        Ok(Self { bins: triples.collect::<Result<_, E>>()?, objective, seed })
     }
 
     /// The losses of `model`.
@@ -170,13 +205,36 @@ impl<C: Condition, O: Objective> Validation<C, O> {
     ) -> LossBySigma
     where
         B: Backend,
-        N: Network<B, D, Condition = C>,
+        N: Network<B, D>,
+        C: ConditionFor<N::Condition>,
         P: Parameterization,
     {
-        self.curve(|triples| {
+        self.evaluate_watched(model, device, &Watch::default()).expect(NOT_STOPPED)
+    }
+
+    /// The losses of `model`, as of [`evaluate`](Self::evaluate); `watch` is told after each range, and may stop it.
+    ///
+    /// # Errors
+    /// If `watch` stops it.
+    ///
+    /// # Panics
+    /// If the examples do not have the network's shape.
+    pub fn evaluate_watched<B, N, P, const D: usize>(
+        &self,
+        model: &Diffusion<B, N, P>,
+        device: &B::Device,
+        watch: &Watch,
+    ) -> Result<LossBySigma, Stopped>
+    where
+        B: Backend,
+        N: Network<B, D>,
+        C: ConditionFor<N::Condition>,
+        P: Parameterization,
+    {
+        self.curve("validating", watch, |triples| {
             let eps = triples.noise::<B, D>(self.seed, device);
             let x0 = Tensor::from_data(triples.x0.clone(), device);
-            let (sigmas, condition) = (triples.sigmas.clone(), triples.condition.clone());
+            let (sigmas, condition) = (triples.sigmas.clone(), triples.condition.clone().into_condition());
             model.loss_per_example_under(&self.objective, x0, sigmas, eps, condition)
         })
     }
@@ -199,7 +257,29 @@ impl<C: Condition, O: Objective> Validation<C, O> {
         B: Backend,
         P: Parameterization,
     {
-        self.curve(|triples| {
+        let watch = Watch::default();
+        self.evaluate_denoiser_watched(parameterization, device, denoised, &watch).expect(NOT_STOPPED)
+    }
+
+    /// As [`evaluate_denoiser`](Self::evaluate_denoiser); `watch` is told after each range, and may stop it.
+    ///
+    /// # Shapes
+    /// - `denoised`: (`[batch, …]`, `[batch]`, for `batch` examples) to `[batch, …]`
+    ///
+    /// # Errors
+    /// If `watch` stops it.
+    pub fn evaluate_denoiser_watched<B, P, const D: usize>(
+        &self,
+        parameterization: &P,
+        device: &B::Device,
+        denoised: impl Fn(Tensor<B, D>, Tensor<B, 1>, &C) -> Tensor<B, D>,
+        watch: &Watch,
+    ) -> Result<LossBySigma, Stopped>
+    where
+        B: Backend,
+        P: Parameterization,
+    {
+        self.curve("validating the optimal denoiser", watch, |triples| {
             let x0 = Tensor::<B, D>::from_data(triples.x0.clone(), device);
             let batch = triples.sigmas.len();
             let tensor_of = |f: &dyn Fn(f64) -> f64| {
@@ -227,8 +307,14 @@ impl<C: Condition, O: Objective> Validation<C, O> {
         })
     }
 
-    fn curve<B: Backend>(&self, losses: impl Fn(&Triples<C>) -> Tensor<B, 1>) -> LossBySigma {
-        let bins = self.bins.iter().map(|triples| {
+    /// The losses in each range; `watch` is told that `work` is done after each.
+    fn curve<B: Backend>(
+        &self,
+        work: &str,
+        watch: &Watch,
+        losses: impl Fn(&Triples<C>) -> Tensor<B, 1>,
+    ) -> Result<LossBySigma, Stopped> {
+        let bin = |triples: &Triples<C>| {
             let losses: Vec<f64> = losses(triples).into_data().iter::<f64>().collect();
             let n = losses.len() as f64;
             let loss = losses.iter().sum::<f64>() / n;
@@ -238,8 +324,15 @@ impl<C: Condition, O: Objective> Validation<C, O> {
                 return SigmaBin { sigma_min: sigma, sigma_max: sigma, loss, error: 0.0 };
             };
             SigmaBin { sigma_min, sigma_max, loss, error: (variance / n).sqrt() }
-        });
-        LossBySigma(bins.collect())
+        };
+        let total = self.bins.len() as u64;
+        let mut bins = Vec::with_capacity(self.bins.len());
+        watch.report(work, 0, Some(total))?;
+        for (done, triples) in (1..).zip(&self.bins) {
+            bins.push(bin(triples));
+            watch.report(work, done, Some(total))?;
+        }
+        Ok(LossBySigma(bins))
     }
 }
 

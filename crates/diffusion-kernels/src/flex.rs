@@ -13,5 +13,7 @@ mod norm;
 mod update;
 mod winograd;
 
-pub use kernel::{Kernel, apply};
-pub use update::{Update, update};
+pub(crate) use kernel::Kernel;
+pub use kernel::apply;
+pub(crate) use update::Update;
+pub use update::update;

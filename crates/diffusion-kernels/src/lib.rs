@@ -28,7 +28,7 @@ use operation::{
     ShiftChannels, SumOfSquares, Transpose, Upsample,
 };
 
-pub use memory::keep_memory;
+pub use memory::{TellingAllocator, keep_memory};
 pub use operation::{Activation, AdamW};
 
 /// The activation of every element.

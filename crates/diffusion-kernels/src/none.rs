@@ -3,12 +3,12 @@
 use burn::tensor::{Tensor, backend::Backend, ops::FloatTensor};
 
 /// Every operation, so that it asks nothing of any.
-pub trait Kernel<const N: usize> {}
+pub(crate) trait Kernel<const N: usize> {}
 
 impl<K, const N: usize> Kernel<N> for K {}
 
 /// Every update, likewise.
-pub trait Update<const N: usize>: crate::operation::Update<N> {}
+pub(crate) trait Update<const N: usize>: crate::operation::Update<N> {}
 
 impl<U: crate::operation::Update<N>, const N: usize> Update<N> for U {}
 

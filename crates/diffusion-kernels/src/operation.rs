@@ -72,7 +72,7 @@ pub struct Transpose;
 pub struct Upsample;
 
 /// An operation without a gradient, which may reuse the memory of the `N` tensors that it takes.
-pub trait Update<const N: usize> {
+pub(crate) trait Update<const N: usize> {
     /// The result where a tensor is a `T`.
     type Output<T: 'static>: 'static;
 }

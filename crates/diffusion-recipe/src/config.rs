@@ -4,6 +4,7 @@ mod sampling;
 mod set;
 #[cfg(test)]
 mod tests;
+mod warnings;
 
 pub use sampling::SamplingConfig;
 
@@ -11,16 +12,26 @@ use crate::error::RecipeError;
 use crate::interval::Interval;
 use crate::network::NetworkConfig;
 use diffusion::core::invalid::MAX_SIZE;
-use diffusion::core::{AnyGuidance, AnyObjective, AnyPrediction, Invalid, Parameterization, ScheduleConfig};
+use diffusion::core::{
+    AnyGuidance, AnyObjective, AnyPrediction, Invalid, Parameterization, Schedule, ScheduleConfig,
+};
 use diffusion::data::{DataConfig, DataError, ImagesConfig, Problem};
 use diffusion::eval::ValidationConfig;
 use diffusion::train::TrainConfig;
 use serde::{Deserialize, Serialize};
-use std::fs;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
+
+fn is_false(setting: &bool) -> bool {
+    !setting
+}
 
 /// The most values of one tensor: in f32 they take 40 GB.
 const MAX_VALUES: u128 = 10_000_000_000;
+
+/// The most bytes of a configuration.
+const LONGEST: u64 = 1 << 20;
 
 /// A whole run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,9 +53,19 @@ pub struct RunConfig {
     pub checkpoint_every: Interval,
     /// How many checkpoints are kept, besides the one with the lowest validation loss.
     pub checkpoint_keep: usize,
-    /// The run whose last weights this one began with.
+    /// The run whose weights this one began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_from: Option<PathBuf>,
+    /// The step of that run whose weights they are; its last checkpoint's where this is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_checkpoint: Option<u64>,
+    /// Whether they are that run's EMA weights; not by default.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub init_ema: bool,
+    /// The names of the classes in the order of their labels, as the data had them when the run began; they are compared
+    /// whenever the data are opened. Absent where they are not known, or the network is not told them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
     /// Which examples.
     pub data: DataConfig,
     /// Which network.
@@ -65,8 +86,9 @@ impl RunConfig {
     ///
     /// # Errors
     /// If the file cannot be read, or is no configuration.
-    pub fn read(path: &Path) -> Result<Self, RecipeError> {
-        let text = fs::read_to_string(path).map_err(RecipeError::io("read", path))?;
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, RecipeError> {
+        let path = path.as_ref();
+        let text = read_text(path).map_err(RecipeError::io("read", path))?;
         Self::parse(&text).map_err(|reason| RecipeError::NotAConfig { path: path.to_path_buf(), reason })
     }
 
@@ -96,9 +118,22 @@ impl RunConfig {
         toml::to_string(self).map_err(RecipeError::write_toml)
     }
 
-    /// Trains on the PNG and JPEG images in `folder` instead; a subfolder is a class.
-    pub fn set_images(&mut self, folder: PathBuf) {
-        self.data = DataConfig::Images(ImagesConfig { path: folder });
+    /// Trains on the images in `folder` instead; a subfolder is a class.
+    pub fn set_images(&mut self, folder: impl AsRef<Path>) {
+        let folder = folder.as_ref().to_path_buf();
+        match &mut self.data {
+            DataConfig::Images(images) => images.path = folder,
+            data => *data = DataConfig::Images(ImagesConfig { path: folder, memory_mib: None }),
+        }
+        self.classes.clear();
+    }
+
+    /// The label of the class that is called `name`, or whose number this is; a name is looked for first. Nothing if the
+    /// model has no such class.
+    pub fn label(&self, name: &str) -> Option<usize> {
+        let classes = self.network.classes()?;
+        let by_name = self.classes.iter().position(|class| class == name);
+        by_name.or_else(|| name.parse().ok()).filter(|&label| label < classes)
     }
 
     /// Finds what cannot work before anything is computed or written: the rules of each part, and those that hold
@@ -126,6 +161,7 @@ impl RunConfig {
         }
         self.sampling.validate().map_err(|error| error.within("sampling"))?;
         self.validate_paths()?;
+        self.validate_levels()?;
         if self.network.classes().is_none() && self.sampling.guidance != AnyGuidance::default() {
             let reason = "the network has no labels, so guidance has nothing to guide by";
             return Err(Invalid::new("sampling.guidance", reason));
@@ -160,6 +196,15 @@ impl RunConfig {
         Ok(())
     }
 
+    /// The prediction has an estimate at all noise levels, with coefficients that f32 holds.
+    fn validate_levels(&self) -> Result<(), Invalid> {
+        let schedules = [Some(&self.schedule), self.sampling.schedule.as_ref()];
+        schedules
+            .into_iter()
+            .flatten()
+            .try_for_each(|schedule| self.prediction.check_levels(schedule.init().levels()))
+    }
+
     /// Finds sizes that are possible each, but not together.
     fn validate_memory(&self) -> Result<(), Invalid> {
         let size = self.network.size();
@@ -181,6 +226,16 @@ impl RunConfig {
             product_at_most("validation.bins", "all validation examples together", example, all)?;
         }
         Ok(())
+    }
+}
+
+/// The text of a file that is a configuration, or of a pipe; no more of it than any configuration has.
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > LONGEST {
+        true => Err(io::Error::new(ErrorKind::InvalidData, format!("it has more than {LONGEST} bytes"))),
+        false => Ok(text),
     }
 }
 

@@ -1,7 +1,9 @@
 //! Why a run cannot be made, trained or sampled, in one sentence each.
 
+use crate::change::Change;
 use diffusion::core::Invalid;
-use diffusion::data::DataError;
+use diffusion::core::watch::Stopped;
+use diffusion::data::{DataError, Problem};
 use diffusion::train::{CheckpointError, NonFinite};
 use diffusion::weights::WeightsError;
 use std::io;
@@ -94,6 +96,14 @@ pub enum RecipeError {
         /// The steps that it is to have.
         steps: u64,
     },
+    /// A run is to go on otherwise than it was until its checkpoint, without having been asked to.
+    #[error("{} is not as it was when its checkpoint was made: {}", run.display(), list(changes))]
+    Changed {
+        /// The run's folder.
+        run: PathBuf,
+        /// What is otherwise.
+        changes: Vec<Change>,
+    },
     /// A run that began with another's weights has no checkpoint.
     #[error("{} has no checkpoint to go on from", .0.display())]
     NothingToResume(PathBuf),
@@ -131,6 +141,17 @@ pub enum RecipeError {
         /// The newest checkpoint.
         checkpoint: Option<PathBuf>,
     },
+    /// The caller stopped what was going on, other than training.
+    #[error("stopped")]
+    Stopped,
+    /// Samples have values that are not finite.
+    #[error("{count} of {of} samples are not finite")]
+    NonFiniteSamples {
+        /// How many samples have such values.
+        count: usize,
+        /// How many samples there are.
+        of: usize,
+    },
     /// The caller stopped training.
     #[error("interrupted after step {step}; the checkpoint is {}", checkpoint.display())]
     Interrupted {
@@ -143,13 +164,23 @@ pub enum RecipeError {
 
 impl From<DataError> for RecipeError {
     fn from(error: DataError) -> Self {
-        Self::Data(Box::new(error))
+        match error.problem {
+            Problem::Stopped => Self::Stopped,
+            _ => Self::Data(Box::new(error)),
+        }
+    }
+}
+
+impl From<Stopped> for RecipeError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
     }
 }
 
 impl RecipeError {
     /// Why `action` on `path` failed.
-    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.as_ref();
         let path = path.to_path_buf();
         move |source| Self::Io { action, path, source }
     }
@@ -157,6 +188,10 @@ impl RecipeError {
     pub(crate) fn write_toml(error: toml::ser::Error) -> Self {
         Self::WriteToml(error.to_string())
     }
+}
+
+fn list(changes: &[Change]) -> String {
+    changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn kept(checkpoint: &Option<PathBuf>) -> String {

@@ -3,15 +3,15 @@
 use crate::config::RunConfig;
 use burn::tensor::TensorData;
 use diffusion::core::AnyCondition;
-use diffusion::data::{AnyDataset, Batches};
+use diffusion::data::{AnyDataset, Batches, DataError};
 use std::cell::RefCell;
 use std::rc::Rc;
 
 /// Batches that are prepared ahead of the training thread.
 const PREFETCH: usize = 4;
 
-/// One batch: its examples and their condition.
-type Batch = (TensorData, AnyCondition);
+/// One batch: its examples and their condition; or why it cannot be read.
+type Batch = Result<(TensorData, AnyCondition), DataError>;
 
 /// The batches of a run; none before [`open`](Self::open). Clones share them.
 #[derive(Clone, Default)]

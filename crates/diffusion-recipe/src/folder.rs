@@ -2,17 +2,21 @@
 
 use crate::config::RunConfig;
 use crate::error::RecipeError;
-use diffusion::train::{Checkpoint, CheckpointError, Which};
-use diffusion::weights::write_atomically;
+use crate::made::{is_made, is_partial, is_written_here};
+use diffusion::train::{Checkpoint, CheckpointError, Found, Weights, Which};
+use diffusion::weights::{check_regular, write_atomically};
 use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
+use std::iter;
 use std::path::{Path, PathBuf};
+use std::process;
 use std::sync::Arc;
 
 /// A run's folder.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    kept: Vec<PathBuf>,
     /// Held by who writes into the folder; the system lets go of it when the process ends, however it ends.
     _lock: Option<Arc<File>>,
 }
@@ -22,62 +26,146 @@ const LOCK: &str = ".lock";
 
 impl RunFolder {
     /// Makes the folder, locks it and writes its config.toml. One that exists and is not empty is refused, unless
-    /// `overwrite` says that it may be replaced and it is a run's.
+    /// `overwrite` says that the run in it may be replaced. Then only what that run wrote is removed; what stays is
+    /// [`kept`](Self::kept).
     ///
     /// # Errors
     /// If it is refused, another process works in it, or the file system refuses.
-    pub fn create(path: &Path, config: &RunConfig, overwrite: bool) -> Result<Self, RecipeError> {
+    pub fn create(path: impl AsRef<Path>, config: &RunConfig, overwrite: bool) -> Result<Self, RecipeError> {
+        let path = path.as_ref();
         let text = config.to_toml()?;
-        let mut run = Self { path: path.to_path_buf(), _lock: None };
-        let looked = run.check_replaced(overwrite);
-        if matches!(looked, Err(RecipeError::RunExists(_))) && run.config().is_file() {
-            // Of a run that is going on it should not be said that it may be replaced.
-            run.lock()?;
-        }
-        looked?;
+        Self::check(path, overwrite)?;
+        let mut run = Self::at(path);
         fs::create_dir_all(path).map_err(RecipeError::io("create", path))?;
         run._lock = Some(run.lock()?);
         // Again, for another process may have been quicker.
-        for entry in run.check_replaced(overwrite)? {
-            let gone = if entry.is_dir() { fs::remove_dir_all(&entry) } else { fs::remove_file(&entry) };
-            gone.map_err(RecipeError::io("remove", &entry))?;
+        if run.check_replaced(overwrite)? {
+            run.kept = run.remove_made()?;
         }
         fs::create_dir_all(run.checkpoints()).map_err(RecipeError::io("create", path))?;
         write_text(&run.config(), &text)?;
         Ok(run)
     }
 
-    /// What is in the folder and would be removed.
-    fn check_replaced(&self, overwrite: bool) -> Result<Vec<PathBuf>, RecipeError> {
+    /// Finds out whether [`create`](Self::create) can make the folder, before anything long is done for it. Nothing is
+    /// changed.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn check(path: impl AsRef<Path>, overwrite: bool) -> Result<(), RecipeError> {
+        let path = path.as_ref();
+        let run = Self::at(path);
+        let looked = run.check_replaced(overwrite);
+        if matches!(looked, Err(RecipeError::RunExists(_))) && run.config().is_file() {
+            // Of a run that is going on it should not be said that it may be replaced.
+            run.lock()?;
+        }
+        looked?;
+        // The nearest folder that is there must take another name.
+        let above = path.ancestors().skip(1).find(|above| above.as_os_str().is_empty() || above.exists());
+        let inside = if path.is_dir() { Some(path) } else { above };
+        let inside = inside.unwrap_or(Path::new(""));
+        try_writing_in(inside).map_err(RecipeError::io("write into", path))
+    }
+
+    fn at(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), kept: Vec::new(), _lock: None }
+    }
+
+    /// Whether there is a run that would be replaced.
+    fn check_replaced(&self, overwrite: bool) -> Result<bool, RecipeError> {
         if self.path.is_file() {
             return Err(RecipeError::FileInPlace(self.path.clone()));
         }
         let entries = match fs::read_dir(&self.path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             entries => entries.map_err(RecipeError::io("read", &self.path))?,
         };
-        let entries: Vec<PathBuf> =
-            entries.flatten().map(|entry| entry.path()).filter(|path| !path.ends_with(LOCK)).collect();
-        match entries.len() {
-            0 => Ok(entries),
+        let is_empty = entries.flatten().all(|entry| entry.path().ends_with(LOCK));
+        match is_empty {
+            true => Ok(false),
             _ if !self.config().is_file() || !self.checkpoints().is_dir() => {
                 Err(RecipeError::NotARun(self.path.clone()))
             }
             _ if !overwrite => Err(RecipeError::RunExists(self.path.clone())),
-            _ => Ok(entries),
+            _ => Ok(true),
         }
+    }
+
+    /// Removes what a run wrote, and returns what is left.
+    fn remove_made(&self) -> Result<Vec<PathBuf>, RecipeError> {
+        let mut kept = Checkpoint::remove_all(self.checkpoints())?;
+        let entries = fs::read_dir(&self.path).map_err(RecipeError::io("read", &self.path))?;
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if path.ends_with(LOCK) || path == self.checkpoints() {
+                continue;
+            }
+            if is_made(&path) {
+                fs::remove_file(&path).map_err(RecipeError::io("remove", &path))?;
+            } else {
+                kept.push(path);
+            }
+        }
+        kept.sort();
+        Ok(kept)
+    }
+
+    /// What was in the folder before, is no run's, and stayed when the run in it was replaced.
+    pub fn kept(&self) -> &[PathBuf] {
+        &self.kept
+    }
+
+    /// Moves all that the run did after the step `step` aside, into the folder `abandoned-N` of the first free number N:
+    /// its checkpoints, and a copy of all metrics so far. Returns that folder; none if there was nothing after the step.
+    ///
+    /// A process that is killed meanwhile leaves a run that goes on from its newest checkpoint.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn abandon_after(&self, step: u64) -> Result<Option<PathBuf>, RecipeError> {
+        let later = Checkpoint::after(self.checkpoints(), step)?;
+        let metrics = self.file("metrics.jsonl");
+        if later.is_empty() && last_step(&metrics) <= step {
+            return Ok(None);
+        }
+        let mut places = (1..).map(|n: u64| self.file(&format!("abandoned-{n}")));
+        let aside = places.find(|path| path.symlink_metadata().is_err()).unwrap_or_default();
+        let checkpoints = aside.join("checkpoints");
+        fs::create_dir_all(&checkpoints).map_err(RecipeError::io("create", &checkpoints))?;
+        if metrics.is_file() {
+            fs::copy(&metrics, aside.join("metrics.jsonl")).map_err(RecipeError::io("copy", &metrics))?;
+        }
+        // The newest first: at any moment the others are those of a run that was interrupted earlier.
+        for path in later.iter().rev() {
+            let name = path.file_name().unwrap_or_default();
+            fs::rename(path, checkpoints.join(name)).map_err(RecipeError::io("move", path))?;
+        }
+        Ok(Some(aside))
+    }
+
+    /// Where to write the run's output `name` with the first of `endings`, e.g. its picture `samples.png`, and beside it
+    /// with the others: where something lies there that no run wrote, `name-1` and so on.
+    pub fn output(&self, name: &str, endings: &[&str]) -> PathBuf {
+        let place = |stem: &str, ending: &&str| self.file(&format!("{stem}.{ending}"));
+        let is_free = |path: &PathBuf| path.symlink_metadata().is_err() || is_written_here(path);
+        let all_free =
+            |stem: &String| endings.iter().map(|ending| place(stem, ending)).all(|path| is_free(&path));
+        let mut stems = iter::once(name.to_string()).chain((1..).map(|n: u64| format!("{name}-{n}")));
+        let stem = stems.find(all_free);
+        place(&stem.unwrap_or_default(), &endings.first().copied().unwrap_or_default())
     }
 
     /// The folder of a run that was made before, and its configuration.
     ///
     /// # Errors
     /// If there is no run, or its configuration cannot be read.
-    pub fn open(path: &Path) -> Result<(Self, RunConfig), RecipeError> {
-        let run = Self { path: path.to_path_buf(), _lock: None };
+    pub fn open(path: impl AsRef<Path>) -> Result<(Self, RunConfig), RecipeError> {
+        let path = path.as_ref();
+        let run = Self::at(path);
         if !run.config().is_file() {
             return Err(RecipeError::NoRun(path.to_path_buf()));
         }
-        let config = RunConfig::read(&run.config())?;
+        let config = RunConfig::read(run.config())?;
         Ok((run, config))
     }
 
@@ -86,13 +174,14 @@ impl RunFolder {
     ///
     /// # Errors
     /// As [`open`](Self::open), or if another process works in it.
-    pub fn open_locked(path: &Path) -> Result<(Self, RunConfig, usize), RecipeError> {
+    pub fn open_locked(path: impl AsRef<Path>) -> Result<(Self, RunConfig, usize), RecipeError> {
+        let path = path.as_ref();
         let (mut run, _) = Self::open(path)?;
         run._lock = Some(run.lock()?);
         // Again, for who held the lock may have changed it.
         let (_, config) = Self::open(path)?;
         run.tidy()?;
-        let half_written = Checkpoint::tidy(&run.checkpoints())?;
+        let half_written = Checkpoint::tidy(run.checkpoints())?;
         Ok((run, config, half_written))
     }
 
@@ -101,7 +190,7 @@ impl RunFolder {
         let entries = fs::read_dir(&self.path).map_err(RecipeError::io("read", &self.path))?;
         for path in entries.flatten().map(|entry| entry.path()) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.ends_with(".partial") {
+            if is_partial(&name) && path.is_file() {
                 fs::remove_file(&path).map_err(RecipeError::io("remove", &path))?;
             }
         }
@@ -110,6 +199,10 @@ impl RunFolder {
 
     fn lock(&self) -> Result<Arc<File>, RecipeError> {
         let path = self.file(LOCK);
+        if path.exists() {
+            // To open a pipe is to wait for its other end.
+            check_regular(&path).map_err(RecipeError::io("lock", &path))?;
+        }
         let file = File::create(&path).map_err(RecipeError::io("create", &path))?;
         match file.try_lock() {
             Ok(()) => Ok(Arc::new(file)),
@@ -150,7 +243,15 @@ impl RunFolder {
     /// # Errors
     /// If there is none that is valid.
     pub fn checkpoint(&self, which: Which) -> Result<(Checkpoint, Vec<CheckpointError>), RecipeError> {
-        Ok(Checkpoint::find(&self.checkpoints(), which)?)
+        Ok(Checkpoint::find(self.checkpoints(), which)?)
+    }
+
+    /// The checkpoint that is asked for, of which only these weights are needed; and what is damaged.
+    ///
+    /// # Errors
+    /// If there is none whose weights are valid.
+    pub fn weights(&self, which: Which, weights: Weights) -> Result<Found, RecipeError> {
+        Ok(Checkpoint::find_weights(self.checkpoints(), which, weights)?)
     }
 }
 
@@ -159,11 +260,38 @@ pub(crate) fn write_text(path: &Path, text: &str) -> Result<(), RecipeError> {
     write_atomically(path, |file| file.write_all(text.as_bytes())).map_err(RecipeError::io("write", path))
 }
 
+/// Finds out whether the file `path` can be written, by a hidden file beside it that is removed again; before anything
+/// long is computed for it.
+///
+/// # Errors
+/// If the file system refuses.
+pub fn check_writable(path: impl AsRef<Path>) -> Result<(), RecipeError> {
+    let path = path.as_ref();
+    let folder = path.parent().unwrap_or(Path::new(""));
+    try_writing_in(folder).map_err(RecipeError::io("write", path))
+}
+
+/// The last step in a file of metrics, 0 where there is none.
+fn last_step(metrics: &Path) -> u64 {
+    let text =
+        if metrics.is_file() { fs::read_to_string(metrics).unwrap_or_default() } else { String::new() };
+    let step = |line| serde_json::from_str::<serde_json::Value>(line).ok()?.get("step")?.as_u64();
+    text.lines().filter_map(step).max().unwrap_or(0)
+}
+
+fn try_writing_in(folder: &Path) -> io::Result<()> {
+    let path = folder.join(format!(".try.{}-0.partial", process::id()));
+    File::create_new(&path)?;
+    fs::remove_file(&path)
+}
+
 /// Refuses a new run in the folder `out` where that would replace `origin`, which the run is made from.
 ///
 /// # Errors
 /// If it would.
-pub fn check_replaces_not(origin: &Path, out: &Path) -> Result<(), RecipeError> {
+pub fn check_replaces_not(origin: impl AsRef<Path>, out: impl AsRef<Path>) -> Result<(), RecipeError> {
+    let origin = origin.as_ref();
+    let out = out.as_ref();
     match (fs::canonicalize(origin), fs::canonicalize(out)) {
         (Ok(file), Ok(folder)) if file.starts_with(&folder) => {
             Err(RecipeError::ReplacesSource { out: out.to_path_buf(), origin: origin.to_path_buf() })

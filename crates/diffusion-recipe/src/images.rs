@@ -3,7 +3,8 @@
 use crate::config::RunConfig;
 use crate::error::RecipeError;
 use diffusion::core::Invalid;
-use diffusion::data::{Channels, Dataset, ImageFolder, ImageFolderConfig, Images};
+use diffusion::core::watch::Watch;
+use diffusion::data::{Channels, DataError, Dataset, ImageFolder, ImageFolderConfig, Images};
 use std::error::Error;
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
@@ -13,6 +14,8 @@ use std::str::FromStr;
 const LOOK: usize = 16;
 /// How many images are looked at for color.
 const LOOKED_AT: usize = 1_000;
+/// How many of them at once.
+const AT_ONCE: usize = 50;
 /// The most patches of an image that a transformer gets: beyond it attention takes most of the time.
 const MAX_PATCHES: usize = 256;
 /// The height from which on a U-Net attends.
@@ -51,18 +54,23 @@ pub enum ModelSize {
 
 impl RunConfig {
     /// A run for the images in `folder`, brought to `size`. Channels, classes, patches, levels, attention and batches
-    /// follow from the images; everything else is that of a preset with such a network.
+    /// follow from the images; everything else is that of a preset with such a network. `watch` is told how far it is, and
+    /// may stop it.
     ///
     /// # Errors
     /// If the images cannot be read, or no such network takes images of this size.
     pub fn for_images(
-        folder: &Path,
+        folder: impl AsRef<Path>,
         size: ImageSize,
         network: ImageNetwork,
         model: ModelSize,
+        watch: &Watch,
     ) -> Result<Self, RecipeError> {
+        let folder = folder.as_ref();
         let config = ImageFolderConfig { height: LOOK, width: LOOK, channels: Channels::Rgb };
-        let images = ImageFolder::open(folder, config)?;
+        // All of a few images are decoded, and of many a sample.
+        let memory = (LOOKED_AT * 3 * LOOK * LOOK) as u64;
+        let images = ImageFolder::open_within(folder, config, Some(memory), watch)?;
         let ImageSize { height, width } = size;
         if height != width {
             let reason =
@@ -75,7 +83,7 @@ impl RunConfig {
             (ImageNetwork::Dit, ModelSize::Small) => "fashion-dit-small",
             (ImageNetwork::Dit, ModelSize::Base) => "fashion-dit",
         };
-        let channels = if is_gray(&images) { 1 } else { 3 };
+        let channels = if is_gray(&images)? { 1 } else { 3 };
         let batch = (BATCH_PIXELS / (height * width).max(1)).clamp(4, 128).min(images.len());
         let mut settings = vec![
             "preset=images".to_string(),
@@ -122,14 +130,21 @@ fn dit(side: usize, channels: usize) -> Result<Vec<String>, RecipeError> {
 }
 
 /// Whether all three channels are the same.
-fn is_gray(images: &Images) -> bool {
-    let mut pixels = vec![0.0; images.shape().iter().product()];
+fn is_gray(images: &Images) -> Result<bool, DataError> {
     let every = images.len().div_ceil(LOOKED_AT);
-    (0..images.len()).step_by(every).all(|index| {
-        images.read(index, &mut pixels);
-        let (red, others) = pixels.split_at(LOOK * LOOK);
-        others.chunks_exact(LOOK * LOOK).all(|channel| channel == red)
-    })
+    let looked_at: Vec<usize> = (0..images.len()).step_by(every).collect();
+    for indices in looked_at.chunks(AT_ONCE) {
+        let (pixels, _) = images.gather(indices)?;
+        let pixels: Vec<f32> = pixels.iter::<f32>().collect();
+        let is_gray = pixels.chunks_exact(3 * LOOK * LOOK).all(|pixels| {
+            let (red, others) = pixels.split_at(LOOK * LOOK);
+            others.chunks_exact(LOOK * LOOK).all(|channel| channel == red)
+        });
+        if !is_gray {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Text that names no size or network.

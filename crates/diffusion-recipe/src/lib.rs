@@ -20,6 +20,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod change;
 mod config;
 mod error;
 mod feed;
@@ -27,9 +28,11 @@ mod folder;
 mod images;
 mod inspect;
 mod interval;
+mod made;
 mod metrics;
 mod network;
 mod preset;
+mod record;
 mod run;
 mod samples;
 mod sampling;
@@ -37,16 +40,20 @@ pub mod smalldiffusion;
 mod train;
 mod typed;
 mod validation;
+mod watched;
 
+pub use change::Change;
 pub use config::{RunConfig, SamplingConfig};
 pub use error::RecipeError;
-pub use folder::{RunFolder, check_replaces_not};
+pub use folder::{RunFolder, check_replaces_not, check_writable};
 pub use images::{ImageNetwork, ImageSize, ModelSize, ParseError};
 pub use interval::Interval;
+pub use made::mark_png;
 pub use network::{
     Conditional, CustomNetworkConfig, NetworkConfig, NetworkVisitor, RunNetwork, SampledNetwork,
 };
 pub use preset::Preset;
+pub use record::RunRecord;
 pub use run::{DataReport, Run, RunCounts, SampleProgress, SampleRequest, StepReport};
 pub use samples::{Samples, check_replaceable};
 pub use train::{Observer, Trained, train};

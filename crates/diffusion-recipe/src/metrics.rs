@@ -6,14 +6,19 @@ use crate::folder::{RunFolder, write_text};
 use crate::run::StepReport;
 use crate::validation::ValidationLosses;
 use diffusion::train::NonFinite;
+use diffusion::weights::{check_regular, open_regular};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, ErrorKind, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a line may stay in memory.
 const FLUSH: Duration = Duration::from_secs(2);
+
+/// The most bytes of a line, and of lines that are none of a run's: those after them are not read.
+const LONGEST: u64 = 128 << 20;
 
 /// One line of metrics.jsonl. A number that is not finite is written as null.
 #[derive(Serialize)]
@@ -37,17 +42,22 @@ struct Line<'a> {
 struct Seen {
     step: u64,
     loss: Option<f64>,
+    val: Option<IgnoredAny>,
 }
 
 /// The metrics of a run that is going on.
 pub(crate) struct MetricsFile {
     path: PathBuf,
-    lines: BufWriter<File>,
+    file: File,
+    /// Lines that are not in the file yet. What could not be written stays here, to be tried again.
+    pending: Vec<u8>,
     timing: Option<BufWriter<File>>,
     begun: Instant,
     flushed: Instant,
     /// (step, loss) of all steps so far.
     losses: Vec<(f64, f64)>,
+    /// The last step so far, if its line has no validation.
+    unvalidated: Option<u64>,
 }
 
 impl MetricsFile {
@@ -55,17 +65,36 @@ impl MetricsFile {
     /// checkpoint will be computed again.
     pub fn resume(run: &RunFolder, step: u64) -> Result<Self, RecipeError> {
         let path = run.file("metrics.jsonl");
-        let (kept, losses) = kept(&path, step)?;
-        write_text(&path, &kept)?;
-        let append = |path| OpenOptions::new().append(true).create(true).open(path);
-        let lines = BufWriter::new(append(&path).map_err(RecipeError::io("open", &path))?);
+        let Kept { text, losses, unvalidated } = kept(&path, step)?;
+        write_text(&path, &text)?;
+        let file = append(&path).map_err(RecipeError::io("open", &path))?;
         // Nothing depends on these; a run without them is as good.
         let timing = append(&run.file("timing.jsonl")).ok().map(BufWriter::new);
-        let now = Instant::now();
-        Ok(Self { path, lines, timing, begun: now, flushed: now, losses })
+        let (now, pending) = (Instant::now(), Vec::new());
+        Ok(Self { path, file, pending, timing, begun: now, flushed: now, losses, unvalidated })
     }
 
-    /// Writes a line; it is safe from a crash after the next [`sync`](Self::sync).
+    /// The last step so far, if its line has no validation.
+    pub fn unvalidated(&self) -> Option<u64> {
+        self.unvalidated
+    }
+
+    /// Adds the validation after the last step to its line, which has none.
+    pub fn validate(&mut self, val: &ValidationLosses) -> Result<(), RecipeError> {
+        let failed = |error: io::Error| RecipeError::io("write", &self.path)(error);
+        let Kept { mut text, .. } = kept(&self.path, u64::MAX)?;
+        let val = serde_json::to_string(val).map_err(|error| failed(error.into()))?;
+        let end = text.trim_end().trim_end_matches('}').len();
+        text.truncate(end);
+        text.push_str(&format!(",\"val\":{val}}}\n"));
+        write_text(&self.path, &text)?;
+        self.file = append(&self.path).map_err(failed)?;
+        self.unvalidated = None;
+        Ok(())
+    }
+
+    /// Writes a line; it is safe from a crash after the next [`sync`](Self::sync). Where the file system refuses, the line
+    /// is kept and tried again with the next.
     pub fn write(&mut self, step: &StepReport, val: Option<&ValidationLosses>) -> Result<(), RecipeError> {
         let line = Line {
             step: step.number,
@@ -76,17 +105,15 @@ impl MetricsFile {
             skipped: step.skipped.as_ref(),
             val,
         };
-        let failed = RecipeError::io("write", &self.path);
-        let text = match serde_json::to_string(&line) {
-            Ok(text) => text,
-            Err(error) => return Err(failed(error.into())),
-        };
-        writeln!(self.lines, "{text}").map_err(failed)?;
+        let text = serde_json::to_string(&line).map_err(io::Error::from);
+        let text = text.map_err(RecipeError::io("write", &self.path))?;
+        self.pending.extend(text.bytes().chain([b'\n']));
         self.losses.push((step.number as f64, step.loss));
+        self.unvalidated = val.is_none().then_some(step.number);
         if self.flushed.elapsed() >= FLUSH {
-            self.time(step.number);
-            self.lines.flush().map_err(RecipeError::io("write", &self.path))?;
             self.flushed = Instant::now();
+            self.time(step.number);
+            self.flush()?;
         }
         Ok(())
     }
@@ -96,8 +123,19 @@ impl MetricsFile {
         if let Some(&(step, _)) = self.losses.last() {
             self.time(step as u64);
         }
-        let synced = self.lines.flush().and_then(|()| self.lines.get_ref().sync_data());
-        synced.map_err(RecipeError::io("write", &self.path))
+        self.flush()?;
+        self.file.sync_data().map_err(RecipeError::io("write", &self.path))
+    }
+
+    fn flush(&mut self) -> Result<(), RecipeError> {
+        while !self.pending.is_empty() {
+            match self.file.write(&self.pending) {
+                Ok(written) => drop(self.pending.drain(..written)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(RecipeError::io("write", &self.path)(error)),
+            }
+        }
+        Ok(())
     }
 
     /// (step, loss) of all steps so far.
@@ -119,21 +157,50 @@ impl MetricsFile {
     }
 }
 
-/// The lines of the first `step` steps, and their (step, loss).
-fn kept(path: &Path, step: u64) -> Result<(String, Vec<(f64, f64)>), RecipeError> {
-    let old = match fs::read_to_string(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-        old => old.map_err(RecipeError::io("read", path))?,
+/// Opens a file to write at its end; one that is made if it is not there.
+fn append(path: &Path) -> io::Result<File> {
+    if path.exists() {
+        check_regular(path)?;
+    }
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+/// What is kept of the metrics.
+#[derive(Default)]
+struct Kept {
+    /// The lines.
+    text: String,
+    /// Their (step, loss).
+    losses: Vec<(f64, f64)>,
+    /// The step of the last one, if it has no validation.
+    unvalidated: Option<u64>,
+}
+
+/// The lines of the first `step` steps. What follows them is not read.
+fn kept(path: &Path, step: u64) -> Result<Kept, RecipeError> {
+    let mut kept = Kept::default();
+    let mut file = match open_regular(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(kept),
+        file => BufReader::new(file.map_err(RecipeError::io("read", path))?),
     };
-    let (mut kept, mut losses) = (String::new(), Vec::new());
-    for line in old.split_inclusive('\n') {
-        match serde_json::from_str::<Seen>(line) {
-            Ok(seen) if seen.step <= step && line.ends_with('\n') => {
-                kept.push_str(line);
-                losses.push((seen.step as f64, seen.loss.unwrap_or(f64::NAN)));
+    let mut foreign = 0;
+    loop {
+        let mut line = Vec::new();
+        file.by_ref().take(LONGEST).read_until(b'\n', &mut line).map_err(RecipeError::io("read", path))?;
+        if !line.ends_with(b"\n") {
+            return Ok(kept);
+        }
+        match serde_json::from_slice::<Seen>(&line) {
+            Ok(seen) if seen.step > step => return Ok(kept),
+            Ok(seen) => {
+                kept.text.push_str(&String::from_utf8_lossy(&line));
+                kept.losses.push((seen.step as f64, seen.loss.unwrap_or(f64::NAN)));
+                kept.unvalidated = seen.val.is_none().then_some(seen.step);
             }
-            _ => {}
+            Err(_) => foreign += line.len() as u64,
+        }
+        if foreign > LONGEST {
+            return Ok(kept);
         }
     }
-    Ok((kept, losses))
 }

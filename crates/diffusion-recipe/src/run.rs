@@ -2,20 +2,56 @@
 
 use crate::config::{RunConfig, SamplingConfig};
 use crate::error::RecipeError;
+use crate::record::RunRecord;
 use crate::samples::Samples;
 use crate::validation::ValidationLosses;
 use burn::tensor::TensorData;
+use diffusion::core::watch::Watch;
 use diffusion::data::DataSummary;
 use diffusion::train::{Checkpoint, NonFinite, Weights};
+use diffusion::weights::Taken;
 use std::path::Path;
 
 /// A model, and all that a configuration says of training it and sampling from it.
 ///
 /// Made by [`RunConfig::build`], or by [`TypedRun::new`](crate::TypedRun::new) of a network of your own. Nothing is read
 /// from the disk before it is needed: a run that only samples needs no data.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use diffusion::train::Checkpoint;
+/// use diffusion_recipe::{Run, RunConfig, SampleRequest};
+///
+/// let folder = tempfile::tempdir()?;
+/// let mut config = RunConfig::preset("swissroll")?;
+/// config.set_all(["training.steps=4", "batch_size=32", "network.hidden_dims=[8]", "sampling.count=3", "sampling.steps=2"])?;
+/// let mut run: Box<dyn Run> = config.build::<Flex>(&Default::default())?;
+/// while let Some(step) = run.step()? {
+///     if step.number == 2 {
+///         run.save(folder.path(), None)?;
+///     }
+/// }
+/// let samples = run.sample(&SampleRequest::of(&config), &mut |_| {})?;
+///
+/// // Another run goes on where the checkpoint was made, and comes to the same end.
+/// let mut again = config.build::<Flex>(&Default::default())?;
+/// again.resume(&Checkpoint::latest(folder.path())?)?;
+/// assert_eq!(again.counts().steps, 2);
+/// while again.step()?.is_some() {}
+/// assert_eq!(again.sample(&SampleRequest::of(&config), &mut |_| {})?.values, samples.values);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Run {
     /// Its configuration.
     fn config(&self) -> &RunConfig;
+
+    /// Tells `watch` from now on how far long work is, and stops it where `watch` says so: opening data, a step between
+    /// two of its batches, validation, sampling. What is stopped ends with [`RecipeError::Stopped`], and the model is
+    /// that of the last step.
+    fn watch(&mut self, watch: Watch);
+
+    /// Whether it was asked to stop, by the watch that it has.
+    fn is_stopped(&self) -> bool;
 
     /// The number of the network's parameters.
     fn num_params(&self) -> usize;
@@ -35,6 +71,12 @@ pub trait Run {
     /// If they cannot be read, or do not suit the network.
     fn open_data(&mut self) -> Result<DataReport, RecipeError>;
 
+    /// What this run is now, settings and data, which are opened if they are not open yet.
+    ///
+    /// # Errors
+    /// As [`open_data`](Self::open_data).
+    fn record(&mut self) -> Result<RunRecord, RecipeError>;
+
     /// All examples of training at once.
     ///
     /// # Shapes
@@ -47,19 +89,19 @@ pub trait Run {
     /// Makes the next step; nothing after the last one.
     ///
     /// # Errors
-    /// If an example cannot be read.
+    /// If an example cannot be read, or the run is asked to stop; the model is that of the last step then.
     fn step(&mut self) -> Result<Option<StepReport>, RecipeError>;
 
     /// The losses of the EMA weights on the fixed validation examples; nothing if the configuration asks for none.
     ///
     /// # Errors
-    /// If an example cannot be read.
+    /// If an example cannot be read, or the run is asked to stop.
     fn validate(&mut self) -> Result<Option<ValidationLosses>, RecipeError>;
 
     /// Draws samples with the EMA weights: sample i depends on the seed and on i alone.
     ///
     /// # Errors
-    /// If the request does not suit the model.
+    /// If the request does not suit the model, or the run is asked to stop.
     fn sample(
         &self,
         request: &SampleRequest,
@@ -84,17 +126,19 @@ pub trait Run {
     /// If the checkpoint is damaged or another model's. The run is of no use then.
     fn load(&mut self, checkpoint: &Checkpoint, weights: Weights) -> Result<(), RecipeError>;
 
-    /// Goes on where a checkpoint was made, as if the run had never ended.
+    /// Goes on where a checkpoint was made, as if the run had never ended. Its examples stay split as they were. Whether
+    /// settings and data are still those of [`RunRecord::of`] the checkpoint is the caller's to compare.
     ///
     /// # Errors
     /// As [`load`](Self::load), or if the checkpoint has no optimizer state.
     fn resume(&mut self, checkpoint: &Checkpoint) -> Result<(), RecipeError>;
 
-    /// Begins with the weights of a state dict that smalldiffusion saved.
+    /// Begins with the weights of a state dict that smalldiffusion saved, or of one in a checkpoint, to which `key` leads
+    /// where it holds several; returns what was taken of the file.
     ///
     /// # Errors
-    /// If the file is damaged or its tensors are not the network's.
-    fn import(&mut self, path: &Path) -> Result<(), RecipeError>;
+    /// If the file is damaged or its tensors are not the network's; if several state dicts in it are and there is no key.
+    fn import(&mut self, path: &Path, key: Option<&str>) -> Result<Taken, RecipeError>;
 
     /// Writes the EMA weights as a state dict that smalldiffusion loads.
     ///
@@ -121,9 +165,16 @@ pub struct DataReport {
     pub training: usize,
     /// The number of examples that it is validated on and never trained on.
     pub validation: usize,
+    /// The names of the classes in the order of their labels, where they are known.
+    pub classes: Vec<String>,
+    /// How they were read, in sentences: what was left out of a folder, and whether they fit into memory.
+    pub notes: Vec<String>,
+    /// How many training examples are known to be finite; the others are checked when they are read. Validation examples
+    /// are always checked.
+    pub checked: usize,
     /// A look at the training examples.
     pub summary: DataSummary,
-    /// What is odd about them.
+    /// What is odd about them, or about the settings of the run.
     pub warnings: Vec<String>,
 }
 

@@ -28,12 +28,34 @@ impl Samples {
         self.values.len() / self.shape.iter().product::<usize>().max(1)
     }
 
+    /// The number of samples of which not all values are finite.
+    pub fn non_finite(&self) -> usize {
+        let size = self.shape.iter().product::<usize>().max(1);
+        self.values.chunks(size).filter(|sample| sample.iter().any(|x| !x.is_finite())).count()
+    }
+
+    /// Whether all values are finite. Whoever writes the samples does it before, so that they can be looked at.
+    ///
+    /// # Errors
+    /// If some are not; the error says of how many samples.
+    pub fn check(&self) -> Result<(), RecipeError> {
+        match self.non_finite() {
+            0 => Ok(()),
+            count => Err(RecipeError::NonFiniteSamples { count, of: self.count() }),
+        }
+    }
+
     /// Writes the tensors `samples` and `start`, `[count, …]`: what came out, of latents as their decoder takes them, and
     /// the noise that it came from, times the first σ.
     ///
     /// # Errors
     /// If the file holds something else than samples, or the file system refuses.
-    pub fn write_tensors(&self, path: &Path, latents: Option<ScaledLatents>) -> Result<(), RecipeError> {
+    pub fn write_tensors(
+        &self,
+        path: impl AsRef<Path>,
+        latents: Option<ScaledLatents>,
+    ) -> Result<(), RecipeError> {
+        let path = path.as_ref();
         check_replaceable(path)?;
         let decoded = latents.map(|codec| codec.decode(&self.values));
         let values: Vec<u8> =
@@ -54,14 +76,42 @@ impl Samples {
 ///
 /// # Errors
 /// If it does, or cannot be read.
-pub fn check_replaceable(path: &Path) -> Result<(), RecipeError> {
+pub fn check_replaceable(path: impl AsRef<Path>) -> Result<(), RecipeError> {
+    let path = path.as_ref();
     if !path.exists() {
         return Ok(());
     }
-    let is_samples = |file: &TensorFile| ["samples", "start"].iter().all(|name| file.shape(name).is_some());
     match TensorFile::open_safetensors(path) {
-        Ok(file) if is_samples(&file) => Ok(()),
+        Ok(file) if has_samples(&file) => Ok(()),
         Err(error @ WeightsError::Io { .. }) => Err(error.into()),
         _ => Err(RecipeError::NoSamples(path.to_path_buf())),
+    }
+}
+
+/// Whether a file holds samples.
+pub(crate) fn is_samples(path: &Path) -> bool {
+    TensorFile::open_safetensors(path).is_ok_and(|file| has_samples(&file))
+}
+
+fn has_samples(file: &TensorFile) -> bool {
+    ["samples", "start"].iter().all(|name| file.shape(name).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_that_are_not_finite_are_counted() {
+        let of = |values: &[f32]| Samples {
+            values: values.to_vec(),
+            start: values.to_vec(),
+            shape: vec![2],
+            labels: None,
+            period: None,
+        };
+        assert!(of(&[1.0, 2.0, f32::MAX, f32::MIN]).check().is_ok());
+        let some = of(&[1.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 3.0, 4.0]);
+        assert!(matches!(some.check(), Err(RecipeError::NonFiniteSamples { count: 2, of: 3 })));
     }
 }

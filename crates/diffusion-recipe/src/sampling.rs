@@ -5,7 +5,9 @@ use crate::error::RecipeError;
 use crate::network::SampledNetwork;
 use crate::run::{SampleProgress, SampleRequest};
 use crate::samples::Samples;
+use crate::watched::Watched;
 use burn::tensor::backend::Backend;
+use diffusion::core::watch::Watch;
 use diffusion::core::{AnyCondition, AnyPrediction, Diffusion, Labels, Noise, Schedule, sample_from};
 
 /// How many values are sampled at once; it bounds memory and changes no sample.
@@ -17,6 +19,7 @@ pub(crate) fn draw<B: Backend, N, const D: usize>(
     config: &RunConfig,
     request: &SampleRequest,
     device: &B::Device,
+    watch: &Watch,
     observe: &mut dyn FnMut(SampleProgress<'_>),
 ) -> Result<Samples, RecipeError>
 where
@@ -30,19 +33,24 @@ where
     let piece = batch_size.unwrap_or((PIECE / shape.iter().product::<usize>()).max(1)).max(1);
     let labels = Classes::new(config.network.classes(), request.labels.as_deref());
     let (mut values, mut start) = (Vec::new(), Vec::new());
+    let report = |done: usize| watch.report("drawing samples", done as u64, Some(sampling.count as u64));
     for done in (0..sampling.count).step_by(piece) {
         let batch = piece.min(sampling.count - done);
+        report(done)?;
         let noise = Noise::new(*seed).starting_at(done as u64);
         let x = model.rand_input(batch, noise, device) * sigmas[0];
         start.extend(x.to_data().convert::<f32>().iter::<f32>());
         let condition = labels.condition(done, batch);
         let null = model.network.null_condition(&condition);
         let denoiser = model.given(condition).guided_with(null, sampling.guidance);
+        let denoiser = Watched::new(&denoiser, watch, "");
         let mut last = x.clone();
         for (i, x) in sample_from(&denoiser, sampling.sampler, &sigmas, x, noise).enumerate() {
             let state = || x.to_data().convert::<f32>();
+            watch.check()?;
             observe(SampleProgress { done, batch, step: i + 1, steps: sampling.steps, state: &state });
             last = x;
+            report(done + batch * (i + 1) / sampling.steps)?;
         }
         values.extend(last.into_data().convert::<f32>().iter::<f32>());
     }

@@ -5,6 +5,7 @@ use crate::error::RecipeError;
 use crate::feed::Feed;
 use crate::inspect;
 use crate::network::{NetworkVisitor, RunNetwork};
+use crate::record::{DataRecord, RunRecord};
 use crate::run::{DataReport, Run, RunCounts, SampleProgress, SampleRequest, StepReport};
 use crate::samples::Samples;
 use crate::sampling;
@@ -13,11 +14,13 @@ use burn::backend::Autodiff;
 use burn::module::Module;
 use burn::tensor::TensorData;
 use burn::tensor::backend::Backend;
+use diffusion::core::watch::Watch;
 use diffusion::core::{AnyObjective, AnyPrediction, AnySchedule, Diffusion, Invalid, Path as _, Schedule};
-use diffusion::data::{DataSummary, Dataset, ModelInput, TrainingData};
+use diffusion::data::{DataSummary, Dataset, ModelInput, TrainingData, ValidationSplit};
 use diffusion::train::{
-    Checkpoint, CheckpointState, ModelSpec, Training, Weights, export_state_dict, import_state_dict, train,
+    Checkpoint, CheckpointState, ModelSpec, Training, Weights, export_state_dict, import_state_dict_at, train,
 };
+use diffusion::weights::Taken;
 use std::path::Path;
 
 impl RunConfig {
@@ -62,10 +65,15 @@ pub struct TypedRun<B: Backend, N: RunNetwork<B, D>, const D: usize> {
     spec: ModelSpec,
     schedule: AnySchedule,
     device: B::Device,
+    watch: Watch,
     feed: Feed,
     /// The number of the first batch that the loop will ask for.
     first_batch: u64,
+    /// The split that it began with, which may be none; absent where it is still to be chosen.
+    split: Option<Option<ValidationSplit>>,
     data: Option<TrainingData>,
+    /// What identifies the data, once they are open.
+    data_record: Option<DataRecord>,
     validations: Option<Validations>,
     /// Absent only after a checkpoint could not be loaded.
     training: Option<Loop<B, N, D>>,
@@ -84,10 +92,24 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> TypedRun<B, N, D> {
         config.validate()?;
         let spec = ModelSpec::new(&config.network, &config.prediction, &config.schedule);
         let (schedule, feed, device) = (config.schedule.init(), Feed::default(), device.clone());
+        let watch = Watch::default();
         let model = Diffusion::new(network, config.prediction);
-        let training = Some(begun(&config, &schedule, &feed, model));
-        let (first_batch, data, validations) = (0, None, None);
-        Ok(Self { config, spec, schedule, device, feed, first_batch, data, validations, training })
+        let training = Some(begun(&config, &schedule, &feed, model, &watch));
+        let (first_batch, split, data, data_record, validations) = (0, None, None, None, None);
+        Ok(Self {
+            config,
+            spec,
+            schedule,
+            device,
+            watch,
+            feed,
+            first_batch,
+            split,
+            data,
+            data_record,
+            validations,
+            training,
+        })
     }
 
     fn training(&self) -> &Loop<B, N, D> {
@@ -97,15 +119,25 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> TypedRun<B, N, D> {
     /// The data, which are opened where they are not yet.
     fn data(&mut self) -> Result<&TrainingData, RecipeError> {
         if self.data.is_none() {
-            let RunConfig { data, network, training, validation, .. } = &self.config;
-            let input = ModelInput { shape: network.input_shape(), num_classes: network.classes() };
+            let RunConfig { data, network, training, validation, classes, .. } = &self.config;
+            let (shape, num_classes) = (network.input_shape(), network.classes());
+            let input = ModelInput { shape, num_classes, class_names: classes.clone() };
             let kept = validation.as_ref().map_or(0, |validation| validation.examples);
-            let opened = data.open(&input, kept, training.seed).map_err(data_error)?;
+            let opened = match self.split {
+                Some(split) => data.open_split(&input, split, &self.watch),
+                None => data.open(&input, kept, training.seed, &self.watch),
+            };
+            let opened = opened.map_err(data_error)?;
+            // Of a run that goes on the record compares their names, with all else that identifies the data.
+            if num_classes.is_some() && (classes.is_empty() || self.split.is_some()) {
+                self.config.classes = opened.class_names.clone();
+            }
             if self.config.flip
                 && let Err(why) = opened.training.can_mirror()
             {
                 return Err(Invalid::new("flip", why).into());
             }
+            self.data_record = Some(DataRecord::of(&opened, &self.config)?);
             self.feed.open(&opened.training, &self.config, self.first_batch);
             self.data = Some(opened);
         }
@@ -118,7 +150,7 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> TypedRun<B, N, D> {
         load: impl FnOnce(Model<B, N>) -> Result<Model<B, N>, RecipeError>,
     ) -> Result<(), RecipeError> {
         let model = load(self.training.take().expect(LOADED).into_model())?;
-        self.begin(begun(&self.config, &self.schedule, &self.feed, model), 0);
+        self.begin(begun(&self.config, &self.schedule, &self.feed, model, &self.watch), 0);
         Ok(())
     }
 
@@ -138,8 +170,10 @@ fn begun<B: Backend, N: RunNetwork<B, D>, const D: usize>(
     schedule: &AnySchedule,
     feed: &Feed,
     model: Model<B, N>,
+    watch: &Watch,
 ) -> Loop<B, N, D> {
-    train(feed.clone(), model, schedule.clone(), &config.training).under(config.objective)
+    let training = train(feed.clone(), model, schedule.clone(), &config.training);
+    training.under(config.objective).watched(watch.clone())
 }
 
 /// The model that is trained.
@@ -148,6 +182,15 @@ type Model<B, N> = Diffusion<Autodiff<B>, N, AnyPrediction>;
 impl<B: Backend, N: RunNetwork<B, D>, const D: usize> Run for TypedRun<B, N, D> {
     fn config(&self) -> &RunConfig {
         &self.config
+    }
+
+    fn watch(&mut self, watch: Watch) {
+        self.training = self.training.take().map(|training| training.watched(watch.clone()));
+        self.watch = watch;
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.watch.is_stopped()
     }
 
     fn num_params(&self) -> usize {
@@ -169,20 +212,40 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> Run for TypedRun<B, N, D> 
 
     fn open_data(&mut self) -> Result<DataReport, RecipeError> {
         let schedule = self.schedule.clone();
-        let TrainingData { training, validation } = self.data()?;
-        let summary = DataSummary::of(training, inspect::EXAMPLES);
-        let warnings = inspect::warnings(&summary, schedule.levels(), schedule.path().max_sigma());
+        let (watch, may_be_non_finite) = (self.watch.clone(), self.config.data.may_be_non_finite());
+        let data = self.data()?;
+        let checked = match may_be_non_finite {
+            true => inspect::read_through(data, &watch)?,
+            false => data.training.len(),
+        };
+        let TrainingData { training, validation, class_names, .. } = data;
+        let looked_at = if training.readers() > 1 { inspect::SLOW_EXAMPLES } else { inspect::EXAMPLES };
+        let summary = DataSummary::watched(training, looked_at, &watch)?;
+        let mut warnings = inspect::warnings(&summary, schedule.levels(), schedule.path().max_sigma());
         let validation = validation.as_ref().map_or(0, Dataset::len);
-        Ok(DataReport { training: training.len(), validation, summary, warnings })
+        let (classes, notes) = (class_names.clone(), training.notes().to_vec());
+        let training = training.len();
+        warnings.extend(self.config.warnings());
+        Ok(DataReport { training, validation, classes, notes, checked, summary, warnings })
+    }
+
+    fn record(&mut self) -> Result<RunRecord, RecipeError> {
+        self.data()?;
+        RunRecord::new(&self.config, self.data_record.clone())
     }
 
     fn examples(&mut self) -> Result<TensorData, RecipeError> {
-        Ok(self.data()?.training.all())
+        Ok(self.data()?.training.all()?)
     }
 
     fn step(&mut self) -> Result<Option<StepReport>, RecipeError> {
         self.data()?;
-        let step = self.training.as_mut().expect(LOADED).next();
+        let training = self.training.as_mut().expect(LOADED);
+        let step = training.next().transpose()?;
+        if step.is_none() && training.step() < self.config.training.steps && !training.gave_up() {
+            // Batches never end; it was asked to stop.
+            self.watch.check()?;
+        }
         Ok(step.map(|step| StepReport {
             number: step.index,
             examples: step.examples,
@@ -194,18 +257,16 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> Run for TypedRun<B, N, D> 
     }
 
     fn validate(&mut self) -> Result<Option<ValidationLosses>, RecipeError> {
-        let Some(config) = self.config.validation else { return Ok(None) };
+        let Some(settings) = self.config.validation else { return Ok(None) };
         if self.validations.is_none() {
-            let (seed, schedule) = (self.config.training.seed, self.schedule.clone());
-            let (prediction, device) = (self.config.prediction, self.device.clone());
-            let objective = self.config.objective;
+            let (config, schedule) = (self.config.clone(), self.schedule.clone());
+            let (device, watch) = (self.device.clone(), self.watch.clone());
             let data = self.data()?;
-            let validations =
-                Validations::new::<B, D>(config, objective, seed, data, &schedule, prediction, &device);
+            let validations = Validations::new::<B, D>(settings, &config, data, &schedule, &device, &watch)?;
             self.validations = Some(validations);
         }
-        let validations = self.validations.as_ref();
-        Ok(validations.map(|validations| validations.evaluate(self.training().ema(), &self.device)))
+        let Some(validations) = &self.validations else { return Ok(None) };
+        Ok(Some(validations.evaluate(self.training().ema(), &self.device, &self.watch)?))
     }
 
     fn sample(
@@ -213,11 +274,12 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> Run for TypedRun<B, N, D> 
         request: &SampleRequest,
         observe: &mut dyn FnMut(SampleProgress<'_>),
     ) -> Result<Samples, RecipeError> {
-        sampling::draw(self.training().ema(), &self.config, request, &self.device, observe)
+        sampling::draw(self.training().ema(), &self.config, request, &self.device, &self.watch, observe)
     }
 
     fn save(&self, folder: &Path, val_loss: Option<f64>) -> Result<Checkpoint, RecipeError> {
-        Ok(self.training().save(folder, &self.spec, val_loss)?)
+        let record = RunRecord::new(&self.config, self.data_record.clone())?.into_table()?;
+        Ok(self.training().save_with(folder, &self.spec, val_loss, record)?)
     }
 
     fn save_weights(&self, folder: &Path) -> Result<Checkpoint, RecipeError> {
@@ -233,15 +295,23 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> Run for TypedRun<B, N, D> 
 
     fn resume(&mut self, checkpoint: &Checkpoint) -> Result<(), RecipeError> {
         let training = self.training.take().expect(LOADED).resume(checkpoint, &self.spec)?;
+        let split = RunRecord::of(checkpoint).and_then(|record| record.split(self.config.training.seed));
+        if split != self.split {
+            // Open data may be split otherwise.
+            (self.split, self.data, self.data_record, self.validations) = (split, None, None, None);
+        }
         self.begin(training, checkpoint.state().batches);
         Ok(())
     }
 
-    fn import(&mut self, path: &Path) -> Result<(), RecipeError> {
+    fn import(&mut self, path: &Path, key: Option<&str>) -> Result<Taken, RecipeError> {
+        let mut taken = Taken::default();
         self.begin_with(|model| {
-            let network = import_state_dict(model.network, path)?;
+            let (network, found) = import_state_dict_at(model.network, path, key)?;
+            taken = found;
             Ok(Diffusion::new(network, model.parameterization))
-        })
+        })?;
+        Ok(taken)
     }
 
     fn export(&self, path: &Path) -> Result<(), RecipeError> {

@@ -1,7 +1,11 @@
 //! The losses of a run at each noise level, on what it is trained on and on what it never sees.
 
+use crate::config::RunConfig;
+use crate::error::RecipeError;
+use crate::watched::Watched;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use diffusion::core::network::ideal::IdealDenoiser;
+use diffusion::core::watch::{Stopped, Watch};
 use diffusion::core::{AnyCondition, AnyObjective, AnyPrediction, AnySchedule, Diffusion, Labels, Network};
 use diffusion::data::{AnyDataset, Dataset, TrainingData};
 use diffusion::eval::{LossBySigma, Validation, ValidationConfig};
@@ -10,6 +14,9 @@ use std::collections::BTreeMap;
 
 /// The most values of a data set for which the optimal denoiser is asked too.
 const OPTIMAL: usize = 1 << 24;
+
+/// Examples that the optimal denoiser is asked for at once.
+const ROWS: usize = 256;
 
 /// The losses of the EMA weights after some step. Lists go from the lowest noise to the highest.
 #[derive(Clone, Debug, Serialize)]
@@ -61,31 +68,38 @@ pub(crate) struct Validations {
 }
 
 impl Validations {
-    /// Those of `config`, of the data `data`.
+    /// Those that `settings` ask for, of the run `config` on `data`.
+    ///
+    /// # Errors
+    /// If an example cannot be read, or `watch` stops it.
     pub fn new<B: Backend, const D: usize>(
-        config: ValidationConfig,
-        objective: AnyObjective,
-        seed: u64,
+        settings: ValidationConfig,
+        config: &RunConfig,
         data: &TrainingData,
         schedule: &AnySchedule,
-        prediction: AnyPrediction,
         device: &B::Device,
-    ) -> Self {
+        watch: &Watch,
+    ) -> Result<Self, RecipeError> {
+        let (objective, prediction, seed) = (config.objective, config.prediction, config.training.seed);
         let of = |data: &AnyDataset| {
-            Validation::under(objective, config, seed, schedule, data.len(), |indices| data.gather(indices))
+            let data = Watched::new(data, watch, "reading validation examples");
+            Validation::under(objective, settings, seed, schedule, data.len(), |indices| data.gather(indices))
         };
-        let training = of(&data.training);
+        let training = of(&data.training)?;
         let examples = &data.training;
         let is_small = examples.shape().iter().product::<usize>().saturating_mul(examples.len()) <= OPTIMAL;
-        let optimal = is_small.then(|| {
+        let optimal = |examples: &AnyDataset| {
             let all: Vec<usize> = (0..examples.len()).collect();
-            let (values, condition) = examples.gather(&all);
+            let (values, condition) =
+                Watched::new(examples, watch, "reading the examples").of(all.len()).gather(&all)?;
             let optimal = Optimal::<B, D>::new(&values, condition.labels(), device);
-            training.evaluate_denoiser(&prediction, device, |x, sigma, condition: &AnyCondition| {
-                optimal.denoised(x, sigma, condition.labels())
-            })
-        });
-        Self { training, validation: data.validation.as_ref().map(of), optimal }
+            let denoised =
+                |x, sigma, condition: &AnyCondition| optimal.denoised(x, sigma, condition.labels(), watch);
+            Ok::<_, RecipeError>(training.evaluate_denoiser_watched(&prediction, device, denoised, watch)?)
+        };
+        let optimal = is_small.then(|| optimal(examples)).transpose()?;
+        let validation = data.validation.as_ref().map(of).transpose()?;
+        Ok(Self { training, validation, optimal })
     }
 
     /// The losses of `model`.
@@ -93,19 +107,22 @@ impl Validations {
         &self,
         model: &Diffusion<B, N, AnyPrediction>,
         device: &B::Device,
-    ) -> ValidationLosses
+        watch: &Watch,
+    ) -> Result<ValidationLosses, Stopped>
     where
         B: Backend,
         N: Network<B, D, Condition = AnyCondition>,
     {
-        let training = self.training.evaluate(model, device);
-        ValidationLosses {
+        let of = |set: &Validation<_, _>| set.evaluate_watched(model, device, watch);
+        let training = of(&self.training)?;
+        let validation = self.validation.as_ref().map(of).transpose()?;
+        Ok(ValidationLosses {
             sigma_min: training.0.iter().map(|bin| bin.sigma_min).collect(),
             sigma_max: training.0.iter().map(|bin| bin.sigma_max).collect(),
             training: (&training).into(),
-            validation: self.validation.as_ref().map(|set| (&set.evaluate(model, device)).into()),
+            validation: validation.as_ref().map(Losses::from),
             optimal: self.optimal.as_ref().map(Losses::from),
-        }
+        })
     }
 }
 
@@ -129,11 +146,27 @@ impl<B: Backend, const D: usize> Optimal<B, D> {
         Self(classes.into_iter().map(|(label, values)| (label, optimal(values))).collect())
     }
 
-    fn denoised(&self, x: Tensor<B, D>, sigma: Tensor<B, 1>, labels: Option<&Labels>) -> Tensor<B, D> {
-        let Some(Labels(labels)) = labels else { return self.0[&None].denoise(x, sigma) };
-        let rows = labels.iter().enumerate().map(|(i, &label)| {
-            self.0[&Some(label)].denoise(x.clone().narrow(0, i, 1), sigma.clone().narrow(0, i, 1))
+    /// The denoised examples; of no meaning once `watch` was asked to stop.
+    fn denoised(
+        &self,
+        x: Tensor<B, D>,
+        sigma: Tensor<B, 1>,
+        labels: Option<&Labels>,
+        watch: &Watch,
+    ) -> Tensor<B, D> {
+        let batch = x.dims()[0];
+        let (rows, of) = match labels {
+            Some(_) => (1, labels),
+            None => (ROWS, None),
+        };
+        let parts = (0..batch).step_by(rows).map(|first| {
+            let n = rows.min(batch - first);
+            let (x, sigma) = (x.clone().narrow(0, first, n), sigma.clone().narrow(0, first, n));
+            match watch.is_stopped() {
+                true => x,
+                false => self.0[&of.map(|Labels(labels)| labels[first])].denoise(x, sigma),
+            }
         });
-        Tensor::cat(rows.collect(), 0)
+        Tensor::cat(parts.collect(), 0)
     }
 }

@@ -69,7 +69,7 @@ fn a_network_of_one_s_own_is_trained_sampled_and_resumed() {
     assert_eq!(RunConfig::from_toml(&config.to_toml().unwrap()).unwrap(), config);
     let mut first = run(&config);
     assert_eq!(first.num_params(), 6);
-    let place = RunFolder::create(&folder.path().join("run"), &config, false).unwrap();
+    let place = RunFolder::create(folder.path().join("run"), &config, false).unwrap();
     let trained = train(&mut *first, &place, &mut ()).unwrap();
     assert!(trained.stopped.is_none() && trained.losses.len() == 6 && trained.validation.is_some());
 

@@ -3,7 +3,7 @@
 //! `cargo bench -p diffusion-tests --features flex --bench trust`: steps with and without a look alternate in one run,
 //! and the medians of their times are compared.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 use burn::backend::{Autodiff, Flex};
 use burn::module::{AutodiffModule, ModuleDisplay};
@@ -42,9 +42,9 @@ fn measure<N, D, const R: usize>(
     for i in 0..steps + 3 {
         let begun = Instant::now();
         // The program reads the loss of every step in both.
-        on.next().unwrap().loss();
+        on.next().unwrap().unwrap().loss();
         let middle = Instant::now();
-        off.next().unwrap().loss();
+        off.next().unwrap().unwrap().loss();
         if i >= 3 {
             times_on.push((middle - begun).as_secs_f64());
             times_off.push(middle.elapsed().as_secs_f64());
@@ -62,7 +62,8 @@ fn measure<N, D, const R: usize>(
     let save = begun.elapsed().as_secs_f64() / 3.0;
     let validation = Validation::new(ValidationConfig::default(), 0, &schedule, data.len(), |indices| {
         data.gather(indices)
-    });
+    })
+    .unwrap();
     let begun = Instant::now();
     validation.evaluate(on.ema(), &Default::default());
     let validating = begun.elapsed().as_secs_f64();

@@ -1,5 +1,7 @@
 //! Comparing numbers: by the largest deviation, relative to the largest expected value.
 
+#![allow(clippy::print_stderr, reason = "for the test harness, which shows it on demand")]
+
 use burn::tensor::TensorData;
 use std::thread;
 

@@ -2,11 +2,15 @@
 //! process of their own, to be measured.
 
 #![cfg(all(feature = "flex", target_os = "linux"))]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
-use burn::backend::Flex;
+use burn::backend::{Autodiff, Flex};
 use burn::tensor::{Tensor, TensorData};
-use diffusion::prelude::{IdealDenoiser, TimeInputMlpConfig, export_state_dict, import_state_dict};
+use diffusion::core::schedule::LogLinear;
+use diffusion::prelude::{
+    Diffusion, EpsPrediction, IdealDenoiser, TimeInputMlpConfig, export_state_dict, import_state_dict,
+};
+use diffusion::train::{TrainConfig, train};
 use std::fs;
 
 /// The most memory that this process has held since the last call of [`forget_peak`], in MiB.
@@ -25,6 +29,25 @@ fn forget_peak() {
 fn memory_is_bounded() {
     weights_are_read_without_a_second_copy();
     sixty_thousand_images_need_less_than_a_gibibyte_besides_themselves();
+    a_step_of_many_batches_holds_one();
+}
+
+/// Sixty-four batches of 8 MiB: all of them would be half a gibibyte.
+fn a_step_of_many_batches_holds_one() {
+    let (batch, dim, accumulate) = (512, 4096, 64);
+    let device = Default::default();
+    let network = TimeInputMlpConfig { dim, hidden_dims: vec![8] }.init::<Autodiff<Flex>>(0, &device);
+    let model = Diffusion::new(network, EpsPrediction);
+    let batches = std::iter::repeat_with(|| (TensorData::zeros::<f32, _>([batch, dim]), ()));
+    let config = TrainConfig { accumulate, ..TrainConfig::new(2) };
+    let mut run = train(batches, model, LogLinear::default(), &config);
+    forget_peak();
+    let before = peak();
+    let step = run.next().unwrap().unwrap();
+    let grown = peak() - before;
+    println!("{before} MiB before, {grown} MiB more for {accumulate} batches of 8 MiB");
+    assert!(step.examples == (batch * accumulate) as u64 && step.skipped.is_none());
+    assert!(grown < 256, "{grown} MiB more for {accumulate} batches of 8 MiB");
 }
 
 fn weights_are_read_without_a_second_copy() {

@@ -32,7 +32,7 @@ impl AdamWConfig {
     /// Whether these settings can be used.
     ///
     /// # Errors
-    /// Unless both betas are in [0, 1), ε is positive in f32 and the decay is at least 0.
+    /// Unless both betas are in [0, 1), ε is positive in f32 and the decay is at least 0 and finite there.
     pub fn validate(&self) -> Result<(), Invalid> {
         let Self { beta_1, beta_2, epsilon, weight_decay } = *self;
         for (setting, beta) in [("beta_1", beta_1), ("beta_2", beta_2)] {
@@ -42,7 +42,7 @@ impl AdamWConfig {
         // Networks are trained in f32.
         let valid = (epsilon as f32).is_normal() && epsilon > 0.0;
         Invalid::unless(valid, "epsilon", || format!("is {epsilon}, expected a positive number, e.g. 1e-8"))?;
-        let valid = weight_decay.is_finite() && weight_decay >= 0.0;
+        let valid = (weight_decay as f32).is_finite() && weight_decay >= 0.0;
         Invalid::unless(valid, "weight_decay", || format!("is {weight_decay}, expected at least 0"))
     }
 

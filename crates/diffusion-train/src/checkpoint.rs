@@ -4,62 +4,44 @@ mod error;
 mod file;
 #[cfg(test)]
 mod fuzz;
+mod names;
 mod spec;
 mod state;
+mod which;
 
 pub use error::CheckpointError;
 pub use file::Checksum;
 pub use spec::ModelSpec;
 pub use state::{CheckpointState, OptimizerState};
+pub use which::{Weights, Which};
 
 use crate::moments::Moments;
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use diffusion_weights::{
-    NameTable, TensorFile, WeightsError, restore, sync_folder, write_state_dict, write_synced,
+    NameTable, TensorFile, WeightsError, read_regular, restore, sync_folder, write_state_dict, write_synced,
 };
 use error::io_error;
-use file::{hidden, remove, remove_checkpoint, set_aside};
+use file::{foreign, hidden, is_checkpoint, remove, remove_checkpoint, remove_own, set_aside};
+use names::{MOMENTS, STATE, name_of, step_of};
 use spec::Difference;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-const STATE: &str = "state.toml";
-const MOMENTS: [&str; 2] = ["moment_1.safetensors", "moment_2.safetensors"];
-
-/// Which of a checkpoint's weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Weights {
-    /// Their exponential moving average (EMA), for sampling.
-    #[default]
-    Ema,
-    /// Those that the optimizer works on.
-    Raw,
-}
-
-impl Weights {
-    fn file(self) -> &'static str {
-        match self {
-            Self::Ema => "ema.safetensors",
-            Self::Raw => "model.safetensors",
-        }
-    }
-}
-
-/// Which of a run's checkpoints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Which {
-    /// The one with the most steps.
-    #[default]
-    Latest,
-    /// The one with the lowest validation loss.
-    Best,
-    /// The one of this step.
-    Step(u64),
+/// A checkpoint that was found, and what is wrong with others and with parts of it.
+#[derive(Debug)]
+pub struct Found {
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// What is wrong with those that would have come before it.
+    pub passed_over: Vec<CheckpointError>,
+    /// What is wrong with those of its files that are not needed.
+    pub unneeded: Vec<CheckpointError>,
 }
 
 /// A checkpoint on disk, its metadata read and its weights not yet.
+/// The [crate](crate)'s documentation shows how it is made and gone on from.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     path: PathBuf,
@@ -75,11 +57,12 @@ impl Checkpoint {
     /// # Errors
     /// If the file system refuses; what was in the folder before is still there then.
     pub fn save<B: Backend, M: Module<B>>(
-        folder: &Path,
+        folder: impl AsRef<Path>,
         state: CheckpointState,
         model: &M,
         ema: &M,
     ) -> Result<Self, CheckpointError> {
+        let folder = folder.as_ref();
         Self::write(folder, state, model, ema, None)
     }
 
@@ -90,7 +73,7 @@ impl Checkpoint {
         ema: &M,
         moments: Option<&Moments<M>>,
     ) -> Result<Self, CheckpointError> {
-        let path = folder.join(format!("step-{:08}", state.step));
+        let path = folder.join(name_of(state.step));
         let partial = hidden(&path, ".partial");
         let written = write_files(&partial, state, model, ema, moments).and_then(|state| {
             let old = set_aside(&path)?;
@@ -99,6 +82,10 @@ impl Checkpoint {
                 return Err(io_error("rename", &partial)(error));
             }
             sync_folder(folder).map_err(io_error("sync", folder))?;
+            for other in foreign(&old) {
+                let place = path.join(other.file_name().unwrap_or_default());
+                fs::rename(&other, &place).map_err(io_error("move", &other))?;
+            }
             remove(&old)?;
             Ok(Self { path, state })
         });
@@ -113,7 +100,8 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If there is none, or it cannot be understood, or is not as it was written.
-    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, CheckpointError> {
+        let path = path.as_ref();
         Ok(Self { path: path.to_path_buf(), state: CheckpointState::read(&path.join(STATE))? })
     }
 
@@ -121,7 +109,8 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If the folder holds no valid checkpoint.
-    pub fn latest(folder: &Path) -> Result<Self, CheckpointError> {
+    pub fn latest(folder: impl AsRef<Path>) -> Result<Self, CheckpointError> {
+        let folder = folder.as_ref();
         Ok(Self::find(folder, Which::Latest)?.0)
     }
 
@@ -130,7 +119,31 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If the folder holds no such checkpoint, or only damaged ones; for [`Which::Step`] if that one is damaged.
-    pub fn find(folder: &Path, which: Which) -> Result<(Self, Vec<CheckpointError>), CheckpointError> {
+    pub fn find(
+        folder: impl AsRef<Path>,
+        which: Which,
+    ) -> Result<(Self, Vec<CheckpointError>), CheckpointError> {
+        let Found { checkpoint, passed_over, .. } = Self::find_with(folder.as_ref(), which, &|_| true)?;
+        Ok((checkpoint, passed_over))
+    }
+
+    /// A checkpoint in `folder` of which the file of these weights is valid, for a user who needs no other.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find), but for damage to files that are not needed.
+    pub fn find_weights(
+        folder: impl AsRef<Path>,
+        which: Which,
+        weights: Weights,
+    ) -> Result<Found, CheckpointError> {
+        Self::find_with(folder.as_ref(), which, &|name| name == weights.file())
+    }
+
+    fn find_with(
+        folder: &Path,
+        which: Which,
+        is_needed: &dyn Fn(&str) -> bool,
+    ) -> Result<Found, CheckpointError> {
         let mut paths = list(folder)?;
         if let Which::Step(step) = which {
             let steps = paths.iter().map(|(step, _)| *step).collect();
@@ -159,8 +172,8 @@ impl Checkpoint {
             });
         }
         for checkpoint in candidates {
-            match checkpoint.verify() {
-                Ok(()) => return Ok((checkpoint, damaged)),
+            match checkpoint.verify_needed(is_needed) {
+                Ok(unneeded) => return Ok(Found { checkpoint, passed_over: damaged, unneeded }),
                 Err(error) => damaged.push(error),
             }
         }
@@ -177,28 +190,76 @@ impl Checkpoint {
     /// # Errors
     /// If a file cannot be read, or is not as it was written.
     pub fn verify(&self) -> Result<(), CheckpointError> {
-        self.state.files.iter().try_for_each(|(name, checksum)| {
-            let path = self.path.join(name);
-            checksum.compare(Checksum::read(&path)?, &path)
-        })
+        self.verify_needed(&|_| true).map(|_| ())
     }
 
-    /// Removes all checkpoints in `folder` but the last `keep` and the one with the lowest validation loss.
+    /// What is wrong with files that are not needed, if the others are valid.
+    fn verify_needed(
+        &self,
+        is_needed: &dyn Fn(&str) -> bool,
+    ) -> Result<Vec<CheckpointError>, CheckpointError> {
+        let mut unneeded = Vec::new();
+        for (name, checksum) in &self.state.files {
+            let path = self.path.join(name);
+            match checksum.verify(&path) {
+                Err(error) if is_needed(name) => return Err(error),
+                compared => unneeded.extend(compared.err()),
+            }
+        }
+        Ok(unneeded)
+    }
+
+    /// Removes all checkpoints in `folder` but the last `keep` and the one with the lowest validation loss. One in whose
+    /// folder there is anything else, such as notes, stays.
     ///
     /// # Errors
     /// If the file system refuses.
-    pub fn prune(folder: &Path, keep: usize) -> Result<(), CheckpointError> {
+    pub fn prune(folder: impl AsRef<Path>, keep: usize) -> Result<(), CheckpointError> {
+        let folder = folder.as_ref();
         let checkpoints = list(folder)?;
         let best = Self::best_of(&checkpoints);
         let old = &checkpoints[..checkpoints.len().saturating_sub(keep)];
-        old.iter().filter(|(step, _)| Some(*step) != best).try_for_each(|(_, path)| remove_checkpoint(path))
+        let is_old = |(step, path): &&(u64, PathBuf)| Some(*step) != best && foreign(path).is_empty();
+        old.iter().filter(is_old).try_for_each(|(_, path)| remove_checkpoint(path))
+    }
+
+    /// Removes all checkpoints in `folder`, and those that were being written. Returns what is left: whatever is no
+    /// checkpoint's.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn remove_all(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>, CheckpointError> {
+        let folder = folder.as_ref();
+        let mut kept = Vec::new();
+        for path in entries(folder)? {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let hidden =
+                [".partial", ".old"].iter().find_map(|ending| name.strip_prefix('.')?.strip_suffix(ending));
+            match step_of(hidden.unwrap_or(name)) {
+                Some(_) if path.is_dir() => kept.extend(remove_own(&path)?),
+                _ => kept.push(path),
+            }
+        }
+        Ok(kept)
+    }
+
+    /// The folders of the checkpoints in `folder` after the step `step`, the earliest first, whether they are valid or
+    /// not.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn after(folder: impl AsRef<Path>, step: u64) -> Result<Vec<PathBuf>, CheckpointError> {
+        let folder = folder.as_ref();
+        let later = list(folder)?.into_iter().filter(|(of, _)| *of > step);
+        Ok(later.map(|(_, path)| path).collect())
     }
 
     /// The lowest validation loss of a checkpoint in `folder`, if any was judged; its files are not read.
     ///
     /// # Errors
     /// If the folder cannot be read.
-    pub fn best_loss(folder: &Path) -> Result<Option<f64>, CheckpointError> {
+    pub fn best_loss(folder: impl AsRef<Path>) -> Result<Option<f64>, CheckpointError> {
+        let folder = folder.as_ref();
         let losses =
             list(folder)?.into_iter().filter_map(|(_, path)| Self::open(&path).ok()?.state.validation);
         Ok(losses.filter(|loss| loss.is_finite()).min_by(f64::total_cmp))
@@ -218,7 +279,8 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If the file system refuses.
-    pub fn tidy(folder: &Path) -> Result<usize, CheckpointError> {
+    pub fn tidy(folder: impl AsRef<Path>) -> Result<usize, CheckpointError> {
+        let folder = folder.as_ref();
         let mut half = 0;
         for path in entries(folder)? {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
@@ -303,14 +365,13 @@ impl Checkpoint {
 
     fn load_file<B: Backend, M: Module<B>>(&self, module: M, name: &str) -> Result<M, CheckpointError> {
         let path = self.path.join(name);
-        let bytes = fs::read(&path).map_err(io_error("read", &path))?;
-        match self.state.files.get(name) {
-            Some(checksum) => checksum.compare(Checksum::of(&bytes), &path)?,
-            None => {
-                let reason = "the checkpoint's metadata does not know it".to_string();
-                return Err(CheckpointError::Damaged { path, reason });
-            }
-        }
+        let Some(checksum) = self.state.files.get(name) else {
+            let reason = "the checkpoint's metadata does not know it".to_string();
+            return Err(CheckpointError::Damaged { path, reason });
+        };
+        checksum.compare_length(&path)?;
+        let bytes = read_regular(&path, checksum.bytes).map_err(io_error("read", &path))?;
+        checksum.compare(Checksum::of(&bytes), &path)?;
         from_safetensors(module, bytes, &path)
     }
 }
@@ -325,7 +386,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
 
 /// The checkpoints in `folder`, by their steps; none if there is no such folder.
 fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>, CheckpointError> {
-    let step = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix("step-")?.parse::<u64>().ok();
+    let step = |path: &PathBuf| step_of(path.file_name()?.to_str()?).filter(|_| is_checkpoint(path));
     let mut checkpoints: Vec<(u64, PathBuf)> =
         entries(folder)?.into_iter().filter_map(|path| Some((step(&path)?, path))).collect();
     checkpoints.sort();

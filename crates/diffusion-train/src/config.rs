@@ -5,6 +5,7 @@ use crate::ema::EmaConfig;
 use crate::learning_rate::LrSchedule;
 use diffusion_core::Invalid;
 use diffusion_core::invalid::MAX_SIZE;
+use diffusion_core::precision::holds;
 use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
@@ -80,7 +81,8 @@ impl TrainConfig {
     /// optimizer, the EMA or the learning rate's schedule.
     pub fn validate(&self) -> Result<(), Invalid> {
         let Self { steps, lr, accumulate, clip_norm, .. } = *self;
-        let positive = |x: f64| x.is_finite() && x > 0.0;
+        // Networks are trained in f32.
+        let positive = |x: f64| holds(x) && x > 0.0;
         Invalid::unless(steps > 0, "steps", || "is 0, expected at least 1".into())?;
         Invalid::unless(positive(lr), "lr", || format!("is {lr}, expected a positive number, e.g. 1e-3"))?;
         Invalid::unless_positive("accumulate", accumulate, MAX_SIZE)?;

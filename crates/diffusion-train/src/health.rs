@@ -34,6 +34,19 @@ pub enum NonFinite {
     Gradients(Vec<String>),
 }
 
+impl NonFinite {
+    /// The first value of `x0`, `[batch, …]`, that is not finite; its first example is the number `first` of the step.
+    pub(crate) fn of_data(x0: &TensorData, first: usize) -> Option<Self> {
+        let row: usize = x0.shape[1..].iter().product();
+        let bad = |(_, value): &(usize, f32)| !value.is_finite();
+        let (i, value) = match x0.as_slice::<f32>() {
+            Ok(values) => values.iter().copied().enumerate().find(bad)?,
+            Err(_) => x0.iter::<f32>().enumerate().find(bad)?,
+        };
+        Some(Self::Data { example: first + i / row, position: i % row, value: value.to_string() })
+    }
+}
+
 /// The first few of `paths`.
 pub(crate) fn list(paths: &[String]) -> String {
     const SHOWN: usize = 3;
@@ -79,21 +92,12 @@ impl Measured {
         self.loss.is_finite() && self.squares.iter().all(|(_, square)| square.is_finite())
     }
 
-    /// What is wrong with a step that is not finite, for `model` and the batches `x0`.
-    pub(crate) fn diagnose<'a, B, M>(&self, model: &M, x0: impl Iterator<Item = &'a TensorData>) -> NonFinite
+    /// What is wrong with a step of `model` that is not finite though its data are.
+    pub(crate) fn diagnose<B, M>(&self, model: &M) -> NonFinite
     where
         B: AutodiffBackend,
         M: AutodiffModule<B>,
     {
-        let mut first = 0;
-        for batch in x0 {
-            let row: usize = batch.shape[1..].iter().product();
-            if let Some((i, value)) = batch.iter::<f32>().enumerate().find(|(_, value)| !value.is_finite()) {
-                let (example, position) = (first + i / row, i % row);
-                return NonFinite::Data { example, position, value: value.to_string() };
-            }
-            first += batch.shape[0];
-        }
         let weights = not_finite(&model.valid());
         if !weights.is_empty() {
             return NonFinite::Weights(weights);

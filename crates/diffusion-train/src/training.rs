@@ -1,40 +1,73 @@
 //! The training loop, as an iterator that yields after every step.
 
+use crate::batch::IntoBatch;
 use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointState, ModelSpec, Weights};
 use crate::config::TrainConfig;
 use crate::counts::Counts;
 use crate::ema::Ema;
 use crate::health::{Measured, NonFinite, not_finite, scale};
+use crate::leaves;
 use crate::moments::{Moments, Optim};
+use crate::parts::Parts;
 use crate::purpose::{CONDITION_DROP, DEVICE, TRAINING_NOISE, TRAINING_SIGMA};
 use burn::module::{AutodiffModule, Module, ModuleDisplay};
-use burn::optim::{GradientsAccumulator, GradientsParams, Optimizer};
+use burn::optim::{GradientsParams, Optimizer};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor, TensorData};
 use diffusion_core::invalid::expect_valid;
 use diffusion_core::objective::{Objective, PredictionMse};
 use diffusion_core::random::{Stream, normal_data};
+use diffusion_core::watch::Watch;
 use diffusion_core::{Diffusion, Network, Parameterization, Schedule};
 use std::path::Path;
+use toml::Table;
 
 /// Trains `model` on `batches`: yields a [`TrainStep`] after each update, and nothing happens before it is asked for.
 ///
-/// A batch is its examples on the host, `[batch, …]` in f32, and their condition. Each example is mixed with noise
-/// at a level drawn from `schedule`, and the loss is smalldiffusion's ([`PredictionMse`]) unless another objective is
-/// given ([`Training::under`]); noise, levels and dropped conditions come from the streams named by
-/// (`config.seed`, purpose, step, place in the batch), the same on every backend. Dropout inside a network draws from
-/// the device's own generator, which each step seeds anew from (`config.seed`, step): the same at every run on one
-/// backend. That generator is the process's: whoever draws from it on another thread meanwhile changes the dropout.
+/// A batch is its examples on the host, `[batch, …]` in f32, and their condition; or why it could not be read, which
+/// the iterator yields in the place of a step: nothing of the model has changed then, and the next call asks for that
+/// batch again, with what the step has of others before it. Of the batches of a step
+/// ([`TrainConfig::accumulate`]) one is held at a time.
+///
+/// Each example is mixed with noise at a level drawn from `schedule`, and the loss is smalldiffusion's
+/// ([`PredictionMse`]) unless another objective is given ([`Training::under`]); noise, levels and dropped conditions come
+/// from the streams named by (`config.seed`, purpose, step, place in the batch), the same on every backend. Dropout
+/// inside a network draws from the device's own generator, which each step seeds anew from (`config.seed`, step): the
+/// same at every run on one backend. That generator is the process's: whoever draws from it on another thread meanwhile
+/// changes the dropout. Nothing else that other threads do changes a run.
 ///
 /// A step whose loss or gradients are not finite changes nothing: it is skipped, counted, and says why
 /// ([`TrainStep::skipped`]). After [`TrainConfig::max_skipped`] of them in a row the iterator ends
 /// ([`Training::gave_up`]); the model is then as it was before the first of them.
 ///
-/// The iterator ends after `config.steps` steps, or when `batches` do. Use it by reference to keep the model:
-/// `for step in &mut run { … }`, then [`Training::model`], [`Training::ema`] or [`Training::into_model`].
+/// The iterator ends after `config.steps` steps, when `batches` do, or when it is asked to stop
+/// ([`Training::watched`]). Use it by reference to keep the model:
+/// `for step in &mut run { let step = step?; … }`, then [`Training::model`], [`Training::ema`] or [`Training::into_model`].
+///
+/// ```
+/// use burn::backend::{Autodiff, Flex};
+/// use burn::tensor::TensorData;
+/// use diffusion_core::network::mlp::TimeInputMlpConfig;
+/// use diffusion_core::schedule::LogLinear;
+/// use diffusion_core::{Diffusion, EpsPrediction};
+/// use diffusion_train::{TrainConfig, train};
+///
+/// // Batches are pairs of examples and conditions; those of the crate `diffusion-data` are read from data sets.
+/// let batches = std::iter::repeat_with(|| (TensorData::new(vec![0.5f32, -0.5, 1.0, 0.0], [2, 2]), ()));
+/// let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] }.init::<Autodiff<Flex>>(0, &Default::default());
+/// let model = Diffusion::new(network, EpsPrediction);
+/// let mut run = train(batches, model, LogLinear::default(), &TrainConfig::new(20));
+/// for step in &mut run {
+///     let step = step?;
+///     assert!(step.loss().is_finite());
+/// }
+/// let (model, ema) = (run.model(), run.ema());
+/// # Ok::<(), std::convert::Infallible>(())
+/// ```
 ///
 /// # Panics
-/// If a number of `config` is out of its range. While iterating, if a batch does not have the network's shape or its
+/// If a number of `config` is out of its range, or the model cannot be trained at the schedule's noise levels
+/// ([`Diffusion::check`]). While iterating, if a batch does not have the network's shape or its
 /// condition is for another batch size.
 pub fn train<B, N, P, S, I, const D: usize>(
     batches: I,
@@ -48,9 +81,10 @@ where
     N::InnerModule: ModuleDisplay,
     P: Parameterization,
     S: Schedule<Path = P::Path>,
-    I: IntoIterator<Item = (TensorData, N::Condition)>,
+    I: IntoIterator<Item: IntoBatch<N::Condition>>,
 {
     expect_valid(config.validate());
+    expect_valid(model.check(&schedule));
     let ema = Ema::new(model.valid(), config.ema.clone());
     let optimizer = config.adamw.init();
     let (batches, config, counts) = (batches.into_iter(), config.clone(), Counts::default());
@@ -63,6 +97,8 @@ where
         objective: PredictionMse,
         config,
         counts,
+        parts: None,
+        watch: Watch::default(),
     }
 }
 
@@ -83,6 +119,9 @@ where
     objective: O,
     config: TrainConfig,
     counts: Counts,
+    /// The next step as far as it has come, where it was interrupted between two of its batches.
+    parts: Option<Parts<B>>,
+    watch: Watch,
 }
 
 /// What one step did; it owns its numbers.
@@ -129,21 +168,70 @@ where
     P: Parameterization,
     S: Schedule<Path = P::Path>,
     O: Objective,
-    I: Iterator<Item = (TensorData, N::Condition)>,
+    I: Iterator<Item: IntoBatch<N::Condition>>,
 {
-    type Item = TrainStep<B>;
+    type Item = Result<TrainStep<B>, <I::Item as IntoBatch<N::Condition>>::Error>;
 
-    fn next(&mut self) -> Option<TrainStep<B>> {
+    fn next(&mut self) -> Option<Self::Item> {
         if self.counts.step >= self.config.steps || self.gave_up() {
             return None;
         }
-        let batches: Vec<_> = self.batches.by_ref().take(self.config.accumulate).collect();
-        let examples = batches.iter().map(|(x0, _)| x0.shape[0]).sum::<usize>();
-        if batches.is_empty() {
-            return None;
+        // What there is of a step stays here when its next batch cannot be read, or shall not be.
+        while self.parts.as_ref().map_or(0, |parts| parts.batches) < self.config.accumulate {
+            if self.watch.is_stopped() {
+                return None;
+            }
+            match self.batches.next().map(IntoBatch::into_batch) {
+                Some(Ok((x0, condition))) => self.add(x0, condition),
+                Some(Err(error)) => return Some(Err(error)),
+                // The last step has as many as there are.
+                None => break,
+            }
         }
+        self.update().map(Ok)
+    }
+}
+
+impl<B, N, P, S, I, const D: usize, O> Training<B, N, P, S, I, D, O>
+where
+    B: AutodiffBackend,
+    N: Network<B, D> + AutodiffModule<B> + ModuleDisplay,
+    N::InnerModule: ModuleDisplay,
+    P: Parameterization,
+    S: Schedule<Path = P::Path>,
+    O: Objective,
+{
+    /// Adds a batch to the step in the making.
+    fn add(&mut self, x0: TensorData, condition: N::Condition) {
+        let examples = x0.shape[0];
+        let before = self.parts.take();
+        let first = before.as_ref().map_or(0, |parts| parts.examples);
+        let expected = before.as_ref().map_or(examples * self.config.accumulate, |parts| parts.expected);
+        let bad = match &before {
+            Some(Parts { bad: Some(bad), .. }) => Some(bad.clone()),
+            _ if self.config.max_skipped == 0 => None,
+            _ => NonFinite::of_data(&x0, first),
+        };
+        let model = self.model.as_ref().expect(BETWEEN_STEPS);
+        let model = &leaves::fresh(model);
+        let loss = self.loss(model, x0, condition, first as u64);
+        // The mean of means weighs the examples of a smaller batch too much.
+        let share = examples as f64 / expected as f64;
+        let loss = if share == 1.0 { loss } else { loss * share };
+        let gradients = GradientsParams::from_grads(loss.backward(), model);
+        let part = Parts { loss: loss.inner(), gradients, batches: 1, examples, expected, bad };
+        self.parts = Some(match before {
+            None => part,
+            Some(before) => before.join(part, model),
+        });
+    }
+
+    /// The step on the batches that were added; none on no batch.
+    fn update(&mut self) -> Option<TrainStep<B>> {
+        let parts = self.parts.take()?;
         let model = self.model.take()?;
-        let (loss, mut gradients) = self.gradients(&model, &batches, examples);
+        let (batches, examples, bad) = (parts.batches as u64, parts.examples as u64, parts.bad.clone());
+        let (loss, mut gradients) = parts.mean(&model);
 
         let looked = self.config.max_skipped > 0 || self.config.clip_norm.is_some();
         let measured = looked.then(|| Measured::read::<B, _>(loss.clone(), &model, &gradients));
@@ -151,7 +239,7 @@ where
         let skipped = measured
             .as_ref()
             .filter(|measured| self.config.max_skipped > 0 && !measured.is_finite())
-            .map(|measured| measured.diagnose::<B, _>(&model, batches.iter().map(|(x0, _)| x0)));
+            .map(|measured| bad.unwrap_or_else(|| measured.diagnose::<B, _>(&model)));
         if let (Some(most), Some(norm)) = (self.config.clip_norm, norm) {
             let factor = most / (norm + 1e-6);
             if factor < 1.0 {
@@ -161,8 +249,8 @@ where
 
         let lr = self.config.lr_at(self.counts.step + 1);
         self.counts.step += 1;
-        self.counts.batches += batches.len() as u64;
-        self.counts.examples += examples as u64;
+        self.counts.batches += batches;
+        self.counts.examples += examples;
         if skipped.is_some() {
             self.counts.skipped += 1;
             self.counts.skipped_in_a_row += 1;
@@ -181,44 +269,6 @@ where
             skipped,
             loss: measured.map_or(Loss::OnDevice(loss), |measured| Loss::Read(measured.loss)),
         })
-    }
-}
-
-impl<B, N, P, S, I, const D: usize, O> Training<B, N, P, S, I, D, O>
-where
-    B: AutodiffBackend,
-    N: Network<B, D> + AutodiffModule<B> + ModuleDisplay,
-    N::InnerModule: ModuleDisplay,
-    P: Parameterization,
-    S: Schedule<Path = P::Path>,
-    O: Objective,
-{
-    /// The mean loss of the `examples` examples in `batches`, `[1]`, and its gradients.
-    fn gradients(
-        &self,
-        model: &Diffusion<B, N, P>,
-        batches: &[(TensorData, N::Condition)],
-        examples: usize,
-    ) -> (Tensor<B::InnerBackend, 1>, GradientsParams) {
-        let mut first = 0;
-        let mut parts = batches.iter().map(|(x0, condition)| {
-            let loss = self.loss(model, x0.clone(), condition.clone(), first);
-            first += x0.shape[0] as u64;
-            // The mean of means weighs the examples of a smaller batch too much.
-            let share = x0.shape[0] as f64 / examples as f64;
-            let loss = if share == 1.0 { loss } else { loss * share };
-            let gradients = GradientsParams::from_grads(loss.backward(), model);
-            (loss.inner(), gradients)
-        });
-        let first = parts.next().expect("a step has at least one batch");
-        let mut accumulator = None;
-        let (loss, gradients) = parts.fold(first, |(sum, before), (loss, gradients)| {
-            let accumulator = accumulator.get_or_insert_with(GradientsAccumulator::new);
-            accumulator.accumulate(model, before);
-            accumulator.accumulate(model, gradients);
-            (sum + loss, accumulator.grads())
-        });
-        (loss, gradients)
     }
 
     /// The mean loss of one batch, `[1]`, whose examples have the places `first`, `first + 1`, … in their step.
@@ -255,8 +305,16 @@ where
     /// The same run with another objective, which draws the noise levels and weighs the errors. Evaluate it with
     /// a `Validation::under` of the same objective.
     pub fn under<O2: Objective>(self, objective: O2) -> Training<B, N, P, S, I, D, O2> {
-        let Self { model, ema, optimizer, batches, schedule, config, counts, .. } = self;
-        Training { model, ema, optimizer, batches, schedule, objective, config, counts }
+        let Self { model, ema, optimizer, batches, schedule, config, counts, watch, .. } = self;
+        let parts = None;
+        Training { model, ema, optimizer, batches, schedule, objective, config, counts, parts, watch }
+    }
+
+    /// The same run, which ends when `watch` is asked to stop: after the step that is being made, or where a step has
+    /// several batches ([`TrainConfig::accumulate`]) between two of them; the model is that of the last step then.
+    pub fn watched(mut self, watch: Watch) -> Self {
+        self.watch = watch;
+        self
     }
 
     /// Writes all that the rest of the run depends on, but its batches and its configuration, as a checkpoint in
@@ -268,10 +326,26 @@ where
     /// the folder before is still there then.
     pub fn save(
         &self,
-        folder: &Path,
+        folder: impl AsRef<Path>,
         model: &ModelSpec,
         validation: Option<f64>,
     ) -> Result<Checkpoint, CheckpointError> {
+        self.save_with(folder, model, validation, Table::new())
+    }
+
+    /// Writes a checkpoint as [`save`](Self::save) does, which also holds `run`: what the caller says of its run, as it
+    /// will be found in [`CheckpointState::run`].
+    ///
+    /// # Errors
+    /// As [`save`](Self::save), or if `run` cannot be written as TOML.
+    pub fn save_with(
+        &self,
+        folder: impl AsRef<Path>,
+        model: &ModelSpec,
+        validation: Option<f64>,
+        run: Table,
+    ) -> Result<Checkpoint, CheckpointError> {
+        let folder = folder.as_ref();
         let weights = self.model();
         let paths = not_finite(&weights);
         if !paths.is_empty() {
@@ -279,12 +353,12 @@ where
         }
         let moments = Moments::of(&self.optimizer, &weights);
         let mut state = CheckpointState::of(model.clone(), self.counts, self.config.seed);
-        state.validation = validation;
+        (state.validation, state.run) = (validation, run);
         state.backend = B::InnerBackend::name(&weights.devices().into_iter().next().unwrap_or_default());
         Checkpoint::write(folder, state, &weights, self.ema.module(), Some(&moments))
     }
 
-    /// Goes on where `checkpoint` was made. The rest of the run is that of the run that made it, bit for bit on the
+    /// Goes on where `checkpoint` was made, as the [crate](crate)'s example does. The rest of the run is that of the run that made it, bit for bit on the
     /// same backend, if model, schedule and configuration are the same and the batches are those that followed: let
     /// [`Batches::starting_at`] skip [`CheckpointState::batches`] of them.
     ///
@@ -301,6 +375,7 @@ where
         self.ema = Ema::new(checkpoint.load(ema, model, Weights::Ema)?, self.config.ema.clone());
         self.optimizer = checkpoint.load_moments(&blank)?.restore(self.optimizer);
         self.counts = checkpoint.state().counts();
+        self.parts = None;
         if self.gave_up() {
             // Whoever resumes such a run wants another try.
             self.counts.skipped_in_a_row = 0;

@@ -14,9 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// # Errors
 /// If `write` fails, or the file system refuses; the file that was there before is still there then.
 pub fn write_atomically(
-    path: &Path,
+    path: impl AsRef<Path>,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> io::Result<()> {
+    let path = path.as_ref();
     let partial = partial(path);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let written = write_synced(&partial, write).and_then(|()| fs::rename(&partial, path));
@@ -33,9 +34,10 @@ pub fn write_atomically(
 /// # Errors
 /// If `write` fails, or the file system refuses; the file may then be there in part.
 pub fn write_synced(
-    path: &Path,
+    path: impl AsRef<Path>,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> io::Result<()> {
+    let path = path.as_ref();
     let mut file = BufWriter::new(File::create(path)?);
     write(&mut file)?;
     file.flush()?;
@@ -46,7 +48,8 @@ pub fn write_synced(
 ///
 /// # Errors
 /// If the file system refuses.
-pub fn sync_folder(folder: &Path) -> io::Result<()> {
+pub fn sync_folder(folder: impl AsRef<Path>) -> io::Result<()> {
+    let folder = folder.as_ref();
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 

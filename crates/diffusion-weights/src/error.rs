@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// How many tensors an error message lists before it only counts the rest.
 const LISTED: usize = 1000;
 
+/// How many keys an error message lists.
+const KEYS: usize = 20;
+
 /// How many characters of what is wrong with a file an error message has at most.
 const REASON: usize = 500;
 
@@ -48,6 +51,39 @@ pub enum WeightsError {
         /// What was found, and what was expected.
         reason: String,
     },
+    /// Several state dicts in the file are of the module's names and shapes.
+    #[error("{} holds several state dicts that fit: {}", Origin(path.as_deref()), Keys(fitting))]
+    Several {
+        /// The file, if the tensors came from one.
+        path: Option<PathBuf>,
+        /// The path of keys to each, and how many tensors it has.
+        fitting: Vec<(String, usize)>,
+    },
+    /// There are no tensors under the path of keys that was asked for.
+    #[error("{} has no tensors under the key `{key}`; it has {}", Origin(path.as_deref()), Keys(found))]
+    NoKey {
+        /// The file, if the tensors came from one.
+        path: Option<PathBuf>,
+        /// What was asked for.
+        key: String,
+        /// The keys that there are, and how many tensors are under each.
+        found: Vec<(String, usize)>,
+    },
+    /// No tensor has a name of the module's, and there are objects, one of which may be the model.
+    #[error(
+        "{} has no tensors of the network's names: it has {}, and objects of {}, of which nothing was run",
+        Origin(path.as_deref()),
+        Keys(found),
+        objects.join(", ")
+    )]
+    NoneFits {
+        /// The file, if the tensors came from one.
+        path: Option<PathBuf>,
+        /// The keys that there are, and how many tensors are under each.
+        found: Vec<(String, usize)>,
+        /// Some of the classes and functions that Python would run.
+        objects: Vec<String>,
+    },
     /// The tensors are not those of the module.
     #[error("{} does not fit the network: {}", Origin(path.as_deref()), List(problems))]
     Tensors {
@@ -68,6 +104,14 @@ pub enum TensorProblem {
         name: String,
         /// The shape that the module needs.
         shape: Vec<usize>,
+    },
+    /// The module has it, and something else stands in its place.
+    #[error("`{name}` is {found}, expected a tensor")]
+    NotATensor {
+        /// Its name in the state dict.
+        name: String,
+        /// What it is.
+        found: String,
     },
     /// The state dict has it, the module does not.
     #[error("tensor `{name}` of shape {shape:?} is not in the network")]
@@ -126,6 +170,7 @@ impl TensorProblem {
     pub fn name(&self) -> &str {
         match self {
             Self::Missing { name, .. }
+            | Self::NotATensor { name, .. }
             | Self::Extra { name, .. }
             | Self::Shape { name, .. }
             | Self::Dtype { name, .. }
@@ -203,6 +248,22 @@ impl Display for Origin<'_> {
         match self.0 {
             Some(path) => path.display().fmt(f),
             None => f.write_str("the state dict"),
+        }
+    }
+}
+
+struct Keys<'a>(&'a [(String, usize)]);
+
+impl Display for Keys<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (i, (key, count)) in self.0.iter().take(KEYS).enumerate() {
+            let (separator, plural) = (if i == 0 { "" } else { ", " }, if *count == 1 { "" } else { "s" });
+            write!(f, "{separator}`{}` ({count} tensor{plural})", shown(key))?;
+        }
+        match self.0.len().saturating_sub(KEYS) {
+            0 if self.0.is_empty() => f.write_str("none"),
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
         }
     }
 }

@@ -1,41 +1,50 @@
 //! Tensors in a file: names, types and shapes when it is opened, values when they are asked for.
 
+mod contents;
+mod entry;
 mod index;
+mod kind;
+mod legacy;
 mod part;
-pub(crate) mod pickle;
+mod pickle;
 pub(crate) mod safetensors;
 mod torch;
 mod view;
+mod walk;
 mod zip;
 
 use crate::Dtype;
 use crate::error::{Fault, WeightsError};
+use crate::fit::Entry;
 use crate::source::Source;
+use contents::Contents;
 use part::{Part, open, read};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use view::View;
+pub(crate) use walk::Beside;
 
 /// An open file of tensors, or several that one index joins.
 ///
 /// Nothing that a file says of itself is believed: each tensor lies inside its file, and no two parts of a file overlap
-/// that should not. A file of `torch.save` is read by a machine that knows dicts of tensors and nothing else; it runs
-/// nothing. Values are read by their position, so several threads can read at the same time.
+/// that should not. A file of `torch.save` is read by a machine that knows tensors and plain values and nothing else; it
+/// runs nothing, and passes over what Python would have to run. Values are read by their position, so several threads can read at the same time.
 #[derive(Debug)]
 pub struct TensorFile {
     path: PathBuf,
     parts: Vec<Part>,
     tensors: BTreeMap<String, (usize, View)>,
+    beside: Beside,
 }
 
 impl TensorFile {
-    /// Opens a file that `torch.save` has written since PyTorch 1.6, or a safetensors file, told by its first bytes and
-    /// not by its name; or, by a name that ends in `.index.json`, the index of such files in the same folder, as Hugging
-    /// Face's libraries write it.
+    /// Opens a file that `torch.save` has written, or a safetensors file, told by its first bytes and not by its name; or,
+    /// by a name that ends in `.index.json`, the index of such files in the same folder, as Hugging Face's libraries write
+    /// it.
     ///
-    /// Of a checkpoint of `torch.save`, a dict that holds no tensor itself, the one value is taken that is a dict of
-    /// tensors.
+    /// A tensor in a dict of a checkpoint is named by all keys that lead to it, as in `model.net.0.weight`. What is no
+    /// tensor is passed over. The bytes of a file in an archive are compared with their checksum when they are read first.
     ///
     /// # Errors
     /// If a file cannot be read, is damaged, or holds something else, such as a whole model, whose class Python would
@@ -46,7 +55,7 @@ impl TensorFile {
         match name.as_encoded_bytes().ends_with(b".index.json") {
             true => {
                 let (parts, tensors) = index::open_all(path)?;
-                Ok(Self { path: path.to_path_buf(), parts, tensors })
+                Ok(Self { path: path.to_path_buf(), parts, tensors, beside: Beside::default() })
             }
             false => Self::one(path, open(path)?, read),
         }
@@ -71,12 +80,12 @@ impl TensorFile {
     fn one(
         path: &Path,
         source: Source,
-        read: impl FnOnce(&Source) -> Result<BTreeMap<String, View>, Fault>,
+        read: impl FnOnce(&Source) -> Result<Contents, Fault>,
     ) -> Result<Self, WeightsError> {
-        let tensors = read(&source).map_err(|fault| fault.at(path))?;
+        let Contents { tensors, beside } = read(&source).map_err(|fault| fault.at(path))?;
         let tensors = tensors.into_iter().map(|(name, view)| (name, (0, view))).collect();
         let path = path.to_path_buf();
-        Ok(Self { parts: vec![Part { path: path.clone(), source }], path, tensors })
+        Ok(Self { parts: vec![Part { path: path.clone(), source }], path, tensors, beside })
     }
 
     /// The file that was opened.
@@ -139,6 +148,17 @@ impl TensorFile {
     pub fn read_integers(&self, name: &str, rows: Range<usize>) -> Result<Vec<i128>, WeightsError> {
         let (part, view) = self.tensor(name, Dtype::is_integer, "an integer type");
         view.rows(rows).read(&part.source, Dtype::decode_integers).map_err(|source| part.error(source))
+    }
+
+    /// What is known of all tensors.
+    pub(crate) fn entries(&self) -> BTreeMap<String, Entry> {
+        let entry =
+            |view: &View| Entry { dtype: view.dtype.clone(), shape: view.shape.clone(), home: view.home };
+        self.tensors.iter().map(|(name, (_, view))| (name.clone(), entry(view))).collect()
+    }
+
+    pub(crate) fn beside(&self) -> &Beside {
+        &self.beside
     }
 
     fn tensor(&self, name: &str, is_right: fn(&Dtype) -> bool, expected: &str) -> (&Part, &View) {

@@ -15,8 +15,10 @@ mod dict;
 mod dtype;
 mod error;
 mod file;
+mod fit;
 mod load;
 mod names;
+mod regular;
 mod shapes;
 mod source;
 mod state_dict;
@@ -27,9 +29,12 @@ pub use dict::StateDict;
 pub use dtype::Dtype;
 pub use error::{TensorProblem, WeightsError};
 pub use file::TensorFile;
+pub use load::Taken;
 pub use names::NameTable;
+pub use regular::{check_regular, open_regular, read_regular};
 pub use state_dict::{
-    export_state_dict, import_state_dict, load_state_dict, restore, state_dict, write_state_dict,
+    export_state_dict, import_state_dict, import_state_dict_at, load_state_dict, restore, state_dict,
+    write_state_dict,
 };
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use crate::Dtype;
 use crate::dict::{StateDict, transpose};
 use crate::error::{TensorProblem, WeightsError, shown};
-use crate::file::TensorFile;
+use crate::file::{Beside, TensorFile};
+use crate::fit::{Entry, Fit, Misfit, Names};
 use crate::names::{NameTable, Place};
 use crate::shapes::shapes;
 use burn::module::{Module, ModuleMapper, Param};
@@ -12,13 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 use std::path::Path;
 
-/// What is known of a tensor before its values are read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    dtype: Dtype,
-    shape: Vec<usize>,
-}
-
 /// Named tensors whose values are read one tensor at a time.
 pub(crate) trait Tensors {
     /// The file, if it is one.
@@ -26,6 +20,9 @@ pub(crate) trait Tensors {
 
     /// All tensors, their values unread.
     fn entries(&self) -> BTreeMap<String, Entry>;
+
+    /// What there is besides tensors.
+    fn beside(&self) -> &Beside;
 
     /// The values of one of the [`entries`](Self::entries) that is of a floating-point type, the last axis varying
     /// fastest.
@@ -38,8 +35,14 @@ impl Tensors for StateDict {
     }
 
     fn entries(&self) -> BTreeMap<String, Entry> {
-        let entry = |tensor: &TensorData| Entry { dtype: tensor.dtype.into(), shape: tensor.shape.to_vec() };
+        let entry =
+            |tensor: &TensorData| Entry { dtype: tensor.dtype.into(), shape: tensor.shape.to_vec(), home: 0 };
         self.iter().map(|(name, tensor)| (name.clone(), entry(tensor))).collect()
+    }
+
+    fn beside(&self) -> &Beside {
+        static NOTHING: Beside = Beside::NOTHING;
+        &NOTHING
     }
 
     fn read(&self, name: &str) -> Result<Vec<f32>, WeightsError> {
@@ -53,14 +56,29 @@ impl Tensors for TensorFile {
     }
 
     fn entries(&self) -> BTreeMap<String, Entry> {
-        let entry =
-            |name| Some(Entry { dtype: self.dtype(name)?.clone(), shape: self.shape(name)?.to_vec() });
-        self.names().filter_map(|name| Some((name.to_string(), entry(name)?))).collect()
+        self.entries()
+    }
+
+    fn beside(&self) -> &Beside {
+        self.beside()
     }
 
     fn read(&self, name: &str) -> Result<Vec<f32>, WeightsError> {
         self.read(name)
     }
+}
+
+/// What was taken of a file, and what was left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// The path of keys to the tensors, with dots between; empty if they stand there by themselves.
+    pub key: String,
+    /// How many tensors were taken.
+    pub tensors: usize,
+    /// How many others there are, of an optimizer perhaps.
+    pub others: usize,
+    /// Some of the classes and functions that Python would run for objects beside the weights; none was run.
+    pub not_run: Vec<String>,
 }
 
 /// Which tensors are accepted.
@@ -72,30 +90,36 @@ pub(crate) enum Accept {
     Own,
 }
 
-/// The module with the tensors of `source`.
+/// The module with the tensors of `source`, of those under the path `key` where it is given.
 pub(crate) fn load<B: Backend, M: Module<B>>(
     module: M,
     names: &NameTable,
     buffers: &[(&str, TensorData)],
     source: &impl Tensors,
-    accept: Accept,
-) -> Result<M, WeightsError> {
+    (accept, key): (Accept, Option<&str>),
+) -> Result<(M, Taken), WeightsError> {
     let expected = shapes(&module, names, buffers);
     let entries = source.entries();
-    let prefix = match accept {
-        Accept::Foreign => wrappers(&entries, &expected),
-        Accept::Own => String::new(),
+    let fit = match accept {
+        Accept::Foreign => choose(source, &entries, &expected, key)?,
+        Accept::Own => own(&entries, &expected),
     };
-    let mut problems = compare(&entries, &expected, &prefix, accept);
+    let mut problems = compare(&entries, &expected, &fit, accept);
+    let taken = Taken {
+        key: fit.key.clone(),
+        tensors: fit.names.len(),
+        others: entries.len() - fit.names.len(),
+        not_run: source.beside().objects.clone(),
+    };
     let unfit = problems.iter().map(|problem| problem.name().to_string()).collect();
     let mut loader = Loader {
         place: Place::new(names),
-        reader: Reader { source, accept, prefix, unfit, problems: Vec::new(), failure: None },
+        reader: Reader { source, accept, names: fit.names, unfit, problems: Vec::new(), failure: None },
         all_fit: problems.is_empty(),
         backend: PhantomData,
     };
     for (name, ours) in buffers {
-        let entry = entries.get(&format!("{}{name}", loader.reader.prefix));
+        let entry = loader.reader.names.get(*name).and_then(|name| entries.get(name));
         loader.reader.check_buffer(name, ours, entry.map_or(0.0, |entry| entry.dtype.rounding()));
     }
     let module = module.map(&mut loader);
@@ -103,33 +127,48 @@ pub(crate) fn load<B: Backend, M: Module<B>>(
     problems.extend(unread);
     match failure {
         Some(error) => Err(error),
-        None if problems.is_empty() => Ok(module),
+        None if problems.is_empty() => Ok((module, taken)),
         None => Err(WeightsError::Tensors { path: source.path().map(Path::to_path_buf), problems }),
     }
 }
 
-/// `DataParallel` and `torch.compile` wrap a module in one more module, whose field's name then precedes every other.
-///
-/// Each is taken off as long as all of the file's names have it and not all of the module's.
-fn wrappers(entries: &BTreeMap<String, Entry>, expected: &BTreeMap<String, Vec<usize>>) -> String {
-    let mut prefix = String::new();
-    if entries.is_empty() {
-        return prefix;
+/// The tensors that are the module's.
+fn choose(
+    source: &impl Tensors,
+    entries: &BTreeMap<String, Entry>,
+    expected: &BTreeMap<String, Vec<usize>>,
+    key: Option<&str>,
+) -> Result<Fit, WeightsError> {
+    let path = || source.path().map(Path::to_path_buf);
+    let beside = source.beside();
+    match (Names { entries, expected, beside }).choose(key) {
+        // Nothing has a name of the module's: what is not read may well have been it.
+        Ok(fit) if fit.matched == 0 && !beside.objects.is_empty() => {
+            let found = Names { entries, expected, beside }.groups();
+            Err(WeightsError::NoneFits { path: path(), found, objects: beside.objects.clone() })
+        }
+        Ok(fit) => Ok(fit),
+        Err(Misfit::Several(fitting)) => Err(WeightsError::Several { path: path(), fitting }),
+        Err(Misfit::NoKey(found)) => {
+            Err(WeightsError::NoKey { path: path(), key: shown(key.unwrap_or_default()), found })
+        }
     }
-    while let Some(wrapper) = ["module.", "_orig_mod."].into_iter().find(|wrapper| {
-        entries.keys().all(|name| name[prefix.len()..].starts_with(wrapper))
-            && !expected.keys().all(|name| name.starts_with(wrapper))
-    }) {
-        prefix.push_str(wrapper);
-    }
-    prefix
+}
+
+/// All tensors, under the names that they have.
+fn own(entries: &BTreeMap<String, Entry>, expected: &BTreeMap<String, Vec<usize>>) -> Fit {
+    let (names, extra) = entries
+        .keys()
+        .map(|name| (name.clone(), name.clone()))
+        .partition(|(name, _): &(String, String)| expected.contains_key(name));
+    Fit { names, extra, ..Fit::default() }
 }
 
 /// Names, shapes and types that do not fit.
 fn compare(
     entries: &BTreeMap<String, Entry>,
     expected: &BTreeMap<String, Vec<usize>>,
-    prefix: &str,
+    fit: &Fit,
     accept: Accept,
 ) -> Vec<TensorProblem> {
     let types = match accept {
@@ -143,22 +182,27 @@ fn compare(
     let mut problems = Vec::new();
     for (name, shape) in expected {
         let (name, shape) = (name.clone(), shape.clone());
-        match entries.get(&format!("{prefix}{name}")) {
-            None => problems.push(TensorProblem::Missing { name, shape }),
-            Some(Entry { shape: found, .. }) if *found != shape => {
+        let found = fit.names.get(&name).and_then(|name| entries.get(name));
+        match (found, fit.others.get(&name)) {
+            (None, Some(found)) => {
+                problems.push(TensorProblem::NotATensor { name, found: shown(found) });
+            }
+            (None, None) => problems.push(TensorProblem::Missing { name, shape }),
+            (Some(Entry { dtype: found @ Dtype::Other(_), .. }), _) => {
+                problems.push(TensorProblem::Dtype { name, found: found.clone(), expected: types });
+            }
+            (Some(Entry { shape: found, .. }), _) if *found != shape => {
                 problems.push(TensorProblem::Shape { name, found: found.clone(), expected: shape });
             }
-            Some(Entry { dtype, .. }) if !is_accepted(dtype) => {
+            (Some(Entry { dtype, .. }), _) if !is_accepted(dtype) => {
                 problems.push(TensorProblem::Dtype { name, found: dtype.clone(), expected: types });
             }
-            Some(_) => {}
+            (Some(_), _) => {}
         }
     }
-    for (name, entry) in entries {
-        let name = &name[prefix.len()..];
-        if !expected.contains_key(name) {
-            problems.push(TensorProblem::Extra { name: shown(name), shape: entry.shape.clone() });
-        }
+    for (source, name) in &fit.extra {
+        let shape = entries.get(source).map(|entry| entry.shape.clone()).unwrap_or_default();
+        problems.push(TensorProblem::Extra { name: shown(name), shape });
     }
     problems
 }
@@ -167,7 +211,8 @@ fn compare(
 struct Reader<'a, S> {
     source: &'a S,
     accept: Accept,
-    prefix: String,
+    /// The source's names by the module's.
+    names: BTreeMap<String, String>,
     /// Names that already do not fit.
     unfit: BTreeSet<String>,
     problems: Vec<TensorProblem>,
@@ -181,7 +226,7 @@ impl<S: Tensors> Reader<'_, S> {
         if self.failure.is_some() || self.unfit.contains(name) {
             return None;
         }
-        let values = match self.source.read(&format!("{}{name}", self.prefix)) {
+        let values = match self.source.read(self.names.get(name)?) {
             Ok(values) => values,
             Err(error) => {
                 self.failure = Some(error);

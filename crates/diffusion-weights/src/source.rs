@@ -1,5 +1,6 @@
 //! Bytes that are read by their position, from a file or from memory, by several threads at the same time.
 
+use crate::regular::open_regular;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -21,7 +22,7 @@ pub(crate) enum Source {
 impl Source {
     /// The bytes of a file.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        let file = open_regular(path)?;
         let length = file.metadata()?.len();
         Ok(Self::File { file, length })
     }

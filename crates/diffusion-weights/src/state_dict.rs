@@ -8,7 +8,7 @@
 use crate::dict::{StateDict, value};
 use crate::error::{WeightsError, io_error};
 use crate::file::TensorFile;
-use crate::load::{self, Accept};
+use crate::load::{self, Accept, Taken};
 use crate::names::{NameTable, Place};
 use crate::{write, write_atomically};
 use burn::module::{Module, ModuleVisitor, Param};
@@ -37,10 +37,12 @@ pub fn state_dict<B: Backend, M: Module<B>>(
 /// The module with the tensors of `dict`, each converted to the type of the parameter that it replaces; ids and the
 /// need of a gradient stay as they are.
 ///
-/// The names may all begin with `module.` or `_orig_mod.`, as `DataParallel` and `torch.compile` leave them.
+/// The names may have a common prefix, and those of wrappers anywhere, such as `module` and `_orig_mod`, which
+/// `DataParallel` and `torch.compile` leave. Tensors of one element that count something, as those of averages do, are
+/// passed over.
 ///
 /// # Errors
-/// If tensors are missing or superfluous, of another shape, not floating-point or not finite, or if one of `buffers` is
+/// If there are such tensors under several prefixes; if tensors are missing or superfluous, of another shape, not floating-point or not finite, or if one of `buffers` is
 /// off by more than 1e-5 of its largest element: all of them listed in one error.
 pub fn load_state_dict<B: Backend, M: Module<B>>(
     module: M,
@@ -48,21 +50,41 @@ pub fn load_state_dict<B: Backend, M: Module<B>>(
     buffers: &[(&str, TensorData)],
     dict: &StateDict,
 ) -> Result<M, WeightsError> {
-    load::load(module, names, buffers, dict, Accept::Foreign)
+    Ok(load::load(module, names, buffers, dict, (Accept::Foreign, None))?.0)
 }
 
-/// The module with the tensors of a file that [`TensorFile::open`] reads. Tensors are read one at a time, and none that
-/// the module does not ask for.
+/// The module with the tensors of a file that [`TensorFile::open`] reads, which may be a checkpoint: as
+/// [`import_state_dict_at`] without a key.
 ///
 /// # Errors
-/// As [`TensorFile::open`] and [`load_state_dict`].
+/// As there.
 pub fn import_state_dict<B: Backend, M: Module<B>>(
     module: M,
     names: &NameTable,
     buffers: &[(&str, TensorData)],
-    path: &Path,
+    path: impl AsRef<Path>,
 ) -> Result<M, WeightsError> {
-    load::load(module, names, buffers, &TensorFile::open(path)?, Accept::Foreign)
+    Ok(import_state_dict_at(module, names, buffers, path, None)?.0)
+}
+
+/// The module with the tensors of a file that [`TensorFile::open`] reads, and what was taken of the file. Tensors are read
+/// one at a time, and none that the module does not ask for.
+///
+/// Of a checkpoint, the one collection of tensors is taken that has all of the module's names and shapes, wherever it
+/// stands; `key` is the path to it where there are several, its keys with dots between, as in `state.ema`, and `.` for
+/// those that stand by themselves.
+///
+/// # Errors
+/// As [`TensorFile::open`] and [`load_state_dict`]; if several collections fit and there is no key, or the key leads to
+/// no tensors.
+pub fn import_state_dict_at<B: Backend, M: Module<B>>(
+    module: M,
+    names: &NameTable,
+    buffers: &[(&str, TensorData)],
+    path: impl AsRef<Path>,
+    key: Option<&str>,
+) -> Result<(M, Taken), WeightsError> {
+    load::load(module, names, buffers, &TensorFile::open(path)?, (Accept::Foreign, key))
 }
 
 /// Writes the module's [`state_dict`] as a safetensors file of f32, which `safetensors.torch.load_file` reads; one that
@@ -78,8 +100,9 @@ pub fn export_state_dict<B: Backend, M: Module<B>>(
     module: &M,
     names: &NameTable,
     buffers: &[(&str, TensorData)],
-    path: &Path,
+    path: impl AsRef<Path>,
 ) -> Result<(), WeightsError> {
+    let path = path.as_ref();
     write_atomically(path, |file| write_state_dict(module, names, buffers, file))
         .map_err(io_error("write", path))
 }
@@ -107,7 +130,7 @@ pub fn write_state_dict<B: Backend, M: Module<B>>(
 /// If tensors are missing or superfluous, of another shape or not f32: all of them listed in one error; if the file
 /// cannot be read.
 pub fn restore<B: Backend, M: Module<B>>(module: M, file: &TensorFile) -> Result<M, WeightsError> {
-    load::load(module, &NameTable::own_paths(), &[], file, Accept::Own)
+    Ok(load::load(module, &NameTable::own_paths(), &[], file, (Accept::Own, None))?.0)
 }
 
 /// Gathers a module's parameters.

@@ -1,6 +1,7 @@
 //! A small module and what is loaded into it.
 
 mod assemble;
+mod checkpoints;
 mod hostile;
 mod shards;
 

@@ -13,13 +13,17 @@
 //!
 //! // Training yields after every update ...
 //! let mut run = train(batches, model, &schedule, &TrainConfig::new(100));
-//! let losses: Vec<f64> = run.by_ref().map(|step| step.loss()).collect();
+//! let mut losses = Vec::new();
+//! for step in &mut run {
+//!     losses.push(step?.loss());
+//! }
 //!
 //! // ... and sampling after every step.
 //! let (model, sigmas) = (run.model(), schedule.sigmas(20));
 //! let states = sample(&model, GradientEstimation::ACCELERATED, &sigmas, 5, Noise::new(seed), &device);
 //! let x0 = states.last().unwrap();
 //! assert_eq!((losses.len(), x0.dims()), (100, [5, 2]));
+//! # Ok::<(), DataError>(())
 //! ```
 //!
 //! This crate only joins the others: [`core`] holds the mathematics and the networks, [`data`] the data sets,
@@ -48,35 +52,79 @@ pub use diffusion_train as train;
 pub use diffusion_weights as weights;
 
 #[doc(inline)]
-pub use diffusion_kernels::keep_memory;
+pub use diffusion_kernels::{TellingAllocator, keep_memory};
 
-/// Everything that a short program needs.
+/// Everything that a short program needs: enough to name every model, conditional ones too, and to write functions of
+/// any backend.
+///
+/// ```
+/// use diffusion::prelude::*;
+///
+/// /// A model of points with labels, and functions of three more.
+/// struct Labeled<B: Backend> {
+///     model: Diffusion<B, ConditionalMlp<B>, EpsPrediction>,
+/// }
+///
+/// fn transformer<B: Backend>(
+///     model: &Diffusion<B, ConditionalDit<B>, VPrediction>,
+///     x: Tensor<B, 4>,
+///     labels: Labels,
+/// ) -> Tensor<B, 4> {
+///     model.given(labels).guided(2.0).evaluate(x, 1.0).denoised()
+/// }
+///
+/// fn spelled_out<B: Backend>(model: Diffusion<B, Unet<B, CondEmbedderLabel<B>>, Edm>) -> ConditionalUnet<B> {
+///     model.network
+/// }
+///
+/// fn chosen_at_run_time<B: Backend>(
+///     model: &Diffusion<B, AnyUnet<B>, AnyPrediction>,
+///     x: Tensor<B, 4>,
+///     condition: AnyCondition,
+/// ) -> DenoiserOutput<B, 4> {
+///     model.given(condition).evaluate(x, 1.0)
+/// }
+///
+/// fn any_network<B: AutodiffBackend, N: Network<B, 2, Condition = Labels> + AutodiffModule<B>>(
+///     model: Diffusion<B, N, Scaled<X0Prediction>>,
+/// ) -> Diffusion<B::InnerBackend, N::InnerModule, Scaled<X0Prediction>>
+/// where
+///     N: std::fmt::Display,
+/// {
+///     Diffusion::new(model.network.valid(), model.parameterization)
+/// }
+/// ```
 pub mod prelude {
-    pub use diffusion_core::layer::CondEmbedderLabelConfig;
-    pub use diffusion_core::layer::SigmaEmbedding;
-    pub use diffusion_core::network::dit::{AnyDit, Dit, DitConfig, ModulationInit};
+    pub use burn::module::{AutodiffModule, Module};
+    pub use burn::tensor::backend::{AutodiffBackend, Backend};
+    pub use burn::tensor::{Tensor, TensorData};
+    pub use diffusion_core::layer::{
+        CondEmbedderLabel, CondEmbedderLabelConfig, NoCondition, SigmaEmbedding,
+    };
+    pub use diffusion_core::network::dit::{AnyDit, ConditionalDit, Dit, DitConfig, ModulationInit};
     pub use diffusion_core::network::ideal::IdealDenoiser;
     pub use diffusion_core::network::mlp::{
         AnyMlp, ConditionalMlp, ConditionalMlpConfig, Mlp, TimeInputMlp, TimeInputMlpConfig,
     };
-    pub use diffusion_core::network::unet::{AnyUnet, Unet, UnetConfig};
+    pub use diffusion_core::network::unet::{AnyUnet, ConditionalUnet, Unet, UnetConfig};
     pub use diffusion_core::schedule::{
         AnySchedule, Cosine, Ddpm, Flow, Ldm, Levels, LogLinear, LogNormalFlow, Schedule, ScheduleConfig,
         Sigmas, Sigmoid,
     };
     pub use diffusion_core::{
         AnyCondition, AnyGuidance, AnyObjective, AnyPath, AnyPrediction, AnySampler, ClassifierFree,
-        Condition, Denoiser, DenoiserOutput, Diffusion, Edm, EpsPrediction, FlowPrediction,
-        GradientEstimation, Guidance, Guided, Heun, Invalid, Labels, Mix, Network, Noise, NullCondition,
-        Objective, Parameterization, PredictionMse, Sampler, Scaled, Sigma, Straight, Tokens, Tracer,
-        VPrediction, VarianceExploding, X0Prediction, sample, sample_from,
+        Condition, ConditionFor, Denoiser, DenoiserOutput, Diffusion, Edm, EpsPrediction, Evaluate,
+        FlowPrediction, GradientEstimation, Guidance, Guided, Heun, Invalid, Labels, Mix, Network, Noise,
+        NullCondition, Objective, Parameterization, PredictionMse, Sampler, SamplerStep, Scaled, Scalings,
+        Sigma, Straight, Tokens, Tracer, Unconditional, VPrediction, VarianceExploding, Weight, X0Prediction,
+        diffusion::Given, guidance::TwoConditions, sample, sample_from, watch::Watch,
     };
     pub use diffusion_data::*;
     pub use diffusion_eval::{LossBySigma, SigmaBin, Validation, ValidationConfig};
     pub use diffusion_train::{
-        AdamWConfig, Checkpoint, CheckpointError, CheckpointState, Ema, EmaConfig, LrDecay, LrSchedule,
-        ModelSpec, NonFinite, TrainConfig, TrainStep, Training, Weights, Which, export_state_dict,
-        import_state_dict, load_state_dict, state_dict, train,
+        AdamWConfig, Checkpoint, CheckpointError, CheckpointState, Ema, EmaConfig, IntoBatch, LrDecay,
+        LrSchedule, ModelSpec, NonFinite, TrainConfig, TrainStep, Training, Weights, Which,
+        export_state_dict, import_state_dict, load_state_dict, state_dict, train,
     };
     pub use diffusion_weights::{StateDict, TensorProblem, WeightsError};
 }

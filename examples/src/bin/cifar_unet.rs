@@ -23,7 +23,7 @@ fn main() -> Result<(), DataError> {
 
     let schedule = Sigmoid::default();
     let mut run = train(batches, model, &schedule, &config);
-    let losses: Vec<f64> = run.by_ref().map(|step| step.loss()).collect();
+    let losses: Vec<f64> = run.by_ref().map(|step| Ok(step?.loss())).collect::<Result<_, DataError>>()?;
     let last = &losses[losses.len() * 5 / 6..];
     println!("loss {:.4}", last.iter().sum::<f64>() / last.len() as f64);
 

@@ -28,7 +28,7 @@ fn main() -> Result<(), DataError> {
     let schedule = Ddpm::default();
 
     let mut run = train(batches, model, &schedule, &TrainConfig::new(steps as u64));
-    let losses: Vec<f64> = run.by_ref().map(|step| step.loss()).collect();
+    let losses: Vec<f64> = run.by_ref().map(|step| Ok(step?.loss())).collect::<Result<_, DataError>>()?;
     let last = &losses[losses.len() * 5 / 6..];
     println!("loss {:.4}", last.iter().sum::<f64>() / last.len() as f64);
 

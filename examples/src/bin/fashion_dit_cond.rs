@@ -15,15 +15,15 @@ fn main() -> Result<(), DataError> {
     let (seed, device) = (0, Default::default());
 
     let images = MnistLike::from_folder(folder, Split::Train)?;
+    let classes = CondEmbedderLabelConfig::new(images.num_classes());
     let batches = Batches::new(images, batch, seed).flip_horizontally().prefetch(4);
     let sizes = DitConfig { in_dim: 28, channels: 1, patch_size: 4, depth: 4, ..Default::default() };
     let network = DitConfig { head_dim: 32, num_heads: 4, ..sizes };
-    let classes = CondEmbedderLabelConfig::new(MnistLike::CLASSES);
     let network = network.init_conditional::<Autodiff<Flex>>(&classes, seed, &device);
     let (model, schedule) = (Diffusion::new(network, Scaled(EpsPrediction)), Ddpm::default());
 
     let mut run = train(batches, model, &schedule, &TrainConfig::new(steps as u64));
-    let losses: Vec<f64> = run.by_ref().map(|step| step.loss()).collect();
+    let losses: Vec<f64> = run.by_ref().map(|step| Ok(step?.loss())).collect::<Result<_, DataError>>()?;
     let last = &losses[losses.len() * 5 / 6..];
     println!("loss {:.4}", last.iter().sum::<f64>() / last.len() as f64);
 

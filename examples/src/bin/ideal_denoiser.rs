@@ -6,9 +6,9 @@ use burn::backend::Flex;
 use diffusion::prelude::*;
 use std::f64::consts::PI;
 
-fn main() {
+fn main() -> Result<(), DataError> {
     let device = Default::default();
-    let data = Swissroll::new(PI / 2.0, 5.0 * PI, 100).all();
+    let data = Swissroll::new(PI / 2.0, 5.0 * PI, 100).all()?;
     let ideal = IdealDenoiser::<Flex, 2>::new(&data, &device);
 
     let sigmas = LogLinear::new(200, 0.005, 10.0).sigmas(40).to_zero();
@@ -19,4 +19,5 @@ fn main() {
     let distance =
         |p: &[f32]| data.chunks(2).map(|q| (q[0] - p[0]).hypot(q[1] - p[1])).fold(f32::INFINITY, f32::min);
     println!("distance {:.6}", samples.chunks(2).map(distance).fold(0.0, f32::max));
+    Ok(())
 }

@@ -6,7 +6,7 @@ use burn::backend::{Autodiff, Flex};
 use diffusion::prelude::*;
 use std::f64::consts::PI;
 
-fn main() {
+fn main() -> Result<(), DataError> {
     let steps = std::env::args().nth(1).map_or(3_000, |n| n.parse().expect("STEPS is a number"));
     let (seed, device) = (0, Default::default());
 
@@ -17,7 +17,7 @@ fn main() {
     let schedule = LogLinear::new(200, 0.005, 10.0);
 
     let mut run = train(batches, model, &schedule, &TrainConfig::new(steps));
-    let losses: Vec<f64> = run.by_ref().map(|step| step.loss()).collect();
+    let losses: Vec<f64> = run.by_ref().map(|step| Ok(step?.loss())).collect::<Result<_, DataError>>()?;
     let last = &losses[losses.len() * 5 / 6..];
     println!("loss {:.3}", last.iter().sum::<f64>() / last.len() as f64);
 
@@ -25,4 +25,5 @@ fn main() {
     let samples =
         sample(&model, GradientEstimation::ACCELERATED, &sigmas, 5, Noise::new(seed), &device).last();
     println!("samples {}", samples.expect("there is at least one step"));
+    Ok(())
 }

@@ -7,7 +7,7 @@ use diffusion::prelude::*;
 
 const SEED: u64 = 0;
 
-fn main() {
+fn main() -> Result<(), DataError> {
     let steps = std::env::args().nth(1).map_or(6_000, |n| n.parse().expect("STEPS is a number"));
     let device = Default::default();
     let tree = TreeDataset::new(4, 2, 30);
@@ -17,7 +17,9 @@ fn main() {
     let schedule = LogLinear::new(200, 0.005, 10.0);
 
     let mut run = train(Batches::new(tree.clone(), 256, SEED), model, &schedule, &TrainConfig::new(steps));
-    run.by_ref().for_each(drop);
+    for step in &mut run {
+        step?;
+    }
 
     let (model, sigmas) = (run.ema(), schedule.sigmas(20));
     let labels = Labels((0..320).map(|i| i % tree.num_classes()).collect());
@@ -30,11 +32,12 @@ fn main() {
         let distances = samples.chunks(2).zip(&labels.0).map(|(p, &label)| distance(&tree, label, p));
         println!("scale {scale}: {:.3}", distances.sum::<f32>() / labels.0.len() as f32);
     }
+    Ok(())
 }
 
 /// From `point` to the nearest point of the tree with this label.
 fn distance(tree: &TreeDataset, label: usize, point: &[f32]) -> f32 {
     let mut q = [0.0; 2];
-    let own = (0..tree.len()).filter_map(|i| (tree.read(i, &mut q) == label).then_some(q));
+    let own = (0..tree.len()).filter_map(|i| (tree.read(i, &mut q).ok()? == label).then_some(q));
     own.map(|q| (q[0] - point[0]).hypot(q[1] - point[1])).fold(f32::INFINITY, f32::min)
 }

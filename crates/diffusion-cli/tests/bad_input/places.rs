@@ -15,7 +15,7 @@ pub struct Place {
 }
 
 /// What many places have, made once: `run` and `tree`, two small runs, `out.safetensors`, the weights of the first,
-/// and `imported`, a run of these.
+/// `imported`, a run of these, and `pictures`, a run of three images.
 pub struct Base(tempfile::TempDir);
 
 impl Base {
@@ -40,8 +40,18 @@ impl Base {
         diffusion(&["train", "--config", "config.toml", "--out", "run"], path);
         config("tree", path, &labeled);
         diffusion(&["train", "--config", "config.toml", "--out", "tree"], path);
+        let undropped = ["--set", "network.labels.dropout=0.0"];
+        diffusion(
+            &[&["train", "--config", "config.toml", "--out", "undropped"], &undropped[..]].concat(),
+            path,
+        );
         diffusion(&["export", "run", "--out", "out.safetensors"], path);
         diffusion(&["import", "out.safetensors", "--config", "run/config.toml", "--out", "imported"], path);
+        images(path, &["cat/a.png", "cat/b.png", "dog/a.png"]);
+        let small = ["network.depth=1", "network.head_dim=4", "training.steps=1", "sampling.count=1"];
+        let small = small.iter().flat_map(|setting| ["--set", setting]);
+        let train = "train --images data --image-size 8 --network dit --out pictures".split(' ');
+        diffusion(&Vec::from_iter(train.chain(small)), path);
         base
     }
 
@@ -157,6 +167,32 @@ pub const PLACES: &[Place] = &[
         let names: Vec<String> = (0..11).map(|class| format!("class-{class}/a.png")).collect();
         images(path, &names.iter().map(String::as_str).collect::<Vec<_>>())
     }),
+    place("images that are broken, and some that are of other formats", |path, _| {
+        images(path, &["a.png"]);
+        write(path, "data/b.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic");
+        write(path, "data/c.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic");
+        write(path, "data/d.png", b"\0\0\0\x1cftypavif\0\0\0\0mif1avifmiaf");
+        write(path, "data/e.svg", b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>");
+        write(path, "data/f.webp", b"dear reader")
+    }),
+    place("what systems put beside images, and no image", |path, _| {
+        for name in ["__MACOSX/._a.png", "@eaDir/a.png", ".a.png", "Thumbs.db", "a.txt"] {
+            write(path, &format!("data/{name}"), b"dear reader");
+        }
+        None
+    }),
+    place("a class of texts alone", |path, _| {
+        images(path, &["cat/a.png"]);
+        write(path, "data/dog/a.txt", b"dear reader")
+    }),
+    place("floating-point images", |path, _| {
+        write(path, "data/a.tif", include_bytes!("../../../diffusion-data/tests/pillow/float.tif"))
+    }),
+    place("images of other classes than in `config.toml`", |path, _| {
+        images(path, &["bird/a.png", "cat/a.png"]);
+        let classes = ("batch_size = ", "classes = [\"cat\", \"dog\"]\nbatch_size = ");
+        config("fashion-dit-cond", path, &[HERE, ("kind = \"mnist\"", "kind = \"images\""), classes])
+    }),
     place("a table", |path, _| write(path, "table.tsv", b"dataset\tx\ty\naway\t1\t2\nstar\t3\t4\n")),
     place("a table with other columns", |path, _| write(path, "table.tsv", b"name\tx\ty\ndino\t1\t2\n")),
     place("a table with a short line", |path, _| write(path, "table.tsv", b"dataset\tx\ty\ndino\t1\n")),
@@ -178,6 +214,81 @@ pub const PLACES: &[Place] = &[
         small(path);
         write(path, "data/0.safetensors", b"dear reader")
     }),
+    place("two data sets of EMNIST", |path, _| {
+        write(path, "data/emnist-byclass-train-images-idx3-ubyte", b"");
+        write(path, "data/emnist-letters-train-images-idx3-ubyte", b"")
+    }),
+    place("images of FashionMNIST and MNIST, as torchvision keeps them", |path, _| {
+        write(path, "data/FashionMNIST/raw/train-images-idx3-ubyte", b"");
+        write(path, "data/MNIST/raw/train-images-idx3-ubyte", b"")
+    }),
+    place("a negative label", |path, _| {
+        idx(
+            path,
+            28,
+            &[0; 12],
+            &[("train-labels-idx1-ubyte", |bytes| Some([&[0, 0, 9], &bytes[3..19], &[200]].concat()))],
+        )
+    }),
+    Place {
+        is_here: cfg!(unix),
+        ..place("images that are a pipe", |path, _| {
+            small(path);
+            pipe(path, "data/train-images-idx3-ubyte")
+        })
+    },
+    Place {
+        is_here: cfg!(unix),
+        ..place("a shard that is a pipe", |path, _| {
+            small(path);
+            pipe(path, "data/0.safetensors")
+        })
+    },
+    Place {
+        is_here: cfg!(target_os = "linux"),
+        ..place("64 GiB without content", |path, _| {
+            small(path);
+            sparse(path, "data/train-images-idx3-ubyte", &[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 28, 0, 0, 0, 28])
+        })
+    },
+    Place {
+        is_here: cfg!(target_os = "linux"),
+        ..place("64 GiB of images", |path, _| {
+            // 2²⁴ images of 64 × 64 pixels.
+            sparse(path, "data/train-images-idx3-ubyte", &[0, 0, 8, 3, 1, 0, 0, 0, 0, 0, 0, 64, 0, 0, 0, 64])
+        })
+    },
+    place("CIFAR-10 and CIFAR-100", |path, _| {
+        small(path);
+        write(path, "data/train.bin", &[0; 3074]);
+        cifar(path, 3073 * 2)
+    }),
+    place("CIFAR-10's archive", |path, _| {
+        small(path);
+        let batches =
+            (1..=5).map(|batch| (format!("data_batch_{batch}.bin"), vec![0; 3073])).collect::<Vec<_>>();
+        write(path, "data/cifar-10-binary.tar", &tar(&batches))
+    }),
+    place("CIFAR-10's archive, cut short", |path, _| {
+        small(path);
+        let archive = tar(&[("data_batch_1.bin".to_string(), vec![0; 3073])]);
+        write(path, "data/cifar-10-binary.tar", &archive[..2000])
+    }),
+    place("CIFAR-10 pickled with a function that deletes files", |path, _| {
+        small(path);
+        write(path, "data/data_batch_1", b"\x80\x02}U\x04datacshutil\nrmtree\nU\x01.\x85Rs.")
+    }),
+    place("latents with a value that is not a number", |path, _| {
+        small(path);
+        latents(path, &[20, 4, 32, 32]);
+        let shard = path.join("data/0.safetensors");
+        let mut bytes = fs::read(&shard).unwrap();
+        // The labels stand first, the widest type before the others; then the latents, mirrored or not.
+        let latents = bytes.len() - 2 * 20 * 4 * 4 * 32 * 32;
+        let nan = latents + 4 * (17 * 4 * 32 * 32 + 5);
+        bytes[nan..nan + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+        write(path, "data/0.safetensors", &bytes)
+    }),
     // Runs and their checkpoints.
     place("a run", |path, base| {
         base.copy("out.safetensors", path);
@@ -185,6 +296,11 @@ pub const PLACES: &[Place] = &[
     }),
     place("a run of trees, with labels", |path, base| {
         base.copy("tree", path);
+        None
+    }),
+    place("a run of trees whose labels were never dropped", |path, base| {
+        base.copy("undropped", path);
+        fs::rename(path.join("undropped"), path.join("tree")).unwrap();
         None
     }),
     place("an imported run", |path, base| {
@@ -227,6 +343,19 @@ pub const PLACES: &[Place] = &[
     place("a run whose `config.toml` has another seed", |path, base| {
         base.run(path, |run| edit(run, "seed = 0", "seed = 1"))
     }),
+    place("a run whose `config.toml` has another learning rate", |path, base| {
+        base.run(path, |run| edit(run, "lr = 0.001", "lr = 0.01"))
+    }),
+    place("a run of images, and more of them", |path, base| {
+        base.copy("pictures", path);
+        images(path, &["cat/a.png", "cat/b.png", "dog/a.png", "dog/b.png"])
+    }),
+    place("a run of images that are gone", |path, base| {
+        base.copy("pictures", path);
+        let here = base.0.path().join("data").to_str().unwrap().to_string();
+        edit(&path.join("pictures"), &here, "/no/such/folder");
+        None
+    }),
     place("a byte changed in the newest checkpoint", |path, base| {
         base.run(path, |run| flip(&run.join("checkpoints/step-00000004/ema.safetensors")))
     }),
@@ -266,12 +395,90 @@ pub const PLACES: &[Place] = &[
             fs::write(state, &text[..text.len() / 2]).unwrap();
         })
     }),
+    // Pipes, which are waited for, and files that are all hole.
+    place("a run whose `config.toml` is a pipe", |path, base| {
+        base.run(path, |run| drop(pipe(run, "config.toml")))
+    }),
+    place("a run whose `config.toml` has 64 GiB", |path, base| {
+        base.run(path, |run| vast(run, "config.toml"))
+    }),
+    place("a run whose `.lock` is a pipe", |path, base| base.run(path, |run| drop(pipe(run, ".lock")))),
+    place("a run whose `metrics.jsonl` is a pipe", |path, base| {
+        base.run(path, |run| drop(pipe(run, "metrics.jsonl")))
+    }),
+    place("a run whose only `state.toml` is a pipe", |path, base| {
+        base.run(path, |run| {
+            only(run);
+            pipe(run, "checkpoints/step-00000004/state.toml");
+        })
+    }),
+    place("a run whose only `state.toml` has 64 GiB", |path, base| {
+        base.run(path, |run| {
+            only(run);
+            vast(run, "checkpoints/step-00000004/state.toml");
+        })
+    }),
+    place("a run whose only weights are a pipe", |path, base| {
+        base.run(path, |run| {
+            only(run);
+            pipe(run, "checkpoints/step-00000004/ema.safetensors");
+        })
+    }),
+    place("a run whose only weights have 64 GiB", |path, base| {
+        base.run(path, |run| {
+            only(run);
+            vast(run, "checkpoints/step-00000004/ema.safetensors");
+        })
+    }),
     place("weights whose file ends early", |path, base| {
         base.copy("out.safetensors", path);
         let bytes = fs::read(path.join("out.safetensors")).unwrap();
         write(path, "out.safetensors", &bytes[..bytes.len() - 8])
     }),
+    place("a byte changed in the only checkpoint's optimizer", |path, base| {
+        base.run(path, |run| {
+            only(run);
+            flip(&run.join("checkpoints/step-00000004/moment_1.safetensors"));
+        })
+    }),
+    place("checkpoints of training scripts", |path, _| {
+        for entry in fs::read_dir(WEIGHTS).unwrap().map(Result::unwrap) {
+            let name = entry.file_name().into_string().unwrap();
+            if name.starts_with("checkpoint-") {
+                fs::copy(entry.path(), path.join(name)).unwrap();
+            }
+        }
+        config("swissroll", path, &[MLP])
+    }),
+    place("weights in whose archive a byte is changed", |path, _| {
+        let mut bytes = fs::read(Path::new(WEIGHTS).join("mlp.pth")).unwrap();
+        let name = b"mlp/data/4";
+        // Behind the local header and its extra field.
+        let at = bytes.windows(name.len()).position(|bytes| bytes == name).unwrap();
+        let extra = u16::from_le_bytes([bytes[at - 2], bytes[at - 1]]);
+        bytes[at + name.len() + usize::from(extra)] ^= 1;
+        write(path, "weights.pth", &bytes);
+        config("swissroll", path, &[MLP])
+    }),
+    place("other files in the place of weights", |path, _| {
+        write(path, "lfs.pth", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n");
+        write(path, "page.pth", b"<!DOCTYPE html><html>404: not found</html>");
+        write(path, "packed.pth.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\0");
+        write(path, "keras.h5", b"\x89HDF\r\n\x1a\n\0\0\0\0\0\x08\x08\0");
+        write(path, "zeros.pth", &[0; 4096]);
+        write(path, "empty.pth", b"")
+    }),
 ];
+
+/// Where files of weights are that Python wrote.
+const WEIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../diffusion-weights/tests/data");
+
+/// The sizes of the network in them.
+const MLP: (&str, &str) = ("hidden_dims = [16, 128, 128, 128, 128, 16]", "hidden_dims = [3, 4]");
+/// Makes a file longer than any memory, though not on the disk.
+fn vast(run: &Path, name: &str) {
+    File::options().write(true).open(run.join(name)).unwrap().set_len(64 << 30).unwrap();
+}
 
 /// Presets of images read from `data`.
 const HERE: (&str, &str) = ("path = \"/usr/share/datasets/fashion-mnist\"", "path = \"data\"");
@@ -369,6 +576,39 @@ fn cifar(path: &Path, length: usize) -> Option<File> {
         write(path, &format!("data/data_batch_{batch}.bin"), &vec![0; length]);
     }
     None
+}
+
+/// A pipe, to which nobody writes.
+fn pipe(path: &Path, name: &str) -> Option<File> {
+    write(path, name, b"");
+    fs::remove_file(path.join(name)).unwrap();
+    assert!(Command::new("mkfifo").arg(path.join(name)).status().unwrap().success());
+    None
+}
+
+/// A file of 64 GiB and 16 bytes that takes no room on the disk.
+fn sparse(path: &Path, name: &str, head: &[u8]) -> Option<File> {
+    write(path, name, head);
+    File::options().write(true).open(path.join(name)).unwrap().set_len((64 << 30) + 16).unwrap();
+    None
+}
+
+/// A tar archive of these files.
+fn tar(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let mut archive = Vec::new();
+    for (name, bytes) in files {
+        let mut header = [0; 512];
+        header[..name.len()].copy_from_slice(name.as_bytes());
+        header[124..135].copy_from_slice(format!("{:011o}", bytes.len()).as_bytes());
+        header[148..156].copy_from_slice(b"        ");
+        header[156] = b'0';
+        let sum: u64 = header.iter().map(|&byte| u64::from(byte)).sum();
+        header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        archive.extend(header);
+        archive.extend(bytes);
+        archive.resize(archive.len().next_multiple_of(512), 0);
+    }
+    archive
 }
 
 /// `data` with pictures of these names.

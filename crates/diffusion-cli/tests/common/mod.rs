@@ -14,6 +14,15 @@ pub fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// The same, which hears signals even where whoever runs the tests ignores them, as `nohup` does.
+#[cfg(target_os = "linux")]
+pub fn hearing(arguments: &[&str]) -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP,INT,TERM,USR1,USR2,XCPU", env!("CARGO_BIN_EXE_diffusion")]);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
 /// Runs the program, and returns what it wrote on standard error.
 pub fn run(arguments: &[&str]) -> (Output, String) {
     let output = command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();

@@ -3,6 +3,7 @@
 use crate::condition::Condition;
 use crate::denoiser::{Denoiser, DenoiserOutput};
 use crate::diffusion::{Diffusion, Given};
+use crate::invalid::Invalid;
 use crate::network::Network;
 use crate::parameterization::Parameterization;
 use crate::path::Path;
@@ -12,6 +13,27 @@ use burn::tensor::{Tensor, backend::Backend};
 pub type Combine<'a, B, const D: usize> = &'a mut dyn FnMut(Tensor<B, D>, Tensor<B, D>) -> Tensor<B, D>;
 
 /// Two denoisers on one path, evaluated at the same point.
+///
+/// Any two denoisers are a pair: here one that knows all data is guided away from one that knows a half of them (Karras et
+/// al. 2024, arXiv:2406.02507).
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::TensorData;
+/// use diffusion_core::network::ideal::IdealDenoiser;
+/// use diffusion_core::schedule::{LogLinear, Schedule};
+/// use diffusion_core::{ClassifierFree, GradientEstimation, Guided, Noise, sample};
+///
+/// let device = Default::default();
+/// let ideal = |data: Vec<f32>| {
+///     let shape = [data.len() / 2, 2];
+///     IdealDenoiser::<Flex, 2>::new(&TensorData::new(data, shape), &device)
+/// };
+/// let (strong, weak) = (ideal(vec![0.0, 0.0, 1.0, 1.0]), ideal(vec![0.0, 0.0]));
+/// let guided = Guided::new(&strong, &weak, ClassifierFree { scale: 0.5 });
+/// let sigmas = LogLinear::default().sigmas(10);
+/// let x0 = sample(&guided, GradientEstimation::DDIM, &sigmas, 4, Noise::new(0), &device).last().unwrap();
+/// assert_eq!(x0.dims(), [4, 2]);
+/// ```
 pub trait DenoiserPair<B: Backend, const D: usize> {
     /// The path on which the noise levels lie.
     type Path: Path;
@@ -25,6 +47,12 @@ pub trait DenoiserPair<B: Backend, const D: usize> {
     /// Begins a sampling run: evaluates the first denoiser, and where there is a way to combine them the second one
     /// too.
     fn start(&self) -> impl FnMut(Tensor<B, D>, f64, Option<Combine<'_, B, D>>) -> DenoiserOutput<B, D>;
+
+    /// Whether both can be evaluated at these noise levels.
+    ///
+    /// # Errors
+    /// As [`Denoiser::check_levels`].
+    fn check_levels(&self, sigmas: &[f64]) -> Result<(), Invalid>;
 }
 
 /// Any two denoisers, each evaluated by itself.
@@ -57,6 +85,11 @@ where
             }
             DenoiserOutput::from_denoised(&path, x, combine(output.denoised(), against.denoised()), sigma)
         }
+    }
+
+    fn check_levels(&self, sigmas: &[f64]) -> Result<(), Invalid> {
+        self.0.check_levels(sigmas)?;
+        self.1.check_levels(sigmas)
     }
 }
 
@@ -92,5 +125,9 @@ where
             let (with, without) = (output.clone().narrow(0, 0, batch), output.narrow(0, batch, batch));
             model.denoiser_output(x, combine(with, without), sigma)
         }
+    }
+
+    fn check_levels(&self, sigmas: &[f64]) -> Result<(), Invalid> {
+        self.given.check_levels(sigmas)
     }
 }

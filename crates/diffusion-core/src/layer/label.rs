@@ -12,6 +12,45 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 
 /// A layer that turns a batch's condition into vectors, or into nothing where there is no condition.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::{Tensor, TensorData, backend::Backend};
+/// use diffusion_core::layer::ConditionEmbedder;
+/// use diffusion_core::Condition;
+///
+/// /// Embeds a direction as its cosine and sine; learns nothing and forgets nothing.
+/// struct Compass;
+///
+/// #[derive(Clone, Debug)]
+/// struct Angles(Vec<f64>);
+///
+/// impl Condition for Angles {
+///     fn join(self, other: Self) -> Self {
+///         Self([self.0, other.0].concat())
+///     }
+///
+///     fn check(&self, batch: usize) {
+///         assert_eq!(self.0.len(), batch, "angles and examples differ in number");
+///     }
+/// }
+///
+/// impl<B: Backend> ConditionEmbedder<B> for Compass {
+///     type Condition = Angles;
+///
+///     fn embed(&self, Angles(angles): Angles) -> Option<Tensor<B, 2>> {
+///         let values: Vec<f32> = angles.iter().flat_map(|a| [a.cos() as f32, a.sin() as f32]).collect();
+///         Some(Tensor::from_data(TensorData::new(values, [angles.len(), 2]), &Default::default()))
+///     }
+///
+///     fn drop_condition(&self, angles: Angles, _uniform: &mut dyn FnMut(usize) -> f64) -> Angles {
+///         angles
+///     }
+/// }
+///
+/// let embedded: Option<Tensor<Flex, 2>> = Compass.embed(Angles(vec![0.0, 1.0, 2.0]));
+/// assert_eq!(embedded.unwrap().dims(), [3, 2]);
+/// ```
 pub trait ConditionEmbedder<B: Backend> {
     /// What it embeds.
     type Condition: Condition;

@@ -2,6 +2,7 @@
 
 use super::{Init, linear, linear_params, silu};
 use crate::invalid::{Invalid, MAX_SIZE, expect_valid};
+use crate::precision::check_factor;
 use crate::random::Stream;
 use crate::trace::{Tracer, Untraced};
 use burn::module::Module;
@@ -113,12 +114,12 @@ impl ModulatedLayerNormConfig {
     /// Whether there is such a layer.
     ///
     /// # Errors
-    /// If tokens have no values, or ε is negative or not finite.
+    /// If tokens have no values, or ε is negative or not finite in f32.
     pub fn validate(&self) -> Result<(), Invalid> {
         ModulationConfig { dim: self.dim, n: 2 }.validate()?;
-        Invalid::unless(self.epsilon.is_finite() && self.epsilon >= 0.0, "epsilon", || {
-            format!("is {}, expected a finite number of at least 0", self.epsilon)
-        })
+        check_factor("epsilon", self.epsilon)?;
+        let reason = || format!("is {}, expected at least 0", self.epsilon);
+        Invalid::unless(self.epsilon >= 0.0, "epsilon", reason)
     }
 
     /// The number of parameters.

@@ -6,6 +6,32 @@ use burn::tensor::{Tensor, backend::Backend};
 use std::marker::PhantomData;
 
 /// A layer that takes a conditioning vector besides its input.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::module::Module;
+/// use burn::nn::{Linear, LinearConfig};
+/// use burn::tensor::{Tensor, backend::Backend};
+/// use diffusion_core::layer::{CondModule, CondSequential};
+///
+/// /// Adds what follows from the condition.
+/// #[derive(Module, Debug)]
+/// struct Shift<B: Backend> {
+///     linear: Linear<B>,
+/// }
+///
+/// impl<B: Backend> CondModule<B, 2> for Shift<B> {
+///     fn forward(&self, x: Tensor<B, 2>, y: Tensor<B, 2>) -> Tensor<B, 2> {
+///         x + self.linear.forward(y)
+///     }
+/// }
+///
+/// let device = Default::default();
+/// let shift = || Shift::<Flex> { linear: LinearConfig::new(3, 2).init(&device) };
+/// let twice = CondSequential::new(vec![shift(), shift()]);
+/// let x = twice.forward(Tensor::zeros([4, 2], &device), Tensor::ones([4, 3], &device));
+/// assert_eq!(x.dims(), [4, 2]);
+/// ```
 pub trait CondModule<B: Backend, const D: usize> {
     /// The layer's output.
     ///

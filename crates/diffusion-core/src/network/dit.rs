@@ -258,6 +258,9 @@ impl ModulationInit {
     }
 }
 
+/// A [`Dit`] that is conditioned on labels; made by [`DitConfig::init_conditional`].
+pub type ConditionalDit<B> = Dit<B, CondEmbedderLabel<B>>;
+
 /// A network with or without labels, chosen while the program runs.
 pub type AnyDit<B> = Dit<B, Option<CondEmbedderLabel<B>>>;
 

@@ -332,6 +332,9 @@ fn same_conv_params(ch: usize) -> u128 {
     conv3x3_params(ch, ch)
 }
 
+/// A [`Unet`] that is conditioned on labels; made by [`UnetConfig::init_conditional`].
+pub type ConditionalUnet<B> = Unet<B, CondEmbedderLabel<B>>;
+
 /// A network with or without labels, chosen while the program runs.
 pub type AnyUnet<B> = Unet<B, Option<CondEmbedderLabel<B>>>;
 

@@ -3,6 +3,7 @@
 use super::{Edm, EpsPrediction, FlowPrediction, Mix, Parameterization, Scaled, VPrediction, X0Prediction};
 use crate::invalid::Invalid;
 use crate::path::AnyPath;
+use crate::precision::check_level;
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Debug};
 
@@ -80,14 +81,10 @@ impl AnyPrediction {
     /// Whether there is such a mode.
     ///
     /// # Errors
-    /// If the data's standard deviation is not positive.
+    /// If the data's standard deviation is not positive, or f32 does not hold its square.
     pub fn validate(&self) -> Result<(), Invalid> {
         match self {
-            Self::Edm { sigma_data } => {
-                Invalid::unless(sigma_data.is_finite() && *sigma_data > 0.0, "edm.sigma_data", || {
-                    format!("is {sigma_data}, expected a positive number")
-                })
-            }
+            Self::Edm { sigma_data } => check_level("edm.sigma_data", *sigma_data),
             _ => Ok(()),
         }
     }

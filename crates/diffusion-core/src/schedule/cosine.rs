@@ -1,6 +1,6 @@
 //! Nichol and Dhariwal's cosine schedule.
 
-use super::{LEAST_BETA, Levels, Schedule, check_count};
+use super::{Levels, Schedule, check_count};
 use crate::invalid::{Invalid, expect_valid};
 use crate::path::VarianceExploding;
 use std::f64::consts::PI;
@@ -18,9 +18,7 @@ impl Cosine {
     /// # Panics
     /// If [`validate`](Self::validate) refuses the parameters.
     pub fn new(n: usize, max_beta: f64) -> Self {
-        expect_valid(Self::validate(n, max_beta));
-        let alpha_bar = |i: usize| ((i as f64 / n as f64 + 0.008) / 1.008 * PI / 2.0).cos().powi(2);
-        Self(Levels::from_betas((0..n).map(|i| (1.0 - alpha_bar(i + 1) / alpha_bar(i)).min(max_beta))))
+        Self(expect_valid(Self::table(n, max_beta)))
     }
 
     /// Whether these parameters give an increasing list of finite noise levels.
@@ -28,10 +26,17 @@ impl Cosine {
     /// # Errors
     /// If they do not; the error says which one and why.
     pub fn validate(n: usize, max_beta: f64) -> Result<(), Invalid> {
+        Self::table(n, max_beta).map(drop)
+    }
+
+    fn table(n: usize, max_beta: f64) -> Result<Levels<VarianceExploding>, Invalid> {
         check_count(n)?;
-        Invalid::unless((LEAST_BETA..1.0).contains(&max_beta), "max_beta", || {
-            format!("is {max_beta}, expected {LEAST_BETA} to below 1")
-        })
+        Invalid::unless(max_beta > 0.0 && max_beta < 1.0, "max_beta", || {
+            format!("is {max_beta:?}, expected a number above 0 and below 1")
+        })?;
+        let alpha_bar = |i: usize| ((i as f64 / n as f64 + 0.008) / 1.008 * PI / 2.0).cos().powi(2);
+        let betas = (0..n).map(|i| (1.0 - alpha_bar(i + 1) / alpha_bar(i)).min(max_beta));
+        Levels::from_betas(betas, "max_beta", "max_beta")
     }
 }
 

@@ -15,8 +15,7 @@ impl Ddpm {
     /// # Panics
     /// If [`validate`](Self::validate) refuses the parameters.
     pub fn new(n: usize, beta_start: f64, beta_end: f64) -> Self {
-        expect_valid(Self::validate(n, beta_start, beta_end));
-        Self(Levels::from_betas(linspace(beta_start, beta_end, n).into_iter()))
+        Self(expect_valid(Self::table(n, beta_start, beta_end)))
     }
 
     /// Whether these parameters give an increasing list of finite noise levels.
@@ -24,7 +23,12 @@ impl Ddpm {
     /// # Errors
     /// If they do not; the error says which one and why.
     pub fn validate(n: usize, beta_start: f64, beta_end: f64) -> Result<(), Invalid> {
-        check_betas(n, beta_start, beta_end)
+        Self::table(n, beta_start, beta_end).map(drop)
+    }
+
+    fn table(n: usize, beta_start: f64, beta_end: f64) -> Result<Levels<VarianceExploding>, Invalid> {
+        check_betas(n, beta_start, beta_end)?;
+        Levels::from_betas(linspace(beta_start, beta_end, n).into_iter(), "beta_start", "beta_end")
     }
 }
 

@@ -15,8 +15,7 @@ impl Flow {
     /// # Panics
     /// If [`validate`](Self::validate) refuses the parameters.
     pub fn new(n: usize, t_min: f64, t_max: f64) -> Self {
-        expect_valid(Self::validate(n, t_min, t_max));
-        Self(Levels::new(linspace(t_min, t_max, n)))
+        Self(expect_valid(Self::table(n, t_min, t_max)))
     }
 
     /// Whether these are times: 0 < `t_min` < `t_max` ≤ 1, and at least 2 of them.
@@ -24,9 +23,14 @@ impl Flow {
     /// # Errors
     /// If they are not; the error says which one and why.
     pub fn validate(n: usize, t_min: f64, t_max: f64) -> Result<(), Invalid> {
+        Self::table(n, t_min, t_max).map(drop)
+    }
+
+    fn table(n: usize, t_min: f64, t_max: f64) -> Result<Levels<Straight>, Invalid> {
         check_count(n)?;
         check_ends(n, [("t_min", t_min), ("t_max", t_max)])?;
-        Invalid::unless(t_max <= 1.0, "t_max", || format!("is {t_max}, expected at most 1"))
+        Invalid::unless(t_max <= 1.0, "t_max", || format!("is {t_max}, expected at most 1"))?;
+        Levels::between(linspace(t_min, t_max, n), "t_min", "t_max")
     }
 
     /// The smallest and the largest time.

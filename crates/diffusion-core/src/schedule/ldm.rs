@@ -16,9 +16,7 @@ impl Ldm {
     /// # Panics
     /// If [`validate`](Self::validate) refuses the parameters.
     pub fn new(n: usize, beta_start: f64, beta_end: f64) -> Self {
-        expect_valid(Self::validate(n, beta_start, beta_end));
-        let roots = linspace(beta_start.sqrt(), beta_end.sqrt(), n).into_iter();
-        Self(Levels::from_betas(roots.map(|root| root * root)))
+        Self(expect_valid(Self::table(n, beta_start, beta_end)))
     }
 
     /// Whether these parameters give an increasing list of finite noise levels.
@@ -26,7 +24,13 @@ impl Ldm {
     /// # Errors
     /// If they do not; the error says which one and why.
     pub fn validate(n: usize, beta_start: f64, beta_end: f64) -> Result<(), Invalid> {
-        check_betas(n, beta_start, beta_end)
+        Self::table(n, beta_start, beta_end).map(drop)
+    }
+
+    fn table(n: usize, beta_start: f64, beta_end: f64) -> Result<Levels<VarianceExploding>, Invalid> {
+        check_betas(n, beta_start, beta_end)?;
+        let roots = linspace(beta_start.sqrt(), beta_end.sqrt(), n).into_iter();
+        Levels::from_betas(roots.map(|root| root * root), "beta_start", "beta_end")
     }
 }
 

@@ -1,6 +1,6 @@
 //! A schedule from a list of noise levels.
 
-use super::{Schedule, is_f32};
+use super::{Schedule, check_levels};
 use crate::invalid::{Invalid, expect_valid};
 use crate::path::{Path, VarianceExploding};
 
@@ -25,8 +25,8 @@ impl<P: Path> Levels<P> {
     /// The schedule of `levels`, which must increase, on `path`.
     ///
     /// # Panics
-    /// If the list is empty, or a level is not positive, outside f32's range, larger than the path allows or not larger
-    /// than the one before.
+    /// If the list is empty, or a level is not larger than the one before, is larger than the path allows, or is one
+    /// whose square f32 does not hold: one below 1e-15 or above 1e15.
     pub fn on(path: P, levels: Vec<f64>) -> Self {
         expect_valid(Self::validate(&path, &levels));
         Self { levels, path }
@@ -37,29 +37,35 @@ impl<P: Path> Levels<P> {
     /// # Errors
     /// Where [`on`](Self::on) would panic.
     pub fn validate(path: &P, levels: &[f64]) -> Result<(), Invalid> {
-        Invalid::unless(!levels.is_empty(), "levels", || "are 0 noise levels, expected at least 1".into())?;
-        let mut before = 0.0;
-        for (i, &level) in levels.iter().enumerate() {
-            Invalid::unless(is_f32(level) && level > before && level <= path.max_sigma(), "levels", || {
-                let most = path.max_sigma();
-                format!(
-                    "noise level {i} is {level}, expected a finite number above {before} and up to {most}"
-                )
-            })?;
-            before = level;
-        }
-        Ok(())
+        check_levels(path, levels, "levels", "levels")
+    }
+}
+
+impl<P: Path + Default> Levels<P> {
+    /// The schedule of levels that follow from settings, of which `low` is to blame where one is too small and `high`
+    /// where one is too large.
+    pub(super) fn between(levels: Vec<f64>, low: &str, high: &str) -> Result<Self, Invalid> {
+        let path = P::default();
+        check_levels(&path, &levels, low, high)?;
+        Ok(Self { levels, path })
     }
 }
 
 impl Levels<VarianceExploding> {
     /// The levels σ = √(1/∏(1−β) − 1) of a discrete diffusion with variances β (Ho et al. 2020, §2).
-    pub(super) fn from_betas(betas: impl Iterator<Item = f64>) -> Self {
+    ///
+    /// # Errors
+    /// As [`between`](Self::between).
+    pub(super) fn from_betas(
+        betas: impl Iterator<Item = f64>,
+        low: &str,
+        high: &str,
+    ) -> Result<Self, Invalid> {
         let log_alpha_bar = betas.scan(0.0, |sum, beta| {
             *sum += f64::ln_1p(-beta);
             Some(*sum)
         });
-        Self::new(log_alpha_bar.map(|l| (-l).exp_m1().sqrt()).collect())
+        Self::between(log_alpha_bar.map(|l| (-l).exp_m1().sqrt()).collect(), low, high)
     }
 }
 

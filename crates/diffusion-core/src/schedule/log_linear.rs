@@ -4,6 +4,7 @@ use super::sequence::linspace;
 use super::{Levels, Schedule, check_count, check_ends};
 use crate::invalid::{Invalid, expect_valid};
 use crate::path::VarianceExploding;
+use crate::precision::{MAX_SIGMA, MIN_SIGMA};
 
 /// σ evenly spaced in ln σ between `sigma_min` and `sigma_max`; simple, and good for many models.
 ///
@@ -17,9 +18,7 @@ impl LogLinear {
     /// # Panics
     /// If [`validate`](Self::validate) refuses the parameters.
     pub fn new(n: usize, sigma_min: f64, sigma_max: f64) -> Self {
-        expect_valid(Self::validate(n, sigma_min, sigma_max));
-        let (low, high) = (sigma_min.ln(), sigma_max.ln());
-        Self(Levels::new(linspace(low, high, n).into_iter().map(f64::exp).collect()))
+        Self(expect_valid(Self::table(n, sigma_min, sigma_max)))
     }
 
     /// Whether these parameters give an increasing list of finite noise levels.
@@ -27,8 +26,16 @@ impl LogLinear {
     /// # Errors
     /// If they do not; the error says which one and why.
     pub fn validate(n: usize, sigma_min: f64, sigma_max: f64) -> Result<(), Invalid> {
+        Self::table(n, sigma_min, sigma_max).map(drop)
+    }
+
+    fn table(n: usize, sigma_min: f64, sigma_max: f64) -> Result<Levels<VarianceExploding>, Invalid> {
         check_count(n)?;
-        check_ends(n, [("sigma_min", sigma_min), ("sigma_max", sigma_max)])
+        check_ends(n, [("sigma_min", sigma_min), ("sigma_max", sigma_max)])?;
+        let (low, high) = (sigma_min.ln(), sigma_max.ln());
+        // The logarithm and back may leave the range by a rounding.
+        let levels = linspace(low, high, n).into_iter().map(|level| level.exp().clamp(MIN_SIGMA, MAX_SIGMA));
+        Levels::between(levels.collect(), "sigma_min", "sigma_max")
     }
 }
 

@@ -1,7 +1,9 @@
 //! The noise levels of one sampling run.
 
 use super::sequence::linspace;
+use crate::invalid::{Invalid, expect_valid};
 use crate::path::{AnyPath, Path, VarianceExploding};
+use crate::precision::{MAX_SIGMA, MIN_SIGMA, is_level};
 use std::ops::Deref;
 
 /// The noise levels of one sampling run, never increasing, tied to their path.
@@ -25,23 +27,35 @@ impl<P: Path> Sigmas<P> {
     /// A grid of the caller's own, on `path`.
     ///
     /// # Panics
-    /// If there are fewer than two levels, or one is not finite, larger than the one before or than the path allows,
-    /// or not positive; the last may be 0.
+    /// If [`validate`](Self::validate) refuses the levels.
     pub fn on(path: P, levels: Vec<f64>) -> Self {
-        assert!(levels.len() >= 2, "{} noise levels were given, sampling needs at least 2", levels.len());
-        for (i, &level) in levels.iter().enumerate() {
-            let before = if i == 0 { path.max_sigma() } else { levels[i - 1] };
-            assert!(
-                level.is_finite() && level <= before,
-                "noise level {i} is {level}, expected at most {before}"
-            );
-            let last = i + 1 == levels.len();
-            assert!(
-                level > 0.0 || last && level == 0.0,
-                "noise level {i} is {level}, expected a positive number"
-            );
-        }
+        expect_valid(Self::validate(&path, &levels));
         Self { levels, path }
+    }
+
+    /// Whether `levels` make a grid on `path`.
+    ///
+    /// # Errors
+    /// If there are fewer than two levels, or one is larger than the one before or than the path allows, or is one
+    /// whose square f32 does not hold: one below 1e-15 or above 1e15. The last may be 0.
+    pub fn validate(path: &P, levels: &[f64]) -> Result<(), Invalid> {
+        Invalid::unless(levels.len() >= 2, "sigmas", || {
+            format!("are {} noise levels, sampling needs at least 2", levels.len())
+        })?;
+        let mut before = path.max_sigma().min(MAX_SIGMA);
+        for (i, &level) in levels.iter().enumerate() {
+            Invalid::unless(level <= before, "sigmas", || {
+                format!("noise level {i} is {level:?}, expected at most {before:?}")
+            })?;
+            let is_last = i + 1 == levels.len();
+            Invalid::unless(is_level(level) || is_last && level == 0.0, "sigmas", || {
+                format!(
+                    "noise level {i} is {level:?}, expected at least {MIN_SIGMA:?}, whose square f32 holds"
+                )
+            })?;
+            before = level;
+        }
+        Ok(())
     }
 
     /// The same grid with a last step to σ = 0, where no noise is left.
@@ -76,7 +90,7 @@ impl Sigmas<VarianceExploding> {
     /// arXiv:2206.00364, eq. 5; the paper uses 0.002, 80 and ρ = 7).
     ///
     /// # Panics
-    /// If `steps` is 0 or not 0 < `min` ≤ `max`.
+    /// If `steps` is 0, not 0 < `min` ≤ `max`, or f32 does not hold the squares of `min` and `max`.
     pub fn karras(steps: usize, min: f64, max: f64, rho: f64) -> Self {
         let (low, high) = (min.powf(rho.recip()), max.powf(rho.recip()));
         Self::spaced(steps, min, max, |t| (high + t * (low - high)).powf(rho))
@@ -85,7 +99,7 @@ impl Sigmas<VarianceExploding> {
     /// `steps` levels from `max` down to `min`, evenly spaced in ln σ, and then 0.
     ///
     /// # Panics
-    /// If `steps` is 0 or not 0 < `min` ≤ `max`.
+    /// As [`karras`](Self::karras).
     pub fn exponential(steps: usize, min: f64, max: f64) -> Self {
         Self::spaced(steps, min, max, |t| (max.ln() + t * (min.ln() - max.ln())).exp())
     }

@@ -15,9 +15,7 @@ impl Sigmoid {
     /// # Panics
     /// If [`validate`](Self::validate) refuses the parameters.
     pub fn new(n: usize, beta_start: f64, beta_end: f64) -> Self {
-        expect_valid(Self::validate(n, beta_start, beta_end));
-        let betas = linspace(-6.0, 6.0, n).into_iter();
-        Self(Levels::from_betas(betas.map(|t| sigmoid(t) * (beta_end - beta_start) + beta_start)))
+        Self(expect_valid(Self::table(n, beta_start, beta_end)))
     }
 
     /// Whether these parameters give an increasing list of finite noise levels.
@@ -25,7 +23,14 @@ impl Sigmoid {
     /// # Errors
     /// If they do not; the error says which one and why.
     pub fn validate(n: usize, beta_start: f64, beta_end: f64) -> Result<(), Invalid> {
-        check_betas(n, beta_start, beta_end)
+        Self::table(n, beta_start, beta_end).map(drop)
+    }
+
+    fn table(n: usize, beta_start: f64, beta_end: f64) -> Result<Levels<VarianceExploding>, Invalid> {
+        check_betas(n, beta_start, beta_end)?;
+        let betas = linspace(-6.0, 6.0, n).into_iter();
+        let betas = betas.map(|t| sigmoid(t) * (beta_end - beta_start) + beta_start);
+        Levels::from_betas(betas, "beta_start", "beta_end")
     }
 }
 

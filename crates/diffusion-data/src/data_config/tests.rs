@@ -13,7 +13,7 @@ fn parse(toml: &str) -> DataConfig {
 }
 
 fn input(shape: &[usize], num_classes: Option<usize>) -> ModelInput {
-    ModelInput { shape: shape.to_vec(), num_classes }
+    ModelInput { shape: shape.to_vec(), num_classes, class_names: Vec::new() }
 }
 
 const SWISSROLL: &str = "kind = \"swissroll\"\ntmin = 1.5\ntmax = 15.0\nn = 100\n";
@@ -42,7 +42,7 @@ fn mnist(train: u8, test: u8) -> (TempDir, DataConfig) {
         fs::write(folder.path().join(format!("{part}-labels-idx1-ubyte")), labels).unwrap();
     }
     let mut config = parse(ALL[3]);
-    assert!(config.set_path(folder.path().to_owned()));
+    assert!(config.set_path(folder.path()));
     (folder, config)
 }
 
@@ -50,7 +50,7 @@ fn mnist(train: u8, test: u8) -> (TempDir, DataConfig) {
 fn images(data: &AnyDataset) -> Vec<(u8, AnyLabel)> {
     let mut into = [0.0; 2];
     let image = |i| {
-        let label = data.read(i, &mut into);
+        let label = data.read(i, &mut into).unwrap();
         (crate::pixels::to_u8(into[0]), label)
     };
     (0..data.len()).map(image).collect()
@@ -64,7 +64,7 @@ fn every_kind_is_written_as_it_is_read() {
         assert!(config.validate().is_ok(), "{text}");
         let has_path = text.contains("\npath = ");
         assert_eq!(config.path().is_some(), has_path, "{text}");
-        assert_eq!(config.clone().set_path("elsewhere".into()), has_path, "{text}");
+        assert_eq!(config.clone().set_path("elsewhere"), has_path, "{text}");
         assert_eq!(
             config.latents(),
             text.contains("latents").then_some(crate::ScaledLatents { scale: 0.18215, shift: 0.0 }),
@@ -108,7 +108,7 @@ fn settings_that_cannot_be_used_are_named() {
         (ALL[6], "shift = 0.0", "shift = nan", "shift"),
     ] {
         let config = parse(&text.replace(from, to));
-        for error in [config.validate(), config.open(&input(&[2], None), 0, 0).map(drop)] {
+        for error in [config.validate(), config.open(&input(&[2], None), 0, 0, &Watch::default()).map(drop)] {
             let error = error.expect_err(to);
             assert!(
                 matches!(&error.problem, Problem::Invalid { setting, .. } if setting == expected),
@@ -122,7 +122,7 @@ fn settings_that_cannot_be_used_are_named() {
 fn validation_examples_are_split_from_the_training_set() {
     let (_folder, config) = mnist(40, 10);
     let input = input(&[1, 2, 1], Some(10));
-    let opened = config.open(&input, 3, 7).unwrap();
+    let opened = config.open(&input, 3, 7, &Watch::default()).unwrap();
     let validation = opened.validation.expect("three of forty can be spared");
     assert_eq!((opened.training.len(), validation.len()), (37, 3));
     assert_eq!((validation.num_classes(), validation.class_names()), (Some(10), None));
@@ -130,12 +130,33 @@ fn validation_examples_are_split_from_the_training_set() {
     all.sort_by_key(|image| image.0);
     assert_eq!(all, Vec::from_iter((0..40).map(|i| (i, AnyLabel::Class(usize::from(i % 10))))));
 
-    let test = config.open_test(&input).unwrap().expect("this data set has a test set");
+    let test = config.open_test(&input, &Watch::default()).unwrap().expect("this data set has a test set");
     assert_eq!(images(&test), Vec::from_iter((0..10).map(|i| (200 + i, AnyLabel::Class(i.into())))));
-    let again = config.open(&input, 3, 7).unwrap().validation.unwrap();
+    let again = config.open(&input, 3, 7, &Watch::default()).unwrap().validation.unwrap();
     assert_eq!(images(&again), images(&validation));
-    let other = config.open(&input, 3, 8).unwrap().validation.unwrap();
+    let other = config.open(&input, 3, 8, &Watch::default()).unwrap().validation.unwrap();
     assert_ne!(images(&other), images(&validation));
+}
+
+/// As it is for a run that goes on with 20 images more.
+#[test]
+fn a_split_stays_when_the_data_grow() {
+    let (_few, before) = mnist(40, 10);
+    let (_many, after) = mnist(60, 10);
+    let input = input(&[1, 2, 1], Some(10));
+    let opened = before.open(&input, 3, 7, &Watch::default()).unwrap();
+    let validation = images(&opened.validation.unwrap());
+    let grown = after.open_split(&input, opened.split, &Watch::default()).unwrap();
+    assert_eq!((grown.all.len(), grown.split), (60, opened.split));
+    let kept = images(&grown.validation.unwrap());
+    assert!(kept.starts_with(&validation), "{kept:?}, {validation:?}");
+    assert!(images(&grown.training).starts_with(&images(&opened.training)[..30]));
+
+    let none = after.open_split(&input, None, &Watch::default()).unwrap();
+    assert_eq!((none.training.len(), none.validation.is_none()), (60, true));
+    let all = Some(ValidationSplit { seed: 0, limit: u64::MAX });
+    let error = after.open_split(&input, all, &Watch::default()).unwrap_err();
+    assert!(matches!(error.problem, Problem::Format { .. }), "{error}");
 }
 
 #[test]
@@ -143,8 +164,8 @@ fn a_run_does_not_need_the_test_set() {
     let (folder, config) = mnist(40, 10);
     fs::remove_file(folder.path().join("t10k-images-idx3-ubyte")).unwrap();
     let input = input(&[1, 2, 1], Some(10));
-    assert!(config.open(&input, 3, 7).unwrap().validation.is_some());
-    let error = config.open_test(&input).expect_err("its images are gone");
+    assert!(config.open(&input, 3, 7, &Watch::default()).unwrap().validation.is_some());
+    let error = config.open_test(&input, &Watch::default()).expect_err("its images are gone");
     assert!(matches!(error.problem, Problem::Missing { .. }), "{error}");
 }
 
@@ -152,24 +173,24 @@ fn a_run_does_not_need_the_test_set() {
 fn at_most_a_tenth_is_for_validation_and_none_of_points() {
     let (_folder, config) = mnist(40, 10);
     let len = |validation| {
-        let opened = config.open(&input(&[1, 2, 1], None), validation, 0).unwrap();
+        let opened = config.open(&input(&[1, 2, 1], None), validation, 0, &Watch::default()).unwrap();
         (opened.training.len(), opened.validation.map(|part| part.len()))
     };
     assert_eq!([len(0), len(4), len(1000)], [(40, None), (36, Some(4)), (36, Some(4))]);
     let (_folder, few) = mnist(9, 1);
-    assert!(few.open(&input(&[1, 2, 1], None), 5, 0).unwrap().validation.is_none());
+    assert!(few.open(&input(&[1, 2, 1], None), 5, 0, &Watch::default()).unwrap().validation.is_none());
 
-    let opened = parse(TREE).open(&input(&[2], Some(64)), 100, 0).unwrap();
+    let opened = parse(TREE).open(&input(&[2], Some(64)), 100, 0, &Watch::default()).unwrap();
     assert_eq!((opened.training.len(), opened.validation.is_none()), (1920, true));
-    assert!(parse(TREE).open_test(&input(&[2], Some(64))).unwrap().is_none());
+    assert!(parse(TREE).open_test(&input(&[2], Some(64)), &Watch::default()).unwrap().is_none());
 }
 
 #[test]
 fn an_unconditional_network_sees_no_labels() {
     let (_folder, config) = mnist(40, 10);
     let unconditional = input(&[1, 2, 1], None);
-    let opened = config.open(&unconditional, 3, 0).unwrap();
-    let test = config.open_test(&unconditional).unwrap().unwrap();
+    let opened = config.open(&unconditional, 3, 0, &Watch::default()).unwrap();
+    let test = config.open_test(&unconditional, &Watch::default()).unwrap().unwrap();
     for part in [opened.training, opened.validation.unwrap(), test] {
         assert_eq!(part.num_classes(), None);
         assert!(images(&part).iter().all(|image| image.1 == AnyLabel::None));
@@ -180,8 +201,8 @@ fn an_unconditional_network_sees_no_labels() {
 fn what_does_not_suit_the_network_is_an_error() {
     let (_folder, config) = mnist(40, 10);
     for open in [
-        |config: &DataConfig, input: &ModelInput| config.open(input, 0, 0).map(drop),
-        |config: &DataConfig, input: &ModelInput| config.open_test(input).map(drop),
+        |config: &DataConfig, input: &ModelInput| config.open(input, 0, 0, &Watch::default()).map(drop),
+        |config: &DataConfig, input: &ModelInput| config.open_test(input, &Watch::default()).map(drop),
     ] {
         let error = open(&config, &input(&[1, 1, 2], Some(10))).expect_err("it has another shape");
         assert!(matches!(&error.problem, Problem::Shape { found, .. } if **found == [1, 2, 1]), "{error}");
@@ -191,9 +212,12 @@ fn what_does_not_suit_the_network_is_an_error() {
         assert!(matches!(error.problem, Problem::Classes { found: 10, expected: 9 }), "{error}");
         assert!(open(&config, &input(&[1, 2, 1], Some(11))).is_ok());
     }
-    let error = parse(SWISSROLL).open(&input(&[2], Some(3)), 0, 0).expect_err("it has no labels");
+    let error =
+        parse(SWISSROLL).open(&input(&[2], Some(3)), 0, 0, &Watch::default()).expect_err("it has no labels");
     assert!(matches!(&error.problem, Problem::Invalid { setting, .. } if setting == "kind"), "{error}");
-    let error = parse(SWISSROLL).open(&input(&[3], None), 0, 0).expect_err("its points are of the plane");
+    let error = parse(SWISSROLL)
+        .open(&input(&[3], None), 0, 0, &Watch::default())
+        .expect_err("its points are of the plane");
     assert!(matches!(error.problem, Problem::Shape { .. }) && error.path.is_none(), "{error}");
 }
 
@@ -206,14 +230,33 @@ fn images_are_made_as_the_network_takes_them() {
         image.save(folder.path().join(class).join("a.png")).unwrap();
     }
     let mut config = parse(ALL[5]);
-    config.set_path(folder.path().to_owned());
+    config.set_path(folder.path());
     for shape in [[1, 4, 4], [3, 4, 2], [1, 1, 5]] {
-        let data = config.open(&input(&shape, Some(2)), 0, 0).unwrap().training;
+        let data = config.open(&input(&shape, Some(2)), 0, 0, &Watch::default()).unwrap().training;
         assert_eq!((data.len(), data.shape()), (2, &shape[..]));
         assert_eq!(data.class_names(), Some(&["bee", "cat"].map(str::to_owned)[..]));
     }
+    let known = |names: &[&str], num_classes| {
+        let class_names = names.iter().map(|&name| name.to_owned()).collect();
+        let input = ModelInput { class_names, ..input(&[1, 4, 4], num_classes) };
+        config.open(&input, 0, 0, &Watch::default())
+    };
+    let opened = known(&["bee", "cat"], Some(2)).unwrap();
+    assert_eq!(opened.class_names, ["bee", "cat"]);
+    let error = known(&["ant", "bee"], Some(2)).expect_err("the classes are others");
+    let Problem::OtherClasses { appeared, vanished } = &error.problem else { panic!("{error}") };
+    assert_eq!((&appeared[..], &vanished[..]), (&["cat".to_owned()][..], &["ant".to_owned()][..]));
+    // The names come first: to have other classes is the cause of having more.
+    let error = known(&["bee"], Some(1)).expect_err("there is one class more");
+    assert!(
+        matches!(&error.problem, Problem::OtherClasses { appeared, .. } if *appeared == ["cat"]),
+        "{error}"
+    );
+    assert!(matches!(known(&["cat", "bee"], Some(2)).unwrap_err().problem, Problem::OtherClasses { .. }));
+    assert!(known(&["ant"], None).is_ok());
     for shape in [&[2, 4, 4][..], &[2], &[1, 0, 4]] {
-        let error = config.open(&input(shape, None), 0, 0).expect_err("images are not like that");
+        let error =
+            config.open(&input(shape, None), 0, 0, &Watch::default()).expect_err("images are not like that");
         assert!(matches!(error.problem, Problem::Invalid { .. }), "{error}");
     }
 }

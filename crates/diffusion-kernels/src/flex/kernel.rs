@@ -59,7 +59,7 @@ impl Array {
 }
 
 /// An operation on `N` tensors, with its gradient.
-pub trait Kernel<const N: usize>: Clone + Debug + Send + 'static {
+pub(crate) trait Kernel<const N: usize>: Clone + Debug + Send + 'static {
     /// What is saved for the gradient besides the inputs.
     type Saved: Clone + Debug + Send + 'static;
 

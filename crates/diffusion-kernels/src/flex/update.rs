@@ -12,7 +12,7 @@ use crate::operation::{self, AdamW, EmaUpdate, SumOfSquares};
 const CHUNK: usize = 1 << 15;
 
 /// An update of tensors of `Flex` in f32.
-pub trait Update<const N: usize>: operation::Update<N> {
+pub(crate) trait Update<const N: usize>: operation::Update<N> {
     /// The updated tensors.
     fn run<const D: usize>(&self, tensors: [Tensor<Flex, D>; N]) -> Self::Output<Tensor<Flex, D>>;
 }

@@ -32,12 +32,14 @@ mod reference {
 mod laws {
     mod activations;
     mod any;
+    mod beside_others;
     mod checkpoints;
     mod ema;
     mod format;
     mod guidance;
     mod health;
     mod ideal;
+    mod levels;
     mod objective;
     mod objective_in_training;
     mod resume;

@@ -1,9 +1,11 @@
 //! Files that are complete or absent: written, synced, and only then given their names.
 
+use super::names::FILES;
 use super::{CheckpointError, io_error};
+use diffusion_weights::{check_regular, open_regular};
 use serde::{Deserialize, Serialize};
-use std::ffi::OsString;
-use std::fs::{self, File};
+use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -25,7 +27,7 @@ impl Checksum {
 
     /// The checksum of the file at `path`.
     pub(super) fn read(path: &Path) -> Result<Self, CheckpointError> {
-        let mut file = File::open(path).map_err(io_error("open", path))?;
+        let mut file = open_regular(path).map_err(io_error("open", path))?;
         let (mut hasher, mut bytes, mut buffer) = (crc32fast::Hasher::new(), 0, vec![0; 1 << 18]);
         loop {
             match file.read(&mut buffer).map_err(io_error("read", path))? {
@@ -36,6 +38,18 @@ impl Checksum {
                 }
             }
         }
+    }
+
+    /// Compares with the file at `path`, of which nothing is read if its length is another.
+    pub(super) fn verify(self, path: &Path) -> Result<(), CheckpointError> {
+        self.compare_length(path)?;
+        self.compare(Self::read(path)?, path)
+    }
+
+    /// Compares its length with that of the file at `path`.
+    pub(super) fn compare_length(self, path: &Path) -> Result<(), CheckpointError> {
+        let bytes = check_regular(path).map_err(io_error("open", path))?;
+        self.compare(Self { bytes, ..self }, path)
     }
 
     /// Compares with what was `found` at `path`.
@@ -57,6 +71,41 @@ pub(super) fn hidden(checkpoint: &Path, ending: &str) -> PathBuf {
     name.push(checkpoint.file_name().unwrap_or_default());
     name.push(ending);
     checkpoint.with_file_name(name)
+}
+
+/// The entries of the checkpoint's folder that no checkpoint has, as where somebody keeps notes there; none if there is
+/// no folder.
+pub(super) fn foreign(checkpoint: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(checkpoint).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.filter(|path| !is_own(path)).collect()
+}
+
+/// Whether a checkpoint has such a file.
+fn is_own(path: &Path) -> bool {
+    path.file_name().and_then(OsStr::to_str).is_some_and(|name| FILES.contains(&name))
+}
+
+/// Whether the folder has any file of a checkpoint.
+pub(super) fn is_checkpoint(folder: &Path) -> bool {
+    FILES.iter().any(|name| folder.join(name).symlink_metadata().is_ok())
+}
+
+/// Removes a checkpoint's files, and its folder where nothing else is in it; returns what is left.
+pub(super) fn remove_own(checkpoint: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
+    let foreign = foreign(checkpoint);
+    if foreign.is_empty() {
+        remove_checkpoint(checkpoint)?;
+        return Ok(foreign);
+    }
+    for path in FILES.iter().map(|name| checkpoint.join(name)) {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error("remove", &path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(foreign)
 }
 
 /// Takes a checkpoint's good name away before its files, so that a crash leaves no half of one under it.

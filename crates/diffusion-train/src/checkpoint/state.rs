@@ -4,15 +4,19 @@ use super::error::io_error;
 use super::{CheckpointError, Checksum, ModelSpec};
 use crate::counts::Counts;
 use burn::module::ParamId;
+use diffusion_weights::read_regular;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
+use toml::Table;
 
 /// The version of the folder's contents.
 const FORMAT: u32 = 3;
 /// What the last line begins with: the checksum of all lines before it.
 pub(super) const CHECKSUM: &str = "# crc32 of the above: ";
+
+/// The most bytes that metadata have.
+const LONGEST: u64 = 64 << 20;
 
 /// What metadata of every version have.
 #[derive(Deserialize)]
@@ -48,6 +52,10 @@ pub struct CheckpointState {
     /// The optimizer's counts, if its state was written too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optimizer: Option<OptimizerState>,
+    /// What whoever trains says of its run, to compare it with when the run goes on; nothing here reads it. Empty in
+    /// checkpoints of versions that did not know it.
+    #[serde(default, skip_serializing_if = "Table::is_empty")]
+    pub run: Table,
     /// The checksum of each file.
     pub files: BTreeMap<String, Checksum>,
 }
@@ -97,6 +105,7 @@ impl CheckpointState {
             validation: None,
             model,
             optimizer: None,
+            run: Table::new(),
             files: BTreeMap::new(),
         }
     }
@@ -123,7 +132,7 @@ impl CheckpointState {
 
     /// Reads the metadata at `path`.
     pub(super) fn read(path: &Path) -> Result<Self, CheckpointError> {
-        let bytes = fs::read(path).map_err(io_error("read", path))?;
+        let bytes = read_regular(path, LONGEST).map_err(io_error("read", path))?;
         Self::parse(&bytes).map_err(|reason| CheckpointError::State { path: path.to_path_buf(), reason })
     }
 

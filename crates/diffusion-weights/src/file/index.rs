@@ -25,7 +25,7 @@ pub(super) fn open_all(path: &Path) -> Result<Opened, WeightsError> {
         let source = open(&shard)?;
         let mut found = read(&source).map_err(|fault| fault.at(&shard))?;
         for name in of_file {
-            let Some(view) = found.remove(name) else {
+            let Some(view) = found.tensors.remove(name) else {
                 let reason = format!("it has no tensor `{}`, which its index says it has", shown(name));
                 return Err(Fault::Malformed(reason).at(&shard));
             };

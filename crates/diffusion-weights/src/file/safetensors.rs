@@ -1,5 +1,6 @@
 //! Files in the safetensors format: a header in JSON, then the tensors' bytes.
 
+use super::contents::Contents;
 use super::view::{MAX_RANK, View};
 use crate::error::{Fault, MAX_HEADER, malformed, shown};
 use crate::source::Source;
@@ -12,7 +13,7 @@ use std::io::{self, Write};
 
 /// The tensors of a file whose header covers it exactly: they lie one after the other without gaps, each as long as its
 /// shape and type make it, and the last one ends where the file does.
-pub(super) fn read(source: &Source) -> Result<BTreeMap<String, View>, Fault> {
+pub(super) fn read(source: &Source) -> Result<Contents, Fault> {
     let length = source.len();
     if length < 8 {
         return malformed(format!("it has {length} bytes, expected a safetensors header"));
@@ -43,7 +44,8 @@ pub(super) fn read(source: &Source) -> Result<BTreeMap<String, View>, Fault> {
         let start = data + tensor.data_offsets.0 as u64;
         View::contiguous(tensor.dtype.into(), tensor.shape.clone(), start)
     };
-    Ok(metadata.tensors().into_iter().map(|(name, tensor)| (name, view(tensor))).collect())
+    let tensors = metadata.tensors().into_iter().map(|(name, tensor)| (name, view(tensor)));
+    Ok(Contents::of(tensors.collect()))
 }
 
 /// The header's tensors in its order. The crate's own type would keep the last of several of the same name.

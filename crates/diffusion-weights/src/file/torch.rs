@@ -1,127 +1,93 @@
 //! Files that `torch.save` writes since PyTorch 1.6: a zip archive of a pickle and of the tensors' bytes.
 
-use super::pickle::{Id, Pickle, Storage, Tensor, Value};
+use super::contents::{Contents, Making, contents};
+use super::entry::Entry;
+use super::pickle::{Pickle, Storage};
 use super::view::View;
-use super::zip::{self, Stored};
-use crate::error::{Fault, MAX_HEADER, malformed};
+use super::{kind, zip};
+use crate::error::{Fault, malformed};
 use crate::source::Source;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-/// The tensors of the state dict in an archive, each inside its storage.
-pub(super) fn read(source: &Source) -> Result<BTreeMap<String, View>, Fault> {
-    let files = zip::read(source)?;
-    let pickles: Vec<(&str, Stored)> =
-        files.iter().filter_map(|(name, stored)| Some((name.strip_suffix("/data.pkl")?, *stored))).collect();
-    let [(prefix, pickle)] = pickles[..] else {
-        return Err(Fault::NotAStateDict(format!(
-            "it is a zip archive with {} files called data.pkl, expected one",
-            pickles.len()
-        )));
+/// The most bytes of a pickle. Its numbers and strings are in it, but no tensor's values.
+pub(super) const MAX_PICKLE: u64 = 64 << 20;
+
+/// How much larger than its tensors a packed storage may be.
+const SLACK: u64 = 1 << 20;
+
+/// The tensors in an archive, each inside its storage.
+pub(super) fn read(source: &Source) -> Result<Contents, Fault> {
+    let mut files = zip::read(source)?;
+    let is_pickle = |name: &&String| *name == "data.pkl" || name.ends_with("/data.pkl");
+    let pickles: Vec<String> = files.keys().filter(is_pickle).cloned().collect();
+    let [name] = &pickles[..] else {
+        return Err(Fault::NotAStateDict(kind::of_archive(&files, pickles.len())));
     };
-    if let Some(order) = files.get(&format!("{prefix}/byteorder")) {
-        let order = zip::read_at(source, order.start, order.size.min(8), source.len())?;
+    let prefix = name.trim_end_matches("data.pkl").to_string();
+    if let Some(order) = files.get(&format!("{prefix}byteorder")) {
+        let order = order.read_text(source, 8)?;
         if order != b"little" {
             let order = String::from_utf8_lossy(&order).into_owned();
             return malformed(format!("its bytes are in the order {order:?}, expected \"little\""));
         }
     }
-    if pickle.size > MAX_HEADER {
-        return malformed(format!("its pickle has {} bytes, expected at most {MAX_HEADER}", pickle.size));
-    }
-    let bytes = zip::read_at(source, pickle.start, pickle.size, source.len())?;
+    let Some(pickle) = files.remove(name) else { return malformed("its pickle is missing") };
+    let bytes = pickle.read_text(source, MAX_PICKLE)?;
     let pickle = Pickle::read(&bytes)?;
-    let mut tensors = BTreeMap::new();
-    for &(name, id) in state_dict(&pickle)? {
-        let (&Value::Text(name), Value::Tensor(tensor)) = (pickle.value(name), pickle.value(id)) else {
-            continue;
-        };
-        let Value::Storage(storage) = pickle.value(tensor.storage) else { continue };
-        let Some(stored) = files.get(&format!("{prefix}/data/{}", storage.key)) else {
-            return malformed(format!("the values of `{name}` are missing, expected `data/{}`", storage.key));
-        };
-        let view = view(tensor, storage, *stored).map_err(|fault| match fault {
-            Fault::Malformed(reason) => Fault::Malformed(format!("in `{name}`, {reason}")),
-            other => other,
-        })?;
-        if tensors.insert(name.to_string(), view).is_some() {
-            return malformed(format!("it has the tensor `{name}` twice"));
+    let storages = Storages { prefix, files: RefCell::new(files), used: RefCell::default() };
+    let contents =
+        contents(&pickle, bytes.len(), &|storage, size, view| storages.place(storage, size, view))?;
+    storages.check_sizes()?;
+    Ok(contents)
+}
+
+/// The files of an archive that hold values.
+struct Storages {
+    prefix: String,
+    files: RefCell<BTreeMap<String, Entry>>,
+    /// Those that are used, with the bytes of all tensors in them.
+    used: RefCell<HashMap<String, (Arc<Entry>, u64)>>,
+}
+
+impl Storages {
+    /// Checks a tensor, which `view` places in a storage of a start and a count of elements, against its storage, and
+    /// that against its file.
+    fn place(&self, storage: &Storage<'_>, size: u64, view: &Making<'_>) -> Result<View, Fault> {
+        let mut used = self.used.borrow_mut();
+        if !used.contains_key(storage.key) {
+            let name = format!("{}data/{}", self.prefix, storage.key);
+            let Some(entry) = self.files.borrow_mut().remove(&name) else {
+                return malformed(format!("the values are missing, expected `data/{}`", storage.key));
+            };
+            used.insert(storage.key.to_string(), (Arc::new(entry), 0));
         }
+        let Some((entry, bytes)) = used.get_mut(storage.key) else {
+            return malformed(format!("the values are missing, expected `data/{}`", storage.key));
+        };
+        let stored = storage.count.checked_mul(storage.size);
+        if stored.is_none_or(|stored| stored > entry.size) {
+            return malformed(format!(
+                "storage `{}` holds {} bytes, expected {} elements of {} bytes",
+                storage.key, entry.size, storage.count, storage.size
+            ));
+        }
+        let view = view([0, size, stored.unwrap_or_default() / size.max(1)])?;
+        *bytes = bytes.saturating_add(view.bytes());
+        Ok(view.within(entry.clone()))
     }
-    Ok(tensors)
-}
 
-/// Checks a tensor of a pickle against its storage and that against its file.
-fn view(tensor: &Tensor, storage: &Storage<'_>, file: Stored) -> Result<View, Fault> {
-    if storage.count.checked_mul(storage.size).is_none_or(|bytes| bytes > file.size) {
-        return malformed(format!(
-            "storage `{}` holds {} bytes, expected {} elements of {} bytes",
-            storage.key, file.size, storage.count, storage.size
-        ));
-    }
-    let place = [file.start, storage.size, storage.count];
-    View::strided(storage.dtype.clone(), place, tensor.offset, [&tensor.shape, &tensor.stride])
-}
-
-/// The names and tensors of a pickle's state dict: its one dict or, in a dict that holds no tensor itself, the one
-/// value that is a dict of tensors, as in `{"model": …, "optimizer": …, "epoch": 3}`.
-fn state_dict<'p>(pickle: &'p Pickle<'_>) -> Result<&'p [(Id, Id)], Fault> {
-    let Value::Dict(items) = pickle.value(pickle.root()) else {
-        let kind = pickle.value(pickle.root()).kind();
-        return Err(Fault::NotAStateDict(format!("it holds {kind}, expected a dict of tensors")));
-    };
-    let is_tensor = |&(_, value): &(Id, Id)| matches!(pickle.value(value), Value::Tensor(_));
-    let mut texts = Vec::new();
-    for &(key, _) in items {
-        match pickle.value(key) {
-            Value::Text(text) => texts.push(*text),
-            other => {
-                let kind = other.kind();
-                return Err(Fault::NotAStateDict(format!("a key of its dict is {kind}, expected a string")));
+    /// A packed storage is as large as its tensors make it: a few bytes could stand for any number otherwise.
+    fn check_sizes(&self) -> Result<(), Fault> {
+        for (key, (entry, bytes)) in &*self.used.borrow() {
+            if entry.packed < entry.size && entry.size > bytes.saturating_mul(2).saturating_add(SLACK) {
+                return malformed(format!(
+                    "storage `{key}` has {} bytes unpacked, expected the {bytes} of its tensors",
+                    entry.size
+                ));
             }
         }
-    }
-    if let Some(other) = items.iter().position(|item| !is_tensor(item)) {
-        if !items.iter().any(is_tensor) {
-            return nested(pickle, items, &texts);
-        }
-        let kind = pickle.value(items[other].1).kind();
-        return Err(Fault::NotAStateDict(format!("`{}` is {kind}, expected a tensor", texts[other])));
-    }
-    Ok(items)
-}
-
-fn nested<'p>(pickle: &'p Pickle<'_>, items: &[(Id, Id)], keys: &[&str]) -> Result<&'p [(Id, Id)], Fault> {
-    // Many keys can share a value, which is then looked at once.
-    let mut seen: HashMap<Id, Option<&'p [(Id, Id)]>> = HashMap::new();
-    let mut found: Vec<(&str, &'p [(Id, Id)])> = Vec::new();
-    for (&(_, id), key) in items.iter().zip(keys) {
-        let dict = *seen.entry(id).or_insert_with(|| match pickle.value(id) {
-            Value::Dict(items) if !items.is_empty() => {
-                let is_entry = |&(key, value): &(Id, Id)| {
-                    matches!((pickle.value(key), pickle.value(value)), (Value::Text(_), Value::Tensor(_)))
-                };
-                items.iter().all(is_entry).then_some(&items[..])
-            }
-            _ => None,
-        });
-        found.extend(dict.map(|dict| (*key, dict)));
-    }
-    let list = |keys: &mut dyn Iterator<Item = &str>| {
-        keys.map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
-    };
-    match &found[..] {
-        [(_, dict)] => Ok(dict),
-        [] => {
-            let keys = list(&mut keys.iter().copied().take(10));
-            Err(Fault::NotAStateDict(format!(
-                "none of its values is a dict of tensors; its keys begin with {keys}"
-            )))
-        }
-        several => {
-            let keys = list(&mut several.iter().map(|(key, _)| *key).take(10));
-            Err(Fault::NotAStateDict(format!(
-                "it holds several dicts of tensors, {keys}: save one by itself"
-            )))
-        }
+        Ok(())
     }
 }

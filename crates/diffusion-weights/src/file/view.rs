@@ -1,10 +1,12 @@
 //! Where in a file the elements of a tensor are.
 
+use super::entry::Entry;
 use crate::Dtype;
 use crate::error::{Fault, malformed};
 use crate::source::Source;
 use std::io;
-use std::ops::Range;
+use std::ops::{Neg, Range};
+use std::sync::Arc;
 
 /// The most axes that a tensor may have.
 pub(crate) const MAX_RANK: usize = 8;
@@ -23,6 +25,12 @@ pub(crate) struct View {
     start: u64,
     /// How many elements lie from its first to its last, both included.
     span: usize,
+    /// The file in the archive that `start` counts in; none if it counts in the whole.
+    entry: Option<Arc<Entry>>,
+    /// Whether the values are the stored ones with the opposite sign.
+    is_negative: bool,
+    /// Which of its file's collections holds it.
+    pub home: u32,
 }
 
 impl View {
@@ -33,7 +41,33 @@ impl View {
             stride[axis - 1] = stride[axis] * shape[axis].max(1);
         }
         let span = shape.iter().product();
-        Self { dtype, shape, stride, start, span }
+        Self { dtype, shape, stride, start, span, entry: None, is_negative: false, home: 0 }
+    }
+
+    /// A tensor whose values cannot be read, by what it is.
+    pub(crate) fn unread(kind: &str) -> Self {
+        Self::contiguous(Dtype::Other(kind.to_string()), vec![0], 0)
+    }
+
+    /// The tensor in a file of an archive, in which its start counts.
+    pub(crate) fn within(self, entry: Arc<Entry>) -> Self {
+        Self { entry: Some(entry), ..self }
+    }
+
+    /// The tensor with the opposite sign.
+    pub(crate) fn negated(self) -> Self {
+        Self { is_negative: !self.is_negative, ..self }
+    }
+
+    /// How many bytes of the file its elements take, each counted once at most.
+    pub(crate) fn bytes(&self) -> u64 {
+        let count = self.shape.iter().fold(1usize, |count, &size| count.saturating_mul(size));
+        count.min(self.span).saturating_mul(self.dtype.size()) as u64
+    }
+
+    /// The tensor as one of the collection of this number.
+    pub(crate) fn of(self, home: u32) -> Self {
+        Self { home, ..self }
     }
 
     /// A tensor of any strides in a storage of `count` elements of `size` bytes, of which the first begins at the byte
@@ -64,7 +98,8 @@ impl View {
             |sizes: &[u64]| sizes.iter().map(|&size| usize::try_from(size)).collect::<Result<Vec<_>, _>>();
         match (sizes(shape), sizes(stride), usize::try_from(span)) {
             (Ok(shape), Ok(stride), Ok(span)) => {
-                Ok(Self { dtype, shape, stride, start: start + offset * size, span })
+                let start = start + offset * size;
+                Ok(Self { dtype, shape, stride, start, span, entry: None, is_negative: false, home: 0 })
             }
             _ => malformed(format!("a tensor of shape {shape:?} is too large for this computer")),
         }
@@ -98,7 +133,7 @@ impl View {
     }
 
     /// The elements, the last axis varying fastest.
-    pub(crate) fn read<T: Copy + Default>(
+    pub(crate) fn read<T: Copy + Default + Neg<Output = T>>(
         &self,
         source: &Source,
         decode: fn(&Dtype, &[u8], &mut [T]),
@@ -108,7 +143,7 @@ impl View {
     }
 
     /// As [`read`](Self::read), into a place of the right length.
-    pub(crate) fn read_into<T: Copy + Default>(
+    pub(crate) fn read_into<T: Copy + Default + Neg<Output = T>>(
         &self,
         source: &Source,
         into: &mut [T],
@@ -124,7 +159,7 @@ impl View {
     }
 
     /// All elements from the first to the last, as they are in the file.
-    fn read_stored<T: Copy + Default>(
+    fn read_stored<T: Copy + Default + Neg<Output = T>>(
         &self,
         source: &Source,
         decode: fn(&Dtype, &[u8], &mut [T]),
@@ -134,7 +169,23 @@ impl View {
         Ok(stored)
     }
 
-    fn read_span<T>(
+    fn read_span<T: Copy + Neg<Output = T>>(
+        &self,
+        source: &Source,
+        into: &mut [T],
+        decode: fn(&Dtype, &[u8], &mut [T]),
+    ) -> io::Result<()> {
+        match &self.entry {
+            None => self.read_plain(source, into, decode)?,
+            Some(entry) => self.read_entry(source, entry, into, decode)?,
+        }
+        if self.is_negative {
+            into.iter_mut().for_each(|value| *value = -*value);
+        }
+        Ok(())
+    }
+
+    fn read_plain<T>(
         &self,
         source: &Source,
         into: &mut [T],
@@ -150,6 +201,25 @@ impl View {
             start += bytes.len() as u64;
         }
         Ok(())
+    }
+
+    /// From a file in an archive, whose bytes come in parts that may end inside an element.
+    fn read_entry<T>(
+        &self,
+        source: &Source,
+        entry: &Entry,
+        into: &mut [T],
+        decode: fn(&Dtype, &[u8], &mut [T]),
+    ) -> io::Result<()> {
+        let size = self.dtype.size().max(1);
+        let (mut rest, mut done) = (Vec::new(), 0);
+        entry.for_each(source, self.start, into.len() * size, &mut |_, bytes| {
+            rest.extend_from_slice(bytes);
+            let whole = rest.len() / size;
+            decode(&self.dtype, &rest[..whole * size], &mut into[done..done + whole]);
+            rest.drain(..whole * size);
+            done += whole;
+        })
     }
 
     /// Whether the elements stand in the file in the order of rows, without gaps.

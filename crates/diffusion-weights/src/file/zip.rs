@@ -1,8 +1,10 @@
-//! Where the files in a zip archive are, as far as PyTorch's archives need it: nothing compressed, nothing encrypted.
+//! Where the files in a zip archive are, as far as PyTorch's archives need it: nothing encrypted, and no compression but
+//! the usual one.
 //!
 //! Written by hand because a general reader makes room for as many entries as an archive claims to have, and does not
-//! tell that two have the same name. Checksums are not compared, and neither does PyTorch.
+//! tell that two have the same name.
 
+use super::entry::Entry;
 use crate::error::{Fault, MAX_HEADER, malformed};
 use crate::source::Source;
 use std::collections::BTreeMap;
@@ -20,37 +22,30 @@ const LOCAL_SIZE: usize = 30;
 /// In place of a size or offset that stands in an entry's extra field.
 const ELSEWHERE: u64 = u32::MAX as u64;
 
-/// A file in an archive: its bytes as they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stored {
-    /// Where its bytes begin in the archive.
-    pub start: u64,
-    /// How many they are.
-    pub size: u64,
-}
-
 /// The files of an archive, by their names; each lies inside it, and no two overlap.
-pub(super) fn read(source: &Source) -> Result<BTreeMap<String, Stored>, Fault> {
+pub(super) fn read(source: &Source) -> Result<BTreeMap<String, Entry>, Fault> {
     let (count, start, directory) = read_directory(source)?;
     let mut entries = BTreeMap::new();
     let mut ranges = Vec::new();
     let mut rest = &directory[..];
     while !rest.is_empty() {
-        let (name, header, size, next) = parse_entry(rest)?;
+        let (name, header, mut entry, next) = parse_entry(rest)?;
         rest = next;
         let local = read_at(source, header, LOCAL_SIZE as u64, start)?;
         if !local.starts_with(MAGIC) {
             return malformed(format!("`{name}` is not at byte {header}, where its directory has it"));
         }
         let data = header + (LOCAL_SIZE + u16_at(&local, 26) + u16_at(&local, 28)) as u64;
-        let end = data.checked_add(size).filter(|&end| end <= start);
+        let end = data.checked_add(entry.packed).filter(|&end| end <= start);
         let Some(end) = end else {
             return malformed(format!(
-                "`{name}` has {size} bytes from {data} on, expected an end before {start}"
+                "`{name}` has {} bytes from {data} on, expected an end before {start}",
+                entry.packed
             ));
         };
         ranges.push((header, end));
-        if entries.insert(name.to_string(), Stored { start: data, size }).is_some() {
+        entry.start = data;
+        if entries.insert(name.to_string(), entry).is_some() {
             return malformed(format!("its directory has `{name}` twice"));
         }
     }
@@ -93,8 +88,8 @@ fn read_directory(source: &Source) -> Result<(u64, u64, Vec<u8>), Fault> {
     Ok((count, start, read_at(source, start, size, length)?))
 }
 
-/// The name, the place of the local header and the size of the directory's first entry, and the entries after it.
-fn parse_entry(directory: &[u8]) -> Result<(&str, u64, u64, &[u8]), Fault> {
+/// The name, the place of the local header and, but for its start, the directory's first entry, and the entries after it.
+fn parse_entry(directory: &[u8]) -> Result<(&str, u64, Entry, &[u8]), Fault> {
     let Some(entry) = directory.get(..ENTRY_SIZE).filter(|entry| entry.starts_with(ENTRY)) else {
         return malformed("its directory is cut off");
     };
@@ -109,9 +104,14 @@ fn parse_entry(directory: &[u8]) -> Result<(&str, u64, u64, &[u8]), Fault> {
     let Ok(name) = std::str::from_utf8(name) else {
         return malformed(format!("the name {:?} is not UTF-8", String::from_utf8_lossy(name)));
     };
-    if u16_at(entry, 8) & 1 != 0 || u16_at(entry, 10) != 0 {
-        return malformed(format!("`{name}` is compressed or encrypted, expected neither"));
-    }
+    let is_deflated = match (u16_at(entry, 8) & 1, u16_at(entry, 10)) {
+        (0, 0) => false,
+        (0, 8) => true,
+        (0, method) => {
+            return malformed(format!("`{name}` is compressed by method {method}, expected 0 or 8"));
+        }
+        _ => return malformed(format!("`{name}` is encrypted, expected that it is not")),
+    };
     // Uncompressed size, compressed size, offset: in this order, the extra field has those that need 64 bits.
     let mut fields = [u32_at(entry, 24), u32_at(entry, 20), u32_at(entry, 42)];
     let mut long = long_fields(extra);
@@ -122,11 +122,12 @@ fn parse_entry(directory: &[u8]) -> Result<(&str, u64, u64, &[u8]), Fault> {
         *field = u64::from_le_bytes(*value);
         long = next;
     }
-    let [size, compressed, header] = fields;
-    if size != compressed {
-        return malformed(format!("`{name}` has {compressed} bytes in the archive, expected {size}"));
+    let [size, packed, header] = fields;
+    if size != packed && !is_deflated {
+        return malformed(format!("`{name}` has {packed} bytes in the archive, expected {size}"));
     }
-    Ok((name, header, size, rest))
+    let crc32 = u32_at(entry, 16) as u32;
+    Ok((name, header, Entry::new(name, [packed, size], crc32, is_deflated), rest))
 }
 
 /// The part of an extra field that holds 64-bit sizes; nothing where there is none.

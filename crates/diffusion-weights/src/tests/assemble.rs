@@ -1,5 +1,9 @@
 //! Archives and pickles written by hand, as wrong as a test wants them.
 
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
+use std::io::Write;
+
 /// A file in an archive, with what the directory says of it.
 #[derive(Clone)]
 pub struct Member {
@@ -9,6 +13,8 @@ pub struct Member {
     pub method: u16,
     pub size: u32,
     pub compressed: u32,
+    /// Its checksum, if not the right one.
+    pub crc32: Option<u32>,
     /// Its extra field in the directory.
     pub extra: Vec<u8>,
     /// Where the directory has it, if not where it is.
@@ -25,21 +31,31 @@ pub fn member(name: &str, bytes: impl Into<Vec<u8>>) -> Member {
         method: 0,
         size,
         compressed: size,
+        crc32: None,
         extra: vec![],
         offset: None,
     }
+}
+
+/// The same, deflated.
+pub fn packed(name: &str, bytes: &[u8]) -> Member {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    let packed = member(name, encoder.finish().unwrap());
+    Member { method: 8, size: bytes.len() as u32, crc32: Some(crc32fast::hash(bytes)), ..packed }
 }
 
 /// An archive with a directory of 32-bit sizes.
 pub fn zip(members: &[Member]) -> Vec<u8> {
     let (mut file, mut directory) = (Vec::new(), Vec::new());
     for member in members {
-        let Member { name, bytes, flags, method, size, compressed, extra, offset } = member;
+        let Member { name, bytes, flags, method, size, compressed, crc32, extra, offset } = member;
         let start = offset.unwrap_or(file.len() as u32);
         let shorts =
             |values: &[u16]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
         let longs = |values: &[u32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
-        let sizes = longs(&[0, *compressed, *size]);
+        let crc32 = crc32.unwrap_or_else(|| crc32fast::hash(bytes));
+        let sizes = longs(&[crc32, *compressed, *size]);
         let name_size = name.len() as u16;
         file.extend([&b"PK\x03\x04"[..], &shorts(&[0, *flags, *method, 0, 0]), &sizes].concat());
         file.extend([&shorts(&[name_size, 0]), name.as_bytes(), bytes].concat());
@@ -109,4 +125,23 @@ pub fn tensor_in(class: &str, key: &str, count: i64, offset: i64, shape: &[i64],
     let storage = [storage, b"Q".to_vec()].concat();
     let arguments = [storage, int(offset), ints(shape), ints(stride), b"\x89".to_vec(), hooks];
     [global("torch._utils", "_rebuild_tensor_v2"), tuple(&arguments), b"R".to_vec()].concat()
+}
+
+/// The tensors of the tests' MLP, all in the first numbers of one storage of 12.
+pub fn mlp_tensors() -> Vec<(&'static str, Vec<u8>)> {
+    let shapes: [(&str, &[i64]); 6] = [
+        ("net.0.weight", &[3, 4]),
+        ("net.0.bias", &[3]),
+        ("net.2.weight", &[4, 3]),
+        ("net.2.bias", &[4]),
+        ("net.4.weight", &[2, 4]),
+        ("net.4.bias", &[2]),
+    ];
+    let strides = |shape: &[i64]| if let [_, columns] = shape { vec![*columns, 1] } else { vec![1] };
+    shapes.map(|(name, shape)| (name, tensor(12, 0, shape, &strides(shape)))).to_vec()
+}
+
+/// What makes an object by a call that must not be made.
+pub fn evil() -> Vec<u8> {
+    [global("os", "system"), tuple(&[text("true")]), b"R".to_vec()].concat()
 }

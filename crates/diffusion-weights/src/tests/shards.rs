@@ -97,5 +97,5 @@ fn an_index_is_not_believed() {
 fn an_index_of_indexes_is_refused() {
     let (folder, _) = shards(&GOOD.replace("model-2.bin", "model.index.json"));
     let error = TensorFile::open(folder.path().join("model.index.json")).unwrap_err().to_string();
-    assert!(error.contains("is not a state dict: it begins with"), "{error}");
+    assert!(error.contains("is not a state dict: it is a text that begins with"), "{error}");
 }

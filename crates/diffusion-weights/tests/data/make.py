@@ -48,9 +48,6 @@ def main():
     odd = {f"module._orig_mod.{name}": tensor for name, tensor in odd.items()}
     torch.save({"epoch": 3, "model": odd, "optimizer": {"state": {}, "lr": [1e-3, None]}}, "odd.pth")
 
-    # What was written before the zip archives.
-    torch.save({"a": torch.zeros(1)}, "legacy.pth", _use_new_zipfile_serialization=False)
-
 
 with torch.no_grad():
     main()

@@ -7,6 +7,7 @@ use crate::guidance::{Guidance, Guided, TwoConditions};
 use crate::invalid::Invalid;
 use crate::network::Network;
 use crate::parameterization::Parameterization;
+use crate::precision::check_factor;
 use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
@@ -24,10 +25,9 @@ impl ClassifierFree {
     /// Whether there is such guidance.
     ///
     /// # Errors
-    /// If the scale is not finite.
+    /// If the scale is not finite in f32.
     pub fn validate(&self) -> Result<(), Invalid> {
-        let scale = self.scale;
-        Invalid::unless(scale.is_finite(), "scale", || format!("is {scale}, expected a finite number"))
+        check_factor("scale", self.scale)
     }
 }
 
@@ -54,6 +54,22 @@ impl<'a, B: Backend, N, P: Parameterization, C: Condition> Given<'a, Diffusion<B
 impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
     /// The estimate of ε under classifier-free guidance, `ε_c + scale·(ε_c − ε_u)`: 0 is off, and other authors' G
     /// is `1 + scale`.
+    ///
+    /// For flow models this is ε itself; smalldiffusion's `predict_eps_cfg` of a flow model is the velocity, from which
+    /// ε differs by the estimate of the data:
+    /// ```
+    /// # use burn::backend::Flex;
+    /// # use diffusion_core::network::mlp::ConditionalMlpConfig;
+    /// # use diffusion_core::{Denoiser, Diffusion, FlowPrediction, Labels, Noise};
+    /// # let device = Default::default();
+    /// let model = Diffusion::new(ConditionalMlpConfig::default().init::<Flex>(0, &device), FlowPrediction);
+    /// let (x, labels) = (model.rand_input::<2>(4, Noise::new(0), &device), Labels(vec![0, 1, 2, 3]));
+    /// let eps = model.predict_eps_cfg(x.clone(), 0.5, labels.clone(), 2.0);
+    /// let guided = model.given(labels).guided(2.0).evaluate(x, 0.5);
+    /// let velocity = guided.clone().velocity(); // what smalldiffusion returns
+    /// let difference = eps - velocity - guided.denoised();
+    /// assert!(difference.abs().max().into_scalar() < 1e-5);
+    /// ```
     ///
     /// # Shapes
     /// - `x`, returns: `[batch, …]`

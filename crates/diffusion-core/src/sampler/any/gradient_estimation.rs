@@ -2,6 +2,7 @@
 
 use crate::denoiser::Denoiser;
 use crate::invalid::{Invalid, expect_valid};
+use crate::precision::check_factor;
 use crate::sampler::{Sampler, SamplerStep, renoise};
 use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
@@ -42,10 +43,10 @@ impl GradientEstimation {
     /// Whether there is such a sampler.
     ///
     /// # Errors
-    /// Unless `gam` is finite and `mu` in [0, 1).
+    /// Unless `gam` is finite in f32 and `mu` in [0, 1).
     pub fn validate(&self) -> Result<(), Invalid> {
         let Self { gam, mu } = *self;
-        Invalid::unless(gam.is_finite(), "gam", || format!("is {gam}, expected a finite number"))?;
+        check_factor("gam", gam)?;
         Invalid::unless((0.0..1.0).contains(&mu), "mu", || format!("is {mu}, expected 0 ≤ mu < 1"))
     }
 }

@@ -3,6 +3,7 @@
 use crate::denoiser::Denoiser;
 use crate::invalid::{Invalid, expect_valid};
 use crate::path::Path;
+use crate::precision::check_factor;
 use crate::sampler::{Sampler, SamplerStep, renoise};
 use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
@@ -35,12 +36,11 @@ impl Heun {
     /// Whether there is such a sampler.
     ///
     /// # Errors
-    /// If `s_churn` or `s_noise` is negative or not finite, or a bound is not a number.
+    /// If `s_churn` or `s_noise` is negative or not finite in f32, or a bound is not a number.
     pub fn validate(&self) -> Result<(), Invalid> {
         for (setting, found) in [("s_churn", self.s_churn), ("s_noise", self.s_noise)] {
-            Invalid::unless(found.is_finite() && found >= 0.0, setting, || {
-                format!("is {found}, expected a finite number of at least 0")
-            })?;
+            check_factor(setting, found)?;
+            Invalid::unless(found >= 0.0, setting, || format!("is {found}, expected at least 0"))?;
         }
         for (setting, found) in [("s_min", self.s_min), ("s_max", self.s_max)] {
             Invalid::unless(!found.is_nan(), setting, || format!("is {found}, expected a number"))?;

@@ -138,7 +138,7 @@ fn damaged_weights_give_errors<B: TestBackend>(device: &B::Device) {
     }
 
     fs::remove_file(&file).unwrap();
-    assert!(matches!(load(), Err(CheckpointError::Io { action: "read", .. })));
+    assert!(matches!(load(), Err(CheckpointError::Io { action: "open", .. })));
 }
 
 /// The metadata and the folder need no backend; one that is always compiled in writes them.
@@ -281,7 +281,7 @@ mod folders {
     fn a_missing_folder_gives_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("missing");
-        assert!(matches!(Checkpoint::open(&missing), Err(CheckpointError::Io { action: "read", .. })));
+        assert!(matches!(Checkpoint::open(&missing), Err(CheckpointError::Io { action: "open", .. })));
         assert!(matches!(Checkpoint::latest(&missing), Err(CheckpointError::None(path)) if path == missing));
         assert!(matches!(Checkpoint::latest(folder.path()), Err(CheckpointError::None(_))));
         // A file where a folder should be.

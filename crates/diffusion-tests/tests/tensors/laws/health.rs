@@ -103,13 +103,13 @@ where
     let (schedule, config) = (schedule(), TrainConfig::new(4));
     let batches = [batch(0.0), batch(0.5), batch(bad), batch(0.25)];
     let mut run = train(batches, model(), &schedule, &config);
-    assert!(run.by_ref().take(2).all(|step| step.skipped.is_none()));
+    assert!(run.by_ref().take(2).all(|step| step.unwrap().skipped.is_none()));
     let before = (parameters(&run.model()), parameters(run.ema()));
-    let step = run.next().unwrap();
+    let step = run.next().unwrap().unwrap();
     assert_eq!((parameters(&run.model()), parameters(run.ema())), before, "a skipped step changes something");
     assert_eq!((step.index, step.examples, run.skipped()), (3, 9, 1));
 
-    let last = run.next().unwrap();
+    let last = run.next().unwrap().unwrap();
     assert!(last.skipped.is_none() && last.loss().is_finite() && !run.gave_up());
     let after = parameters(&run.model());
     assert!(after != before.0 && after.iter().flatten().all(|value| value.is_finite()));
@@ -124,7 +124,7 @@ fn a_nan_in_the_data_is_skipped_and_placed<B: TestBackend>(device: &B::Device) {
     // In the second batch of an update, counted from the update's first example.
     let (schedule, config) = (schedule(), TrainConfig { accumulate: 2, ..TrainConfig::new(1) });
     let last = (TensorData::from([[0.0f32, 1.0], [2.0, f32::NEG_INFINITY]]), ());
-    let step = train([batch(0.0), last], model(), &schedule, &config).next().unwrap();
+    let step = train([batch(0.0), last], model(), &schedule, &config).next().unwrap().unwrap();
     let expected = NonFinite::Data { example: 4, position: 1, value: "-inf".to_string() };
     assert_eq!(step.skipped, Some(expected));
 }
@@ -163,7 +163,7 @@ fn a_nan_in_a_weight_is_named_and_stops_the_run<B: TestBackend>(device: &B::Devi
     let model =
         Diffusion::new(mlp::<Autodiff<B>>(device), EpsPrediction).map(&mut Spoil { which: 2, seen: 0 });
     let mut run = train(std::iter::repeat_with(|| batch(0.5)), model, &schedule, &config);
-    let reasons: Vec<_> = run.by_ref().map(|step| step.skipped).collect();
+    let reasons: Vec<_> = run.by_ref().map(|step| step.unwrap().skipped).collect();
     let expected = NonFinite::Weights(vec!["network.net.1.weight".to_string()]);
     assert_eq!(reasons, [Some(expected.clone()), Some(expected.clone()), Some(expected)]);
     assert!(run.gave_up());
@@ -191,7 +191,7 @@ fn only_steps_in_a_row_count<B: TestBackend>(device: &B::Device) {
     let model = || Diffusion::new(mlp::<Autodiff<B>>(device), EpsPrediction);
     let firsts = [f32::NAN, 0.0, f32::NAN, 0.5, f32::NAN, 0.25, f32::NAN, f32::NAN, 0.75];
     let mut run = train(firsts.map(batch), model(), &schedule, &config);
-    let skipped: Vec<bool> = run.by_ref().map(|step| step.skipped.is_some()).collect();
+    let skipped: Vec<bool> = run.by_ref().map(|step| step.unwrap().skipped.is_some()).collect();
     assert_eq!(skipped, [true, false, true, false, true, false, true, true]);
     assert!(run.gave_up());
 
@@ -200,14 +200,14 @@ fn only_steps_in_a_row_count<B: TestBackend>(device: &B::Device) {
     let checkpoint = run.save(folder.path(), &spec, None).unwrap();
     let mut again = train([batch(0.75)], model(), &schedule, &config).resume(&checkpoint, &spec).unwrap();
     assert_eq!((again.skipped(), again.gave_up()), (5, false));
-    assert!(again.next().unwrap().skipped.is_none());
+    assert!(again.next().unwrap().unwrap().skipped.is_none());
 }
 
 fn nobody_looks_where_nobody_should<B: TestBackend>(device: &B::Device) {
     let (schedule, config) = (schedule(), TrainConfig { max_skipped: 0, ..TrainConfig::new(3) });
     let model = Diffusion::new(mlp::<Autodiff<B>>(device), EpsPrediction);
     let mut run = train([batch(0.0), batch(f32::NAN), batch(0.0)], model, &schedule, &config);
-    let steps: Vec<_> = run.by_ref().collect();
+    let steps: Vec<_> = run.by_ref().map(Result::unwrap).collect();
     assert!(steps.iter().all(|step| step.skipped.is_none() && step.gradient_norm.is_none()));
     assert!(steps[0].loss().is_finite() && steps[2].loss().is_nan() && !run.gave_up());
 }
@@ -222,7 +222,7 @@ fn accumulated_batches_are_one_large_batch<B: TestBackend>(device: &B::Device) {
         let config = TrainConfig { accumulate, adamw, ..TrainConfig::new(3) };
         let model = Diffusion::new(mlp::<Autodiff<B>>(device), EpsPrediction);
         let mut run = train(Batches::new(data, batch_size, 0), model, &schedule, &config);
-        let steps: Vec<_> = run.by_ref().collect();
+        let steps: Vec<_> = run.by_ref().map(Result::unwrap).collect();
         let losses: Vec<f32> = steps.iter().map(|step| step.loss() as f32).collect();
         let norms: Vec<f32> = steps.iter().map(|step| step.gradient_norm.unwrap() as f32).collect();
         assert_eq!(steps[2].examples, 36);
@@ -249,7 +249,7 @@ fn gradients_are_clipped_to_their_common_norm<B: TestBackend>(device: &B::Device
         let model = Diffusion::new(mlp::<Autodiff<B>>(device), EpsPrediction);
         let before = parameters(&model).concat();
         let mut run = train([batch(0.5)], model, &schedule, &config);
-        let norm = run.next().unwrap().gradient_norm.unwrap();
+        let norm = run.next().unwrap().unwrap().gradient_norm.unwrap();
         let after = parameters(&run.model()).concat();
         let step = before.iter().zip(&after).map(|(b, a)| f64::from(b - a).powi(2)).sum::<f64>().sqrt();
         (norm, 10.0 * step)
@@ -270,7 +270,7 @@ fn the_learning_rate_follows_its_schedule<B: TestBackend>(device: &B::Device) {
     let config = TrainConfig { lr: 8.0e-3, lr_schedule, ema, ..TrainConfig::new(6) };
     let model = Diffusion::new(mlp::<Autodiff<B>>(device), EpsPrediction);
     let run = train(std::iter::repeat_with(|| batch(0.5)), model, &schedule, &config);
-    let rates: Vec<f64> = run.map(|step| step.lr).collect();
+    let rates: Vec<f64> = run.map(|step| step.unwrap().lr).collect();
     // Half a cosine from step 2 to step 6.
     let cosine = |done: f64| 4.0e-3 * (1.0 + (std::f64::consts::PI * done).cos());
     assert_eq!(rates, [4.0e-3, 8.0e-3, cosine(0.25), cosine(0.5), cosine(0.75), cosine(1.0)]);

@@ -58,12 +58,13 @@ fn model<B: Backend>(device: &B::Device) -> Diffusion<B, TimeInputMlp<B>, EpsPre
 fn losses<B: TestBackend>(objective: impl Objective, device: &B::Device) -> Vec<f64> {
     let batches = Batches::new(data(), 4, 0);
     let run = train(batches, model::<Autodiff<B>>(device), schedule(), &TrainConfig::new(5));
-    run.under(objective).map(|step| step.loss()).collect()
+    run.under(objective).map(|step| step.unwrap().loss()).collect()
 }
 
 fn validation<O: Objective>(objective: O) -> Validation<(), O> {
     let config = ValidationConfig { bins: 2, per_bin: 4, ..ValidationConfig::default() };
     Validation::under(objective, config, 0, &schedule(), data().len(), |indices| data().gather(indices))
+        .unwrap()
 }
 
 fn assert_scaled(found: &[f64], by: f64, of: &[f64]) {
@@ -103,7 +104,7 @@ fn validation_draws_and_weighs_as_the_objective_says<B: TestBackend>(device: &B:
 
 /// Evaluated as a model and as a denoiser the ideal denoiser has the same loss, whatever the objective.
 fn the_optimal_loss_is_that_of_the_objective<B: TestBackend>(device: &B::Device) {
-    let ideal = IdealDenoiser::<B, 2>::new(&data().all(), device);
+    let ideal = IdealDenoiser::<B, 2>::new(&data().all().unwrap(), device);
     let set = validation(OneLevel { weight: 3.0 });
     let optimal = set.evaluate_denoiser(&EpsPrediction, device, |x, sigma, ()| ideal.denoise(x, sigma));
     let model = set.evaluate(&Diffusion::new(ideal.clone(), EpsPrediction), device);

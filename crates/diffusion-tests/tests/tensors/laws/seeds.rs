@@ -215,7 +215,7 @@ fn visited(size: usize, epochs: u64, flip: bool) -> Vec<[f32; 2]> {
     let values = (0..12).flat_map(|i| [i as f32, (i + 100) as f32]).collect();
     let batches = Batches::new(Points::new(values, &[1, 2]), size, 33).epochs(epochs);
     let batches = if flip { batches.flip_horizontally() } else { batches };
-    let values: Vec<f32> = batches.flat_map(|(data, ())| data.to_vec::<f32>().unwrap()).collect();
+    let values: Vec<f32> = batches.flat_map(|batch| batch.unwrap().0.to_vec::<f32>().unwrap()).collect();
     values.chunks(2).map(|pair| [pair[0], pair[1]]).collect()
 }
 

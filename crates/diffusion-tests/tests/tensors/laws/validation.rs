@@ -25,7 +25,7 @@ fn data() -> Swissroll {
 }
 
 fn validation<S: Schedule>(schedule: &S, config: ValidationConfig, seed: u64) -> Validation<()> {
-    Validation::new(config, seed, schedule, data().len(), |indices| data().gather(indices))
+    Validation::new(config, seed, schedule, data().len(), |indices| data().gather(indices)).unwrap()
 }
 
 fn losses(curve: &LossBySigma) -> Vec<f64> {
@@ -72,7 +72,7 @@ fn its_mean_is_the_training_loss<B: TestBackend>(device: &B::Device) {
         .map(|i| schedule.draw(&mut Stream::new(1, diffusion::train::purpose::TRAINING_SIGMA, 0, i)))
         .collect();
     let indices: Vec<usize> = (0..n as usize).map(|i| i % 20).collect();
-    let x0: Tensor<B, 2> = Tensor::from_data(data().gather(&indices).0, device);
+    let x0: Tensor<B, 2> = Tensor::from_data(data().gather(&indices).unwrap().0, device);
     let eps = diffusion::core::random::normal(
         1,
         diffusion::train::purpose::TRAINING_NOISE,
@@ -91,7 +91,7 @@ fn its_mean_is_the_training_loss<B: TestBackend>(device: &B::Device) {
 /// Asked as a model and as a denoiser it gives the same answers, in every mode's own unit.
 fn the_ideal_denoiser_has_the_optimal_loss<B: TestBackend>(device: &B::Device) {
     let schedule = LogLinear::new(50, 0.05, 5.0);
-    let ideal = IdealDenoiser::<B, 2>::new(&data().all(), device);
+    let ideal = IdealDenoiser::<B, 2>::new(&data().all().unwrap(), device);
     let triples = validation(&schedule, CONFIG, 0);
     let optimal = triples.evaluate_denoiser(&EpsPrediction, device, |x, sigma, ()| ideal.denoise(x, sigma));
     let model = triples.evaluate(&Diffusion::new(ideal.clone(), EpsPrediction), device);
@@ -123,7 +123,7 @@ fn the_ideal_denoiser_has_the_optimal_loss<B: TestBackend>(device: &B::Device) {
 /// variance.
 fn the_optimal_loss_of_pure_noise_is_the_spread_of_the_data<B: TestBackend>(device: &B::Device) {
     let schedule = Flow::new(2, 0.999, 1.0);
-    let points = data().all();
+    let points = data().all().unwrap();
     let ideal = IdealDenoiser::<B, 2>::new(&points, device);
     let triples = validation(&schedule, ValidationConfig { bins: 1, per_bin: 20, ..CONFIG }, 0);
     // F = ε − x₀: an error D of x₀ is one of −(1 + α/σ)·D.

@@ -14,7 +14,7 @@ fn the_swiss_roll_is_learnt_as_well() {
     let batches = Batches::new(Swissroll::new(PI / 2.0, 5.0 * PI, 100), 2048, 0);
     let schedule = LogLinear::new(200, 0.005, 10.0);
     let losses: Vec<f64> =
-        train(batches, model, &schedule, &TrainConfig::new(3000)).map(|step| step.loss()).collect();
+        train(batches, model, &schedule, &TrainConfig::new(3000)).map(|step| step.unwrap().loss()).collect();
     let mean = losses[2500..].iter().sum::<f64>() / 500.0;
     // The mean of smalldiffusion's three seeds.
     let expected = 0.598;

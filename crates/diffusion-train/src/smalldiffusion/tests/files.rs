@@ -49,7 +49,7 @@ fn small_dit(seed: u64) -> Dit<Flex> {
 
 #[test]
 fn an_mlp_from_python_computes_what_it_does_there() {
-    let network = import_state_dict(mlp(1), &data("mlp.pth")).unwrap();
+    let network = import_state_dict(mlp(1), data("mlp.pth")).unwrap();
     assert_patterned(&state_dict(&network), MLP);
     let x = Tensor::from_data([[0.5, -1.0]], &device());
     let output = network.forward(x, Tensor::from_data([2.0], &device()), ());
@@ -58,7 +58,7 @@ fn an_mlp_from_python_computes_what_it_does_there() {
 
 #[test]
 fn a_pickle_of_protocol_4_is_read() {
-    let network = import_state_dict(small_conditional_mlp(1), &data("conditional_mlp.pth")).unwrap();
+    let network = import_state_dict(small_conditional_mlp(1), data("conditional_mlp.pth")).unwrap();
     let order = "net.0.weight [] net.0.bias [] net.2.weight [] net.2.bias [] \
                  cond_embed.embeddings.weight [] cond_embed.mlp.1.weight [] cond_embed.mlp.1.bias []";
     assert_patterned(&state_dict(&network), order);
@@ -69,7 +69,7 @@ fn a_pickle_of_protocol_4_is_read() {
 
 #[test]
 fn a_transformer_from_python_computes_what_it_does_there() {
-    let network = import_state_dict(small_dit(1), &data("dit.pth")).unwrap();
+    let network = import_state_dict(small_dit(1), data("dit.pth")).unwrap();
     let (before_sigma, after) = DIT.split_once(" blocks").unwrap();
     assert_patterned(&state_dict(&network), &format!("{before_sigma}{SIN_COS} blocks{after}"));
     let x: Vec<f32> = (0..16).map(|i| i as f32 / 8.0 - 1.0).collect();
@@ -86,8 +86,8 @@ fn a_transformer_from_python_computes_what_it_does_there() {
 /// Transposed, sliced, expanded, half, bfloat16, double, a parameter; two wrappers' names; inside a checkpoint.
 #[test]
 fn strides_types_and_checkpoints_are_understood() {
-    let dict = state_dict(&import_state_dict(mlp(1), &data("odd.pth")).unwrap());
-    let mut expected = state_dict(&import_state_dict(mlp(1), &data("mlp.pth")).unwrap());
+    let dict = state_dict(&import_state_dict(mlp(1), data("odd.pth")).unwrap());
+    let mut expected = state_dict(&import_state_dict(mlp(1), data("mlp.pth")).unwrap());
     let counted: Vec<f32> = (0..8).map(|i| i as f32).collect();
     expected.insert("net.4.weight", TensorData::new(counted, [2, 4]));
     expected.insert("net.4.bias", TensorData::from([0.25f32, 0.25]));

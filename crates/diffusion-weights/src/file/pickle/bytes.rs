@@ -5,6 +5,15 @@ use crate::error::{Fault, malformed};
 /// What of a pickle is still unread.
 pub(super) struct Bytes<'a>(pub &'a [u8]);
 
+/// An integer as far as it is of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Integer {
+    /// One that 64 bits hold.
+    Small(i64),
+    /// A larger one, as in the state of a random generator.
+    Large,
+}
+
 impl<'a> Bytes<'a> {
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
         let Some((bytes, rest)) = self.0.split_first_chunk() else { return cut_off() };
@@ -12,16 +21,17 @@ impl<'a> Bytes<'a> {
         Ok(*bytes)
     }
 
-    fn take(&mut self, count: usize) -> Result<&'a [u8], Fault> {
-        let Some((bytes, rest)) = self.0.split_at_checked(count) else { return cut_off() };
+    pub(super) fn take(&mut self, count: u64) -> Result<&'a [u8], Fault> {
+        let split = usize::try_from(count).ok().and_then(|count| self.0.split_at_checked(count));
+        let Some((bytes, rest)) = split else { return cut_off() };
         self.0 = rest;
         Ok(bytes)
     }
 
-    /// An unsigned number of `N` bytes, at most 4.
-    pub(super) fn unsigned<const N: usize>(&mut self) -> Result<u32, Fault> {
+    /// An unsigned number of `N` bytes, at most 8.
+    pub(super) fn unsigned<const N: usize>(&mut self) -> Result<u64, Fault> {
         let bytes = self.array::<N>()?;
-        Ok(bytes.iter().rev().fold(0, |value, &byte| value << 8 | u32::from(byte)))
+        Ok(bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
     }
 
     /// A signed integer of 4 bytes.
@@ -29,36 +39,39 @@ impl<'a> Bytes<'a> {
         Ok(i32::from_le_bytes(self.array()?).into())
     }
 
-    /// A signed integer after its number of bytes, at most 8.
-    pub(super) fn long(&mut self) -> Result<i64, Fault> {
-        let [size] = self.array()?;
-        let bytes = self.take(size.into())?;
+    /// A signed integer after its number of bytes, which is a number of `N` bytes itself.
+    pub(super) fn long<const N: usize>(&mut self) -> Result<Integer, Fault> {
+        let bytes = self.sized::<N>()?;
         if bytes.len() > size_of::<i64>() {
-            return malformed(format!("an integer in its pickle has {size} bytes, expected at most 8"));
+            return Ok(Integer::Large);
         }
         let sign = if bytes.last().is_some_and(|&last| last >= 0x80) { 0xff } else { 0 };
         let mut whole = [sign; size_of::<i64>()];
         whole[..bytes.len()].copy_from_slice(bytes);
-        Ok(i64::from_le_bytes(whole))
+        Ok(Integer::Small(i64::from_le_bytes(whole)))
     }
 
-    /// A string after its length of `N` bytes.
-    pub(super) fn text<const N: usize>(&mut self) -> Result<&'a str, Fault> {
+    /// Bytes after their number, which is a number of `N` bytes.
+    pub(super) fn sized<const N: usize>(&mut self) -> Result<&'a [u8], Fault> {
         let size = self.unsigned::<N>()?;
-        utf8(self.take(size as usize)?)
+        self.take(size)
     }
 
-    /// A string up to the next end of a line.
-    pub(super) fn line(&mut self) -> Result<&'a str, Fault> {
+    /// What stands before the next end of a line.
+    pub(super) fn line(&mut self) -> Result<&'a [u8], Fault> {
         let Some(end) = self.0.iter().position(|&byte| byte == b'\n') else { return cut_off() };
-        let line = self.take(end)?;
-        self.array::<1>()?;
-        utf8(line)
+        let line = &self.0[..end];
+        self.0 = &self.0[end + 1..];
+        Ok(line)
     }
-}
 
-fn utf8(bytes: &[u8]) -> Result<&str, Fault> {
-    std::str::from_utf8(bytes).or_else(|_| malformed("a string in its pickle is not UTF-8"))
+    /// A name before the next end of a line.
+    pub(super) fn name(&mut self) -> Result<&'a str, Fault> {
+        match std::str::from_utf8(self.line()?) {
+            Ok(name) => Ok(name),
+            Err(_) => malformed("a name in its pickle is not UTF-8"),
+        }
+    }
 }
 
 fn cut_off<T>() -> Result<T, Fault> {
@@ -79,8 +92,9 @@ mod tests {
             (&[2, 0, 0x80], -32768),
             (&[8, 0, 0, 0, 0, 0, 0, 0, 0x80], i64::MIN),
         ] {
-            assert_eq!(Bytes(bytes).long().unwrap(), expected, "{bytes:?}");
+            assert_eq!(Bytes(bytes).long::<1>().unwrap(), Integer::Small(expected), "{bytes:?}");
         }
+        assert_eq!(Bytes(&[9; 10]).long::<1>().unwrap(), Integer::Large);
         assert_eq!(Bytes(&[0xfe, 0xff, 0xff, 0xff]).signed().unwrap(), -2);
         assert_eq!(Bytes(&[0xfe, 0xff]).unsigned::<2>().unwrap(), 65534);
     }

@@ -1,8 +1,7 @@
-//! What a pickle of tensors is made of, and what the functions that it names would build.
+//! What a pickle is made of.
 
 use crate::Dtype;
-use crate::error::{Fault, malformed, shown};
-use crate::file::view::MAX_RANK;
+use crate::error::shown;
 
 /// The number of a value.
 pub type Id = u32;
@@ -12,53 +11,85 @@ pub type Id = u32;
 #[derive(Debug)]
 pub enum Value<'a> {
     None,
-    Bool,
+    Bool(bool),
     Int(i64),
-    Float,
+    /// Another number, whose value is of no interest.
+    Number,
     Text(&'a str),
+    /// Bytes, or a string that is no UTF-8.
+    Bytes,
     Tuple(Vec<Id>),
-    List,
+    List(Vec<Id>),
+    Set,
     Dict(Vec<(Id, Id)>),
-    Global(Global),
+    Global(Box<Global<'a>>),
     Storage(Box<Storage<'a>>),
     Tensor(Box<Tensor>),
+    /// A tensor whose values cannot be read, by what it is.
+    Unread(&'static str),
+    /// What a known function or class would make, and no weights, by what it is.
+    Plain(&'static str),
+    /// What the global of this number would make, which is not run.
+    Object(Id),
 }
 
-/// The functions and classes that a pickle may name.
+/// A function or class that a pickle names.
 #[derive(Clone, Debug)]
-pub enum Global {
-    OrderedDict,
-    Size,
-    RebuildTensor,
-    RebuildParameter,
-    /// A storage of elements of this type.
-    Storage(Dtype),
+pub enum Global<'a> {
+    /// A class of dicts.
+    Dict,
+    List,
+    Tuple,
+    Set,
+    /// It gives its first argument back.
+    Same,
+    /// `_rebuild_tensor` and its later versions, by their number.
+    RebuildTensor(u8),
+    /// `_rebuild_from_type_v2`, which calls another of these for a tensor with attributes.
+    RebuildFromType,
+    /// A tensor of another device by way of the CPU.
+    RebuildOnDevice,
+    /// It makes a tensor whose values cannot be read, by what that is.
+    Unread(&'static str),
+    /// `torch.Tensor` and those of its classes that change nothing of the values.
+    TensorClass,
+    /// A type of elements, and their size in bytes.
+    Dtype(Dtype, u64),
+    /// A storage of elements of this type and size; bytes where there is no type.
+    Storage(Option<Dtype>, u64),
+    /// It makes something that is plain, by what that is.
+    Plain(&'static str),
+    /// It makes an object of the class that is its first argument.
+    Reconstruct,
+    /// Any other.
+    Other(&'a str, &'a str),
 }
 
 /// Elements in a file of their own in the archive.
 #[derive(Debug)]
 pub struct Storage<'a> {
     pub key: &'a str,
-    pub dtype: Dtype,
+    /// The type of its elements; none where a tensor says it.
+    pub dtype: Option<Dtype>,
     /// Bytes per element.
     pub size: u64,
     /// How many elements.
     pub count: u64,
+    /// Of a storage that is part of another, as old files have it: where in that it begins, and how many elements it has.
+    pub part: Option<(u64, u64)>,
 }
 
 /// A view of a storage, as yet unchecked; offset and strides are counts of elements.
 #[derive(Debug)]
 pub struct Tensor {
     pub storage: Id,
+    /// The type of its elements and their size, where its storage does not say it.
+    pub dtype: Option<(Dtype, u64)>,
     pub offset: u64,
     pub shape: Vec<u64>,
     pub stride: Vec<u64>,
-}
-
-/// What a call gives: a new value, or one that is there already.
-pub(super) enum Built<'a> {
-    New(Value<'a>),
-    Old(Id),
+    /// Whether its values are the stored ones with the opposite sign.
+    pub is_negative: bool,
 }
 
 impl Value<'_> {
@@ -66,102 +97,33 @@ impl Value<'_> {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::None => "None",
-            Self::Bool => "a bool",
+            Self::Bool(_) => "a bool",
             Self::Int(_) => "an integer",
-            Self::Float => "a number",
+            Self::Number => "a number",
             Self::Text(_) => "a string",
+            Self::Bytes => "bytes",
             Self::Tuple(_) => "a tuple",
-            Self::List => "a list",
+            Self::List(_) => "a list",
+            Self::Set => "a set",
             Self::Dict(_) => "a dict",
             Self::Global(_) => "a class",
             Self::Storage(_) => "a storage",
             Self::Tensor(_) => "a tensor",
+            Self::Unread(kind) | Self::Plain(kind) => kind,
+            Self::Object(_) => "an object",
         }
     }
 }
 
-impl Global {
-    /// What stands under this name; any but the few that are known is refused.
-    pub(super) fn named(module: &str, name: &str) -> Result<Self, Fault> {
-        Ok(match (module, name) {
-            ("collections", "OrderedDict") => Self::OrderedDict,
-            ("torch", "Size") => Self::Size,
-            ("torch._utils", "_rebuild_tensor_v2") => Self::RebuildTensor,
-            ("torch._utils", "_rebuild_parameter") => Self::RebuildParameter,
-            ("torch", "DoubleStorage") => Self::Storage(Dtype::F64),
-            ("torch", "FloatStorage") => Self::Storage(Dtype::F32),
-            ("torch", "HalfStorage") => Self::Storage(Dtype::F16),
-            ("torch", "BFloat16Storage") => Self::Storage(Dtype::Bf16),
-            ("torch", "LongStorage") => Self::Storage(Dtype::I64),
-            ("torch", "IntStorage") => Self::Storage(Dtype::I32),
-            ("torch", "ShortStorage") => Self::Storage(Dtype::I16),
-            ("torch", "CharStorage") => Self::Storage(Dtype::I8),
-            ("torch", "ByteStorage") => Self::Storage(Dtype::U8),
-            ("torch", "BoolStorage") => Self::Storage(Dtype::Bool),
-            _ => return Err(Fault::Refused(shown(&format!("{module}.{name}")))),
-        })
-    }
-}
-
-/// A reference to elements outside the pickle: ("storage", class, key, device, count).
-pub(super) fn storage<'a>(values: &[Value<'a>], reference: Id) -> Result<Value<'a>, Fault> {
-    if let Value::Tuple(items) = &values[reference as usize]
-        && let &[kind, class, key, _device, count] = &items[..]
-        && let [
-            Value::Text("storage"),
-            Value::Global(Global::Storage(dtype)),
-            &Value::Text(key),
-            &Value::Int(count @ 0..),
-        ] = [kind, class, key, count].map(|id| &values[id as usize])
-    {
-        let storage = Storage { key, dtype: dtype.clone(), size: dtype.size() as u64, count: count as u64 };
-        return Ok(Value::Storage(Box::new(storage)));
-    }
-    malformed("its pickle refers to stored elements in another way than torch.save")
-}
-
-/// What a function would make of its arguments.
-pub(super) fn call<'a>(values: &[Value<'a>], function: Id, arguments: Id) -> Result<Built<'a>, Fault> {
-    let value = |id: Id| &values[id as usize];
-    let (Value::Global(function), Value::Tuple(arguments)) = (value(function), value(arguments)) else {
-        return malformed("its pickle calls something that is no function");
-    };
-    match (function, &arguments[..]) {
-        (Global::OrderedDict, []) => Ok(Built::New(Value::Dict(Vec::new()))),
-        (Global::Size, &[same]) | (Global::RebuildParameter, &[same, ..]) => Ok(Built::Old(same)),
-        (Global::RebuildTensor, &[storage, offset, shape, stride, ..]) => {
-            let (Value::Storage(_), &Value::Int(offset @ 0..)) = (value(storage), value(offset)) else {
-                return malformed(format!(
-                    "a tensor in its pickle has {} and the offset {:?}, expected a storage and a whole number",
-                    value(storage).kind(),
-                    value(offset)
-                ));
-            };
-            let [shape, stride] = [sizes(values, shape)?, sizes(values, stride)?];
-            let tensor = Tensor { storage, offset: offset as u64, shape, stride };
-            Ok(Built::New(Value::Tensor(Box::new(tensor))))
-        }
-        (function, arguments) => {
-            malformed(format!("its pickle calls {function:?} with {} arguments", arguments.len()))
+impl Global<'_> {
+    /// Its name, as it can be shown, if it is none of the known ones.
+    pub fn other(&self) -> Option<String> {
+        match self {
+            Self::Other(module, name) => {
+                let [module, name] = [module, name].map(|name| shown(name));
+                Some(format!("{module}.{name}"))
+            }
+            _ => None,
         }
     }
-}
-
-/// A tuple of sizes or strides.
-fn sizes(values: &[Value<'_>], tuple: Id) -> Result<Vec<u64>, Fault> {
-    let items = match &values[tuple as usize] {
-        Value::Tuple(items) if items.len() <= MAX_RANK => items,
-        Value::Tuple(items) => {
-            return malformed(format!("a tensor has {} axes, expected at most {MAX_RANK}", items.len()));
-        }
-        other => {
-            return malformed(format!("a tensor's shape or stride is {}, expected a tuple", other.kind()));
-        }
-    };
-    let size = |&item: &Id| match &values[item as usize] {
-        Value::Int(size @ 0..) => Ok(*size as u64),
-        Value::Int(size) => malformed(format!("a tensor has the size or stride {size}, expected at least 0")),
-        other => malformed(format!("a tensor's size or stride is {}, expected an integer", other.kind())),
-    };
-    items.iter().map(size).collect()
 }

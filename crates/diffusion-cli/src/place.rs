@@ -1,0 +1,46 @@
+//! The place of what a command will write, looked at before anything long is computed.
+
+use crate::error::CliError;
+use crate::output::log;
+use diffusion_recipe::{RunFolder, check_writable};
+use std::path::{Path, PathBuf};
+
+/// Finds out whether the file `out` can be written; one that is there is replaced only where `overwrite` says so.
+pub fn check_file(out: &Path, overwrite: bool) -> Result<(), CliError> {
+    if out.is_dir() {
+        let what = format!("{} is a folder", out.display());
+        return Err(CliError::usage(what, "pass --out FILE for another name"));
+    }
+    if out.symlink_metadata().is_ok() && !overwrite {
+        return Err(CliError::FileExists(out.to_path_buf()));
+    }
+    match out.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            let what =
+                format!("{} cannot be written, for there is no folder {}", out.display(), folder.display());
+            Err(CliError::usage(what, "make it first"))
+        }
+        _ => Ok(check_writable(out)?),
+    }
+}
+
+/// Where to write a run's output, e.g. `samples` as a PNG picture; says so where that is not its usual name.
+pub fn output(folder: &RunFolder, name: &str, endings: &[&str]) -> PathBuf {
+    let path = folder.output(name, endings);
+    if path.file_stem().is_some_and(|stem| stem != name) {
+        log(format_args!(
+            "warning: {name} of that folder is no run's, so it stays; writing {}",
+            path.display()
+        ));
+    }
+    path
+}
+
+/// Says what stayed in a folder whose run was replaced.
+pub fn say_kept(folder: &RunFolder) {
+    if !folder.kept().is_empty() {
+        let below = |path: &Path| path.strip_prefix(folder.path()).unwrap_or(path).display().to_string();
+        let names: Vec<String> = folder.kept().iter().map(|path| below(path)).collect();
+        log(format_args!("kept what no run wrote: {}", names.join(", ")));
+    }
+}

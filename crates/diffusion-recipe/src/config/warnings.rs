@@ -1,0 +1,43 @@
+//! Settings that can be used together, and that nobody wants together.
+
+use super::RunConfig;
+use diffusion::core::{Guidance, Schedule};
+
+impl RunConfig {
+    /// What is odd about settings that can be used, in one sentence each, with the setting's path.
+    ///
+    /// ```
+    /// # use diffusion_recipe::RunConfig;
+    /// let mut config = RunConfig::preset("tree")?;
+    /// assert!(config.warnings().is_empty());
+    /// config.set_all(["network.labels.dropout=0.0", "sampling.guidance.kind=classifier-free", "sampling.guidance.scale=2"])?;
+    /// assert!(config.warnings()[0].starts_with("network.labels.dropout"));
+    /// # Ok::<(), diffusion_recipe::RecipeError>(())
+    /// ```
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let Some(dropout) = self.network.label_dropout() else { return warnings };
+        if dropout == 0.0 && self.is_guided() {
+            warnings.push(
+                "network.labels.dropout is 0, so the network never learns to do without a label, and guidance compares \
+                 with an output that means nothing: train with 0.1, or sample without guidance"
+                    .to_string(),
+            );
+        }
+        if dropout == 1.0 {
+            warnings.push(
+                "network.labels.dropout is 1, so the network never sees a label, and samples do not follow theirs: train \
+                 with 0.1"
+                    .to_string(),
+            );
+        }
+        warnings
+    }
+
+    /// Whether guidance does something at a noise level of sampling.
+    fn is_guided(&self) -> bool {
+        let schedule = self.sampling.schedule.as_ref().unwrap_or(&self.schedule);
+        schedule.validate().is_ok()
+            && schedule.init().levels().iter().any(|&sigma| self.sampling.guidance.is_active(sigma))
+    }
+}

@@ -1,0 +1,121 @@
+//! Which files in a run's folder the run made: nothing else is ever removed or replaced there unasked.
+
+use crate::samples::is_samples;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// A PNG file's signature and its first chunk, the header, which always has the same length.
+const HEADER: usize = 8 + 25;
+/// The text by which a picture says who made it.
+const TEXT: &[u8] = b"tEXtSoftware\0diffusion-burn";
+
+/// Lets the PNG file `png` say that this program made it, as a chunk of text behind its header. Bytes that are no PNG
+/// file stay as they are.
+pub fn mark_png(png: &mut Vec<u8>) {
+    if png.len() > HEADER && png.starts_with(b"\x89PNG\r\n\x1a\n") {
+        png.splice(HEADER..HEADER, mark());
+    }
+}
+
+/// The chunk: length, type and text, checksum (ISO 15948).
+fn mark() -> Vec<u8> {
+    let length = (TEXT.len() - 4) as u32;
+    [&length.to_be_bytes()[..], TEXT, &crc32fast::hash(TEXT).to_be_bytes()].concat()
+}
+
+/// Whether a run made the file `path` in its folder, by its name and, of pictures and samples, by what is in it.
+pub(crate) fn is_made(path: &Path) -> bool {
+    match path.file_name().and_then(OsStr::to_str) {
+        Some("config.toml" | "metrics.jsonl" | "timing.jsonl") => path.is_file() || path.is_symlink(),
+        Some(name) if OUTPUTS.iter().any(|output| is_output(name, output)) => is_written_here(path),
+        Some(name) => is_partial(name) && path.is_file(),
+        None => false,
+    }
+}
+
+/// What a run draws and samples at its end, by the names without their endings.
+const OUTPUTS: [&str; 3] = ["loss", "val_loss", "samples"];
+
+/// Whether `name` is `output` or, where that was taken, `output-N`, with an ending.
+fn is_output(name: &str, output: &str) -> bool {
+    let rest = name.rsplit_once('.').and_then(|(stem, _)| stem.strip_prefix(output));
+    let is_number = |rest: &str| rest.strip_prefix('-').is_some_and(|n| n.parse::<u64>().is_ok());
+    rest.is_some_and(|rest| rest.is_empty() || is_number(rest))
+}
+
+/// Whether this program wrote the picture or the file of samples `path`, wherever it is.
+pub(crate) fn is_written_here(path: &Path) -> bool {
+    match path.extension().and_then(OsStr::to_str) {
+        Some("png") => is_marked(path),
+        Some("safetensors") => path.is_file() && is_samples(path),
+        _ => false,
+    }
+}
+
+/// Whether `name` is that of a run's file that was being written, such as `.config.toml.1234-0.partial`.
+pub(crate) fn is_partial(name: &str) -> bool {
+    let numbers = |text: &str| {
+        let mut parts = text.split('-');
+        let is_number = |part: Option<&str>| part.is_some_and(|part| part.parse::<u64>().is_ok());
+        is_number(parts.next()) && is_number(parts.next()) && parts.next().is_none()
+    };
+    let file = name.strip_prefix('.').and_then(|name| name.strip_suffix(".partial"));
+    let parts = file.and_then(|file| file.rsplit_once('.'));
+    parts.is_some_and(|(file, unique)| !file.is_empty() && numbers(unique))
+}
+
+fn is_marked(path: &Path) -> bool {
+    let mark = mark();
+    let mut found = Vec::new();
+    // Not of a pipe, whose first byte may never come.
+    let is_read = path.is_file()
+        && File::open(path)
+            .and_then(|file| file.take((HEADER + mark.len()) as u64).read_to_end(&mut found))
+            .is_ok();
+    is_read && found.get(HEADER..) == Some(&mark[..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn partial_files_have_numbers() {
+        assert!(is_partial(".metrics.jsonl.123-0.partial"));
+        for name in [
+            "thesis.partial",
+            ".partial",
+            ".thesis.partial",
+            ".thesis.1.partial",
+            ".a.1-2-3.partial",
+            "a.1-2.partial",
+        ] {
+            assert!(!is_partial(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_picture_is_a_run_s_if_it_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("samples.png");
+        let header = [b"\x89PNG\r\n\x1a\n", &[0; 25][..]].concat();
+        let mut png = [&header[..], b"rest"].concat();
+        fs::write(&path, &png).unwrap();
+        assert!(!is_made(&path));
+        mark_png(&mut png);
+        fs::write(&path, &png).unwrap();
+        assert!(is_made(&path) && png.starts_with(&header) && png.ends_with(b"rest"));
+        for (name, expected) in [("samples-2.png", true), ("samples-seed-2.png", false), ("mine.png", false)]
+        {
+            let copy = folder.path().join(name);
+            fs::copy(&path, &copy).unwrap();
+            assert_eq!(is_made(&copy), expected, "{name}");
+        }
+        let mut letter = b"dear reader".to_vec();
+        mark_png(&mut letter);
+        assert_eq!(letter, b"dear reader");
+    }
+}

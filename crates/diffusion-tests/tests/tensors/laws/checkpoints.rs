@@ -281,7 +281,7 @@ mod folders {
     fn a_missing_folder_gives_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("missing");
-        assert!(matches!(Checkpoint::open(&missing), Err(CheckpointError::Io { action: "open", .. })));
+        assert!(matches!(Checkpoint::open(&missing), Err(CheckpointError::Io { action: "read", .. })));
         assert!(matches!(Checkpoint::latest(&missing), Err(CheckpointError::None(path)) if path == missing));
         assert!(matches!(Checkpoint::latest(folder.path()), Err(CheckpointError::None(_))));
         // A file where a folder should be.

@@ -99,6 +99,14 @@ impl Program {
     }
 }
 
+/// A test that fails leaves nothing running.
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// While a terminal is made its ends are open in every child.
 static ENDS: Mutex<()> = Mutex::new(());
 
@@ -261,7 +269,7 @@ fn a_run_does_not_depend_on_who_listens() {
         output(&mut command);
         spawn(&mut command)
     };
-    let reaches_its_end = |run: &str, mut child: Child| {
+    let reaches_its_end = |run: &str, child: &mut Child| {
         assert!(child.wait().unwrap().success(), "{run}");
         assert!(metrics(run).len() == 300 && checkpoint(run, 300).is_dir(), "{run}");
     };
@@ -276,7 +284,7 @@ fn a_run_does_not_depend_on_who_listens() {
     assert!(window.read(&mut [0; 64]).unwrap() > 0, "nothing is shown");
     drop(window);
     assert!(child.try_wait().unwrap().is_none(), "too quick for this test");
-    reaches_its_end(&run, child);
+    reaches_its_end(&run, &mut child);
 
     let run = folder.path("pipe");
     let mut child = train(&run, &|command| {
@@ -285,18 +293,18 @@ fn a_run_does_not_depend_on_who_listens() {
     let mut first = [0; 1];
     child.stderr.take().unwrap().read_exact(&mut first).unwrap();
     drop(child.stdout.take());
-    reaches_its_end(&run, child);
+    reaches_its_end(&run, &mut child);
 
     let run = folder.path("full");
     let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
-    let child = train(&run, &|command| {
+    let mut child = train(&run, &|command| {
         command.stdout(full()).stderr(full());
     });
-    reaches_its_end(&run, child);
+    reaches_its_end(&run, &mut child);
 
     let run = folder.path("closed");
-    let program = Program::after("exec 2>&- >&-", &["train", "--config", &config, "--out", &run]);
-    reaches_its_end(&run, program.child);
+    let mut program = Program::after("exec 2>&- >&-", &["train", "--config", &config, "--out", &run]);
+    reaches_its_end(&run, &mut program.child);
 }
 
 /// A terminal that can do no more, and who wants no colors, gets lines.

@@ -1,7 +1,6 @@
 //! CIFAR-10 and CIFAR-100: small color photographs, in the files that they are published in.
 
 mod files;
-mod pickle;
 mod version;
 
 use std::path::{Path, PathBuf};

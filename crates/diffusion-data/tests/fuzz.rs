@@ -19,7 +19,10 @@ use std::{
     time::Instant,
 };
 
-use diffusion_core::watch::Watch;
+use diffusion_core::{
+    random::{Purpose, Stream},
+    watch::Watch,
+};
 use diffusion_data::{
     Cifar10, Cifar100, CifarLabels, DataConfig, DatasaurusDozen, Latents, LatentsConfig, MnistLike,
     ModelInput, Split,
@@ -70,20 +73,20 @@ fn room(length: usize) -> isize {
     (4 << 20) + 3000 * length as isize
 }
 
-/// Numbers that follow from a seed (SplitMix64).
-struct Random(u64);
+/// What the streams of these tests are for.
+const DAMAGE: Purpose = Purpose(u64::MAX);
+
+/// Numbers that follow from a seed.
+struct Random(Stream);
 
 impl Random {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
+        let mut half = || self.0.below(1 << 32) as u64;
+        half() << 32 | half()
     }
 
     fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
+        self.0.below(n.max(1))
     }
 
     fn one_in(&mut self, n: usize) -> bool {
@@ -538,7 +541,7 @@ impl<'a> Worker<'a> {
     }
 
     fn try_input(&mut self, i: u64, seed: u64) {
-        let mut random = Random(seed ^ (self.number as u64) << 56);
+        let mut random = Random(Stream::new(seed, DAMAGE, i, self.number as u64));
         let mut input = match random.one_in(4) {
             true => (self.kind.make)(&mut random),
             false => self.good[random.below(self.good.len())].clone(),

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::print_stdout, reason = "for the test harness, which shows it on demand")]
 
+use diffusion::core::random::{Purpose, Stream};
 use diffusion_recipe::{Preset, RunConfig};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -54,25 +55,11 @@ const WORDS: &[&str] = &[
     "é",
 ];
 
-/// Numbers that follow from a seed (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
-    }
-}
+/// What the streams of these tests are for.
+const DAMAGE: Purpose = Purpose(u64::MAX);
 
 /// A configuration with one to three changes: a value that is another, a line that is gone or stands twice, or letters.
-fn damage(text: &str, others: &[String], random: &mut Random) -> String {
+fn damage(text: &str, others: &[String], random: &mut Stream) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     for _ in 0..1 + random.below(3) {
         let at = random.below(lines.len());
@@ -120,7 +107,7 @@ fn no_configuration_panics_or_takes_memory() {
     let try_inputs = |worker: u64| {
         let (mut read, mut valid) = (0, 0);
         for i in (worker..inputs).step_by(workers as usize) {
-            let mut random = Random(i ^ seed << 32);
+            let mut random = Stream::new(seed, DAMAGE, i, 0);
             let text = damage(&good[random.below(good.len())], &good, &mut random);
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 let config = RunConfig::from_toml(&text).ok()?;

@@ -19,6 +19,7 @@ use crate::fit::Entry;
 use crate::source::Source;
 use contents::Contents;
 use part::{Part, open, read};
+pub use pickle::PickledDict;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};

@@ -28,7 +28,7 @@ pub use atomic::{sync_folder, write_atomically, write_synced};
 pub use dict::StateDict;
 pub use dtype::Dtype;
 pub use error::{TensorProblem, WeightsError};
-pub use file::TensorFile;
+pub use file::{PickledDict, TensorFile};
 pub use load::Taken;
 pub use names::NameTable;
 pub use regular::{check_regular, open_regular, read_regular};

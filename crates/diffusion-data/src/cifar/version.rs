@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use diffusion_weights::PickledDict;
 use serde::{Deserialize, Serialize};
 
-use super::pickle::Pickle;
 use crate::{
     error::{DataError, Problem, shown},
     split::Split,
@@ -142,7 +142,7 @@ impl Version {
 
     fn decode_python(self, bytes: &[u8], labels: CifarLabels, into: &mut Records) -> Result<(), Problem> {
         let decode = |reason: String| Problem::decode("a pickle of CIFAR", reason);
-        let pickle = Pickle::read(bytes).map_err(decode)?;
+        let pickle = PickledDict::read(bytes).map_err(decode)?;
         let key = match (self.is_100(), labels) {
             (false, _) => "labels",
             (true, CifarLabels::Fine) => "fine_labels",
@@ -151,7 +151,9 @@ impl Version {
         let missing = |key: &str| Problem::missing(format!("`{key}` of CIFAR's Python version"));
         let (shape, pixels) = pickle.array("data").map_err(decode)?.ok_or_else(|| missing("data"))?;
         let labels = pickle.integers(key).map_err(decode)?.ok_or_else(|| missing(key))?;
-        if labels.is_empty() || pixels.len() != labels.len() * PIXELS || shape.first() != Some(&labels.len())
+        if labels.is_empty()
+            || pixels.len() != labels.len() * PIXELS
+            || shape.first() != Some(&(labels.len() as u64))
         {
             let found = format!("has {} labels and `data` of shape {shape:?}", labels.len());
             return Err(Problem::format(
@@ -185,7 +187,7 @@ impl Version {
             (true, CifarLabels::Fine) => "fine_label_names",
             (true, CifarLabels::Coarse) => "coarse_label_names",
         };
-        let names = Pickle::read(bytes).and_then(|pickle| pickle.strings(key));
+        let names = PickledDict::read(bytes).and_then(|pickle| pickle.strings(key));
         let names = names.map_err(|reason| Problem::decode("a pickle of CIFAR", reason).at(path))?;
         let names = names.map(|names| names.iter().map(|name| shown(name)).collect());
         names.ok_or_else(|| Problem::missing(format!("`{key}` of CIFAR's Python version")).at(path))

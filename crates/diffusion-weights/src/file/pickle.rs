@@ -2,15 +2,18 @@
 //!
 //! Pickle is a language for a stack machine, and Python's own machine calls whatever function a file names. This one
 //! carries out all instructions of the protocols 0 to 5, but knows what only a few functions and classes would build:
-//! those of tensors and of plain values. What any other would build is an object of which nothing is known but the name
+//! those of tensors, of NumPy's arrays and of plain values. What any other would build is an object of which nothing is known but the name
 //! of its class, and which is of no use.
 
 mod bytes;
 mod call;
+mod dict;
 mod global;
 mod machine;
+mod numpy;
 mod object;
 
+pub use dict::PickledDict;
 pub(super) use object::{Id, Storage, Tensor, Value};
 
 use crate::error::{Fault, malformed};

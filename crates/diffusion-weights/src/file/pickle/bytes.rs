@@ -1,6 +1,7 @@
 //! The operands of a pickle's instructions.
 
 use crate::error::{Fault, malformed};
+use std::borrow::Cow;
 
 /// What of a pickle is still unread.
 pub(super) struct Bytes<'a>(pub &'a [u8]);
@@ -63,6 +64,37 @@ impl<'a> Bytes<'a> {
         let line = &self.0[..end];
         self.0 = &self.0[end + 1..];
         Ok(line)
+    }
+
+    /// A string in quotes before the next end of a line, as Python 2 writes one.
+    pub(super) fn quoted(&mut self) -> Result<Cow<'a, [u8]>, Fault> {
+        let wrong =
+            || malformed("its pickle has a string that is not in quotes, or escaped in an unknown way");
+        let text = match self.line()? {
+            [quote @ (b'\'' | b'"'), text @ .., last] if quote == last => text,
+            _ => return wrong(),
+        };
+        if !text.contains(&b'\\') {
+            return Ok(Cow::Borrowed(text));
+        }
+        let (mut bytes, mut rest) = (Vec::new(), text);
+        while let Some((&byte, after)) = rest.split_first() {
+            let (byte, after) = match (byte, after) {
+                (b'\\', [b'x', high, low, after @ ..]) => {
+                    let digits = [high, low].map(|&digit| char::from(digit).to_digit(16));
+                    let [Some(high), Some(low)] = digits else { return wrong() };
+                    ((16 * high + low) as u8, after)
+                }
+                (b'\\', [b'n', after @ ..]) => (b'\n', after),
+                (b'\\', [b'r', after @ ..]) => (b'\r', after),
+                (b'\\', [b't', after @ ..]) => (b'\t', after),
+                (b'\\', [byte, after @ ..]) => (*byte, after),
+                other => other,
+            };
+            bytes.push(byte);
+            rest = after;
+        }
+        Ok(Cow::Owned(bytes))
     }
 
     /// A name before the next end of a line.

@@ -1,5 +1,6 @@
 //! What the known functions would make of their arguments. No other is ever called: it makes an object that is named.
 
+use super::numpy;
 use super::object::{Global, Id, Storage, Tensor, Value};
 use crate::error::{Fault, malformed};
 use crate::file::view::MAX_RANK;
@@ -61,9 +62,11 @@ pub(super) fn cost(values: &[Value<'_>], function: Id, arguments: Id) -> usize {
     let size = |&id: &Id| match &values[id as usize] {
         Value::Dict(entries) => entries.len(),
         Value::List(items) | Value::Tuple(items) if matches!(**global, Global::Dict) => items.len(),
+        Value::Text(text) if matches!(**global, Global::Encode) => text.len(),
         _ => 0,
     };
     match **global {
+        Global::Encode => items.first().map_or(0, size),
         Global::Dict | Global::RebuildTensor(_) | Global::RebuildFromType => {
             items.iter().take(MAX_ARGUMENTS).map(size).sum()
         }
@@ -78,6 +81,7 @@ pub(super) fn call<'a>(values: &[Value<'a>], function: Id, arguments: Id) -> Res
         Value::Global(global) => &**global,
         Value::Object(class) => return Ok(Built::New(Value::Object(*class))),
         Value::Plain(kind) => return Ok(Built::New(Value::Plain(kind))),
+        Value::NumpyDtype(..) | Value::Array(_) => return Ok(Built::New(Value::Plain("a NumPy object"))),
         _ => return malformed("its pickle calls something that is no function"),
     };
     let Value::Tuple(items) = value(arguments) else {
@@ -105,6 +109,10 @@ pub(super) fn call<'a>(values: &[Value<'a>], function: Id, arguments: Id) -> Res
         (Global::RebuildOnDevice, &[tensor, dtype, ..]) => on_device(values, tensor, dtype),
         (Global::Unread(kind), _) => Built::New(Value::Unread(kind)),
         (Global::Plain(kind), _) => Built::New(Value::Plain(kind)),
+        (Global::Encode, items) => Built::New(numpy::encoded(values, items)),
+        (Global::NumpyDtype, items) => Built::New(numpy::dtype(values, items)),
+        (Global::NumpyArray, _) => Built::New(numpy::blank()),
+        (Global::NumpyFromBuffer, items) => Built::New(numpy::from_buffer(values, items)),
         (Global::Dtype(..), _) => Built::New(Value::Plain("a plain value")),
         (Global::Storage(..), _) => Built::New(Value::Plain("a storage")),
         (Global::Reconstruct, &[class, ..]) if matches!(value(class), Value::Global(_)) => {

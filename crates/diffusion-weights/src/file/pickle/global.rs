@@ -14,15 +14,25 @@ impl<'a> Global<'a> {
                 "deque" => Some(Self::List),
                 _ => None,
             },
-            "_codecs" if name == "encode" => Some(Self::Plain("bytes")),
+            "_codecs" if name == "encode" => Some(Self::Encode),
             "copyreg" | "copy_reg" => {
                 ["_reconstructor", "__newobj__", "__newobj_ex__"].contains(&name).then_some(Self::Reconstruct)
             }
             _ if module == "torch" || module.starts_with("torch.") => torch(module, name),
-            _ if module == "numpy" || module.starts_with("numpy.") => Some(Self::Plain("a NumPy object")),
+            _ if module == "numpy" || module.starts_with("numpy.") => Some(numpy(module, name)),
             _ => None,
         };
         known.unwrap_or(Self::Other(module, name))
+    }
+}
+
+/// Version 2 of NumPy renamed `numpy.core`.
+fn numpy(module: &str, name: &str) -> Global<'static> {
+    match (module, name) {
+        ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => Global::NumpyArray,
+        ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => Global::NumpyFromBuffer,
+        ("numpy", "dtype") => Global::NumpyDtype,
+        _ => Global::Plain("a NumPy object"),
     }
 }
 

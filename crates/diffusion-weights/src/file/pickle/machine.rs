@@ -2,8 +2,10 @@
 
 use super::bytes::{Bytes, Integer};
 use super::call::{self, Built};
+use super::numpy;
 use super::object::{Global, Id, Value};
 use crate::error::{Fault, malformed};
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// How many values, and how many entries of stack and memo, a pickle may have. A tensor takes about twenty.
@@ -18,12 +20,13 @@ const NONE: Id = 0;
 const FALSE: Id = 1;
 const TRUE: Id = 2;
 const NUMBER: Id = 3;
-const BYTES: Id = 4;
+const BUFFER: Id = 4;
 const SET: Id = 5;
 
 /// All values of the pickle that the bytes begin with, the one that it stands for, and what follows it.
 pub(super) fn run(bytes: &[u8]) -> Result<(Vec<Value<'_>>, Id, &[u8]), Fault> {
-    let fixed = [Value::None, Value::Bool(false), Value::Bool(true), Value::Number, Value::Bytes, Value::Set];
+    let buffer = Value::Plain("a buffer outside of the pickle");
+    let fixed = [Value::None, Value::Bool(false), Value::Bool(true), Value::Number, buffer, Value::Set];
     let mut machine = Machine {
         input: Bytes(bytes),
         values: Vec::from(fixed),
@@ -52,7 +55,7 @@ struct Machine<'a> {
     memo: HashMap<u64, Id>,
     /// How many more tensors there may be.
     tensors: usize,
-    /// How many more items of arguments calls may look at: a real one looks at few.
+    /// How many more items of arguments calls may look at, and bytes copy: a real one does little of it.
     copies: usize,
 }
 
@@ -107,16 +110,18 @@ impl<'a> Machine<'a> {
             b'X' | b'T' => self.text(Bytes::sized::<4>)?, // Python 2 had strings of bytes
             0x8c | b'U' => self.text(Bytes::sized::<1>)?,
             0x8d => self.text(Bytes::sized::<8>)?,
-            b'V' | b'S' => self.text(|input| {
-                let line = input.line()?;
-                let inner = line.strip_prefix(b"'").and_then(|line| line.strip_suffix(b"'"));
-                let is_plain = !line.contains(&b'\\');
-                Ok(if is_plain { inner.unwrap_or(line) } else { b"\xff" })
-            })?,
-            b'B' => self.skip(Bytes::sized::<4>)?,
-            b'C' => self.skip(Bytes::sized::<1>)?,
-            0x8e | 0x96 => self.skip(Bytes::sized::<8>)?,
-            0x97 => self.stack.push(BYTES), // a buffer outside the file
+            b'V' => {
+                let line = self.input.line()?;
+                self.push(string(line, line.contains(&b'\\')));
+            }
+            b'S' => match self.input.quoted()? {
+                Cow::Borrowed(text) => self.push(string(text, false)),
+                escaped => self.push(Value::Bytes(escaped)),
+            },
+            b'B' => self.bytes(Bytes::sized::<4>)?,
+            b'C' => self.bytes(Bytes::sized::<1>)?,
+            0x8e | 0x96 => self.bytes(Bytes::sized::<8>)?,
+            0x97 => self.stack.push(BUFFER),
             0x98 => drop(self.top()?),
             _ => return Ok(false),
         }
@@ -267,6 +272,9 @@ impl<'a> Machine<'a> {
             }
             b'b' => {
                 let (state, of) = (self.pop()?, self.top()?);
+                if let Some(object) = numpy::with_state(&self.values, of, state) {
+                    self.values[of as usize] = object;
+                }
                 let is_noted = matches!(self.values[state as usize], Value::Dict(_) | Value::None);
                 let object = &mut self.values[of as usize];
                 // Attributes change nothing; torch notes the versions of modules in a dict's.
@@ -327,16 +335,14 @@ impl<'a> Machine<'a> {
     }
 
     fn text(&mut self, read: impl FnOnce(&mut Bytes<'a>) -> Result<&'a [u8], Fault>) -> Result<(), Fault> {
-        match std::str::from_utf8(read(&mut self.input)?) {
-            Ok(text) => self.push(Value::Text(text)),
-            Err(_) => self.stack.push(BYTES),
-        }
+        let text = read(&mut self.input)?;
+        self.push(string(text, false));
         Ok(())
     }
 
-    fn skip(&mut self, read: impl FnOnce(&mut Bytes<'a>) -> Result<&'a [u8], Fault>) -> Result<(), Fault> {
-        read(&mut self.input)?;
-        self.stack.push(BYTES);
+    fn bytes(&mut self, read: impl FnOnce(&mut Bytes<'a>) -> Result<&'a [u8], Fault>) -> Result<(), Fault> {
+        let bytes = read(&mut self.input)?;
+        self.push(Value::Bytes(Cow::Borrowed(bytes)));
         Ok(())
     }
 
@@ -380,7 +386,7 @@ impl<'a> Machine<'a> {
         }
         match &mut self.values[dict as usize] {
             Value::Dict(dict) => dict.extend(pairs.iter().map(|&[key, value]| (key, value))),
-            Value::Object(_) | Value::Plain(_) => {}
+            Value::Object(_) | Value::Plain(_) | Value::NumpyDtype(..) | Value::Array(_) => {}
             other => return malformed(format!("its pickle sets a key of {}, expected a dict", other.kind())),
         }
         Ok(())
@@ -391,9 +397,17 @@ impl<'a> Machine<'a> {
         let list = self.top()?;
         match &mut self.values[list as usize] {
             Value::List(list) => list.extend_from_slice(items),
-            Value::Object(_) | Value::Plain(_) => {}
+            Value::Object(_) | Value::Plain(_) | Value::NumpyDtype(..) | Value::Array(_) => {}
             other => return malformed(format!("its pickle adds to {}, expected a list", other.kind())),
         }
         Ok(())
+    }
+}
+
+/// A string; one that is escaped, or no UTF-8, is only bytes.
+fn string(text: &[u8], is_escaped: bool) -> Value<'_> {
+    match std::str::from_utf8(text) {
+        Ok(text) if !is_escaped => Value::Text(text),
+        _ => Value::Bytes(Cow::Borrowed(text)),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::Dtype;
 use crate::error::shown;
+use std::borrow::Cow;
 
 /// The number of a value.
 pub type Id = u32;
@@ -17,7 +18,7 @@ pub enum Value<'a> {
     Number,
     Text(&'a str),
     /// Bytes, or a string that is no UTF-8.
-    Bytes,
+    Bytes(Cow<'a, [u8]>),
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Set,
@@ -25,6 +26,10 @@ pub enum Value<'a> {
     Global(Box<Global<'a>>),
     Storage(Box<Storage<'a>>),
     Tensor(Box<Tensor>),
+    /// A type of NumPy's elements, e.g. `u1`, and whether their first byte is the greatest.
+    NumpyDtype(&'a str, bool),
+    /// An array of NumPy's.
+    Array(Box<Array>),
     /// A tensor whose values cannot be read, by what it is.
     Unread(&'static str),
     /// What a known function or class would make, and no weights, by what it is.
@@ -57,6 +62,14 @@ pub enum Global<'a> {
     Dtype(Dtype, u64),
     /// A storage of elements of this type and size; bytes where there is no type.
     Storage(Option<Dtype>, u64),
+    /// `_codecs.encode`, by which Python 3 writes bytes for Python 2.
+    Encode,
+    /// `numpy.dtype`.
+    NumpyDtype,
+    /// It makes an array of NumPy's that has nothing yet.
+    NumpyArray,
+    /// It makes an array of NumPy's of bytes.
+    NumpyFromBuffer,
     /// It makes something that is plain, by what that is.
     Plain(&'static str),
     /// It makes an object of the class that is its first argument.
@@ -92,6 +105,14 @@ pub struct Tensor {
     pub is_negative: bool,
 }
 
+/// An array of NumPy's, row by row, whose bytes are another value; unchecked as yet.
+#[derive(Debug)]
+pub struct Array {
+    pub dtype: Id,
+    pub shape: Vec<u64>,
+    pub bytes: Id,
+}
+
 impl Value<'_> {
     /// What an error message calls it.
     pub fn kind(&self) -> &'static str {
@@ -101,7 +122,9 @@ impl Value<'_> {
             Self::Int(_) => "an integer",
             Self::Number => "a number",
             Self::Text(_) => "a string",
-            Self::Bytes => "bytes",
+            Self::Bytes(_) => "bytes",
+            Self::NumpyDtype(..) => "a NumPy object",
+            Self::Array(_) => "a NumPy array",
             Self::Tuple(_) => "a tuple",
             Self::List(_) => "a list",
             Self::Set => "a set",

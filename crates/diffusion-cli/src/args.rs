@@ -143,8 +143,9 @@ pub struct SampleArgs {
     /// Strength of classifier-free guidance; 0 is off [default: the run's].
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub cfg_scale: Option<f64>,
-    /// The classes of the samples by their names or numbers, repeated as often as needed [default: all classes in turn].
-    #[arg(long, value_name = "cat,dog,2", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
+    /// The classes of the samples by their names or numbers, repeated as often as needed; a name comes before a number, and
+    /// the longest name first where names hold commas [default: all classes in turn].
+    #[arg(long, value_name = "cat,dog,2", value_parser = NonEmptyStringValueParser::new())]
     pub labels: Option<Vec<String>>,
     /// The seed of the noise: sample i depends on it and on i alone [default: the run's].
     #[arg(long, value_name = "N")]

@@ -32,6 +32,8 @@ struct Shown {
     begun: Instant,
     /// When the last line was written, or this work began.
     written: Instant,
+    /// That line.
+    line: String,
     estimate: Estimate,
 }
 
@@ -47,6 +49,7 @@ impl Display {
             total: None,
             begun: now,
             written: now,
+            line: String::new(),
             estimate: Estimate::default(),
         };
         let shown = Arc::new(Mutex::new(shown));
@@ -167,14 +170,25 @@ impl Shown {
             return;
         }
         self.written = Instant::now();
-        let (work, done) = (&self.work, self.done);
-        log(match self.total {
-            None => format!("{work}: {} so far", text(self.begun.elapsed())),
+        let line = self.line();
+        if line != self.line {
+            log(&line);
+            self.line = line;
+        }
+    }
+
+    /// How far the work is, in a line that is another one after a while, however slow the work is.
+    fn line(&self) -> String {
+        let (work, done, time) = (&self.work, self.done, text(self.begun.elapsed()));
+        // Work may name the unit of its parts, as in `drawing samples: step 3 of 100`.
+        let colon = if work.contains(':') { "" } else { ":" };
+        match self.total {
+            None => format!("{work}{colon} {time} so far"),
             Some(total) => match self.estimate.left(total) {
-                Some(left) => format!("{work}: {done} of {total}, {} left", text(left)),
-                None => format!("{work}: {done} of {total}"),
+                Some(left) => format!("{work}{colon} {done} of {total}, {time} so far, {} left", text(left)),
+                None => format!("{work}{colon} {done} of {total}, {time} so far"),
             },
-        });
+        }
     }
 }
 

@@ -1,11 +1,16 @@
 //! Pictures of what a run makes: its samples, its losses.
 
 use crate::error::CliError;
+use crate::output::log;
 use crate::pictures;
 use burn::tensor::TensorData;
+use diffusion::core::counted;
 use diffusion_recipe::{RunConfig, Samples, ValidationLosses};
 use std::borrow::Cow;
 use std::path::Path;
+
+/// The most points of the data that a picture shows, and the most samples: more are one cloud, and take long to draw.
+pub const POINTS: usize = 100_000;
 
 /// Writes `samples` as a picture, or where `path` ends in .safetensors as tensors. Latents, which need a decoder to be
 /// seen, are written both ways.
@@ -36,25 +41,38 @@ pub fn is_safetensors(path: &Path) -> bool {
 }
 
 /// Draws the picture of `samples`: points over the data, or a grid of images. Of images with other channels than gray
-/// or red, green and blue it shows the first three, or the first, from −3 to 3 standard deviations.
+/// or red, green and blue it shows the first three, or the first, from −3 to 3 standard deviations. Where the samples are
+/// too many it shows the first of them.
 fn picture(path: &Path, samples: &Samples, behind: Option<TensorData>) -> Result<(), CliError> {
     match samples.shape[..] {
         [2] => {
             let points = |values: &[f32]| values.chunks_exact(2).map(|p| [p[0], p[1]]).collect::<Vec<_>>();
             let behind = behind.map(|data| data.iter::<f32>().collect::<Vec<_>>()).unwrap_or_default();
             let labels = samples.labels.as_deref();
-            Ok(pictures::scatter(path, &points(&behind), &points(&samples.values), labels)?)
+            let shown = samples.count().min(POINTS);
+            say_shown(path, shown, samples.count());
+            let labels = labels.map(|labels| &labels[..shown]);
+            Ok(pictures::scatter(path, &points(&behind), &points(&samples.values[..2 * shown]), labels)?)
         }
         [channels, height, width] => {
             // One column per label reads as a table.
             let columns = samples.period.filter(|&period| period <= 16 && samples.count() > period);
             let (values, shown) = shown_channels(samples, channels, height * width);
-            Ok(pictures::grid(path, &values, samples.count(), shown, height, width, columns)?)
+            let drawn = pictures::grid(path, &values, samples.count(), shown, height, width, columns)?;
+            say_shown(path, drawn, samples.count());
+            Ok(())
         }
         ref other => {
             let what = format!("samples of shape {other:?} have no picture");
             Err(CliError::usage(what, "let --out end in .safetensors"))
         }
+    }
+}
+
+/// Says that a picture shows some of the samples only, where it does.
+fn say_shown(path: &Path, shown: usize, all: usize) {
+    if shown < all {
+        log(format_args!("{} shows the first {shown} of {}", path.display(), counted(all, "sample")));
     }
 }
 

@@ -1,16 +1,16 @@
 //! What can go wrong, in one sentence each, with a hint where there is one.
 
-use crate::invocation::{go_on, invocation};
+use crate::invocation::{go_on, invocation, resume, word};
 use crate::pictures::PictureError;
 use crate::signals;
 use diffusion::core::Invalid;
-use diffusion::train::{CheckpointError, NonFinite};
-use diffusion::weights::WeightsError;
+use diffusion::train::{Checkpoint, CheckpointError, NonFinite};
+use diffusion::weights::{TensorProblem, WeightsError};
 use diffusion_backends::BackendError;
 use diffusion_recipe::RecipeError;
 use std::error::Error;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// Why the program stopped.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +96,48 @@ impl CliError {
     }
 }
 
+/// How many files of a folder are looked at.
+const LISTED: usize = 1000;
+
+/// The file with weights in a folder whose name comes first, if one has such a name.
+fn weights_in(folder: &Path) -> Option<PathBuf> {
+    let endings = [".index.json", ".safetensors", ".pth", ".pt", ".ckpt", ".bin"];
+    let files = fs::read_dir(folder).ok()?.take(LISTED).flatten().map(|entry| entry.path());
+    let rank = |path: &PathBuf| {
+        let name = path.file_name()?.to_str()?;
+        Some((endings.iter().position(|ending| name.ends_with(ending))?, name.to_string()))
+    };
+    files.filter(|path| rank(path).is_some() && path.is_file()).min_by_key(rank)
+}
+
+/// What to do about tensors that do not fit, where something is known to help.
+fn misfit_hint(others: &[(String, usize)], problems: &[TensorProblem]) -> Option<&'static str> {
+    let is_numbered = |problem: &TensorProblem| match problem {
+        TensorProblem::Extra { name, .. } => name.parse::<usize>().is_ok(),
+        problem => matches!(problem, TensorProblem::Missing { .. }),
+    };
+    let is_extra = |problem: &TensorProblem| matches!(problem, TensorProblem::Extra { .. });
+    let has_values = |problem: &TensorProblem| match problem {
+        TensorProblem::Dtype { found, .. } => found.to_string() != "a tensor without values",
+        _ => false,
+    };
+    if problems.iter().any(has_values) {
+        Some(
+            "in Python, convert them before saving: `tensor.float()`, of sparse ones `tensor.to_dense()`, of quantized ones \
+             `tensor.dequantize()`",
+        )
+    } else if problems.iter().all(is_numbered) && problems.iter().any(is_extra) {
+        Some(
+            "a list of tensors has no names, as that of averages in an `EMAModel`; in Python, copy them to the model's \
+             parameters, and save its `state_dict()`",
+        )
+    } else if !others.is_empty() {
+        Some("pass --key with another of them, if that was meant")
+    } else {
+        None
+    }
+}
+
 fn recipe_hint(error: &RecipeError) -> Option<String> {
     let program = invocation();
     Some(match error {
@@ -115,6 +157,16 @@ fn recipe_hint(error: &RecipeError) -> Option<String> {
         RecipeError::StateDict(WeightsError::Several { .. } | WeightsError::NoKey { .. }) => {
             "pass --key with one of them".to_string()
         }
+        RecipeError::StateDict(WeightsError::Io { path, .. }) if path.is_dir() => {
+            if path.join(".metadata").is_file() {
+                let function = "torch.distributed.checkpoint.format_utils.dcp_to_torch_save";
+                return Some(format!("in Python, make one file of it by `{function}`"));
+            }
+            format!("pass a file in it, {}", weights_in(path)?.display())
+        }
+        RecipeError::StateDict(WeightsError::Tensors { others, problems, .. }) => {
+            return misfit_hint(others, problems).map(ToString::to_string);
+        }
         RecipeError::RunExists(_) => {
             "pass --overwrite to replace it, --out RUN for another folder, or --resume RUN to go on with it"
                 .into()
@@ -122,9 +174,12 @@ fn recipe_hint(error: &RecipeError) -> Option<String> {
         RecipeError::NotARun(_) | RecipeError::FileInPlace(_) | RecipeError::ReplacesSource { .. } => {
             "pass --out RUN for another folder".to_string()
         }
-        RecipeError::NoRun(_) => format!("pass the folder that `{program} train` made, e.g. runs/swissroll"),
+        RecipeError::NoRun(path) => match run_around(path) {
+            Some(run) => format!("pass {}, the run that it is in", word(run)),
+            None => format!("pass the folder that `{program} train` made, e.g. runs/swissroll"),
+        },
         RecipeError::NoSamples(_) => "pass --out FILE for another name".to_string(),
-        RecipeError::InUse(_) => "wait until it has ended, or pass --out RUN for another folder".to_string(),
+        RecipeError::InUse(_) => "wait until it has ended; a new run can go into another folder, --out RUN".to_string(),
         RecipeError::AlreadyLonger { .. } => "pass --steps with a larger number, or leave it out".to_string(),
         RecipeError::Changed { .. } => {
             "put it back as it was; or pass --accept-changes to go on with it as it is, which is another run from there"
@@ -133,28 +188,62 @@ fn recipe_hint(error: &RecipeError) -> Option<String> {
         RecipeError::NothingToResume(_) => {
             "it was stopped before its first; train it again, with --overwrite".to_string()
         }
-        RecipeError::Diverged { reason: NonFinite::Data { .. }, .. } | RecipeError::DataFailed { .. } => {
+        RecipeError::Diverged { reason: NonFinite::Data { .. }, checkpoint, .. }
+        | RecipeError::DataFailed { checkpoint, .. } => {
+            let resume = resume(&run_of(checkpoint.as_deref()));
             format!(
-                "repair or remove that example; `{program} train --resume RUN` then goes on after these steps"
+                "repair that example, and `{resume}` goes on after these steps; where it is removed, or has other values \
+                 than it had, `{resume} --accept-changes` does"
             )
         }
-        RecipeError::Diverged { .. } | RecipeError::NonFiniteWeights { .. } => format!(
-            "try a smaller --lr, --set training.clip_norm=1 or --set training.lr_schedule.warmup=1000, and look at \
-             loss.png, at gradient_norm in metrics.jsonl and at the data's range; `{program} train --resume RUN \
-             --checkpoint best --set training.lr=VALUE` goes back to that checkpoint, latest or a step's too, and on \
-             from there as another run; `{program} train --resume RUN` tries the steps that follow"
-        ),
+        RecipeError::Diverged { checkpoint, .. } | RecipeError::NonFiniteWeights { checkpoint, .. } => {
+            diverged_hint(checkpoint.as_deref())
+        }
+        RecipeError::FolderGone { place, .. } => return place.as_deref().map(go_on),
         RecipeError::NonFiniteSamples { .. } => format!(
             "the file is written; `{program} sample RUN` with --cfg-scale 0, --sampler ddim, --no-ema or an earlier \
              --checkpoint shows whether guidance, the sampler or the weights are to blame"
         ),
-        RecipeError::Interrupted { checkpoint, .. } => {
-            let run = checkpoint.parent().and_then(Path::parent).unwrap_or(Path::new("RUN"));
-            go_on(run)
-        }
+        RecipeError::Interrupted { checkpoint, .. } => go_on(&run_of(Some(checkpoint))),
         RecipeError::Stopped => return signals::advice(),
+        RecipeError::Io { action: "write" | "write into" | "create" | "lock", source, .. }
+            if matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) =>
+        {
+            "a new run or file can go elsewhere, --out; a run that is to go on needs a folder that can be written".into()
+        }
         _ => return None,
     })
+}
+
+/// The run's folder in which the path is, if it is in one.
+fn run_around(path: &Path) -> Option<&Path> {
+    path.ancestors().skip(1).find(|above| {
+        !above.as_os_str().is_empty()
+            && ["config.toml", "checkpoints"].iter().all(|name| above.join(name).exists())
+    })
+}
+
+/// The folder of the run that has the checkpoint.
+fn run_of(checkpoint: Option<&Path>) -> PathBuf {
+    let run = checkpoint.and_then(Path::parent).and_then(Path::parent);
+    run.unwrap_or(Path::new("RUN")).to_path_buf()
+}
+
+/// What helps against numbers beyond all bounds.
+fn diverged_hint(checkpoint: Option<&Path>) -> String {
+    let settings = "try a smaller --lr, --set training.clip_norm=1 or --set training.lr_schedule.warmup=1000, and look \
+                    at loss.png, at gradient_norm in metrics.jsonl and at the data's range";
+    let Some(checkpoint) = checkpoint else { return settings.to_string() };
+    let resume = resume(&run_of(Some(checkpoint)));
+    let best = checkpoint.parent().and_then(|folder| Checkpoint::best_loss(folder).ok().flatten());
+    let (which, others) = match best {
+        Some(_) => ("best", "latest or a step's too"),
+        None => ("latest", "a step's too"),
+    };
+    format!(
+        "{settings}; `{resume} --checkpoint {which} --set training.lr=VALUE` goes back to that checkpoint, {others}, and \
+         on from there as another run; `{resume}` tries the steps that follow"
+    )
 }
 
 /// The option of its own that a setting has.
@@ -177,14 +266,14 @@ fn flag(setting: &str) -> &'static str {
 fn checkpoint_hint(error: &CheckpointError, program: &str) -> Option<String> {
     Some(match error {
         CheckpointError::None(_) => {
-            "the run was stopped before its first checkpoint; train it again, with --overwrite".to_string()
+            "it was stopped before its first, or they were removed; train it again, with --overwrite".to_string()
         }
         CheckpointError::NoneValid { .. } | CheckpointError::Damaged { .. } => {
             "the disk or a copy of the folder has lost bytes; take the folder from a backup, or train again"
                 .to_string()
         }
         CheckpointError::NoneJudged(_) => {
-            "pass --checkpoint latest; with [validation] in its config.toml a run is validated".to_string()
+            "pass --checkpoint latest; a run is validated where its config.toml has [validation], every so many steps".to_string()
         }
         CheckpointError::NoOptimizer(_) => {
             format!("begin a new run with its weights: `{program} train --init-from RUN --out OTHER`")
@@ -210,10 +299,8 @@ fn no_room(error: &CliError) -> Option<String> {
                 continue;
             }
         };
-        let program = invocation();
-        return Some(format!(
-            "{what}; of a run that was training `{program} train --resume RUN` goes on from the last checkpoint"
-        ));
+        let advice = signals::advice().map(|advice| format!("; {advice}"));
+        return Some(format!("{what}{}", advice.unwrap_or_default()));
     }
     None
 }

@@ -2,7 +2,9 @@
 
 use crate::args::ExportArgs;
 use crate::display::Display;
+use crate::draw;
 use crate::error::CliError;
+use crate::memory::{Work, during};
 use crate::output::try_print;
 use crate::place::check_file;
 use crate::signals::{self, Busy, NOTHING_WRITTEN};
@@ -10,7 +12,7 @@ use crate::train;
 use burn::tensor::backend::Backend;
 use diffusion::train::{Checkpoint, Weights};
 use diffusion_backends::{Job, run_on};
-use diffusion_recipe::{RunConfig, RunFolder, smalldiffusion};
+use diffusion_recipe::{RecipeError, RunConfig, RunFolder, smalldiffusion};
 use std::path::PathBuf;
 
 pub fn main(args: ExportArgs, display: &Display) -> Result<(), CliError> {
@@ -18,6 +20,10 @@ pub fn main(args: ExportArgs, display: &Display) -> Result<(), CliError> {
     let (run, config) = RunFolder::open(&args.run)?;
     config.validate()?;
     let out = args.out.unwrap_or_else(|| run.file("state_dict.safetensors"));
+    if !draw::is_safetensors(&out) {
+        let what = format!("{} is not the name of a safetensors file", out.display());
+        return Err(CliError::usage(what, "let --out end in .safetensors"));
+    }
     check_file(&out, args.overwrite)?;
     let checkpoint = train::weights(&run, args.weights.checkpoint, args.weights.weights())?;
     run_on(args.backend, Export { config, checkpoint, weights: args.weights.weights(), out, display })?
@@ -36,9 +42,12 @@ impl Job for Export<'_> {
 
     fn run<B: Backend>(self, device: &B::Device) -> Self::Output {
         self.display.begin("making the network");
+        during(Work::Network);
         let mut run = self.config.build::<B>(device)?;
+        self.display.watch().check().map_err(RecipeError::from)?;
         self.display.begin("reading the weights");
         run.load(&self.checkpoint, self.weights)?;
+        self.display.watch().check().map_err(RecipeError::from)?;
         self.display.end();
         let _busy = Busy::begin();
         run.export(&self.out)?;

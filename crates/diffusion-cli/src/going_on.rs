@@ -25,7 +25,7 @@ impl GoingOn {
         let mut is_changed = self.is_changed;
         if let Some(checkpoint) = checkpoint {
             let step = checkpoint.state().step;
-            let changes = self.changes(run, checkpoint)?;
+            let (changes, others) = self.changes(run, checkpoint)?;
             // Of another run, too, steps after the checkpoint are no longer its own.
             if (self.goes_back || !changes.is_empty())
                 && let Some(aside) = self.folder.abandon_after(step)?
@@ -35,8 +35,14 @@ impl GoingOn {
             if !changes.is_empty() {
                 is_changed = true;
                 log(format_args!("warning: after step {step} this is another run: {}", list(&changes)));
-                // From now on it is this one; or else the next resume would ask again.
-                run.save(&self.folder.checkpoints(), checkpoint.state().validation)?;
+            }
+            // From now on it is this one; or else the next resume would ask or say it again.
+            let save = || run.save(&self.folder.checkpoints(), checkpoint.state().validation);
+            if !changes.is_empty() {
+                save()?;
+            } else if !others.is_empty() {
+                // To hear a note again is better than to end here, on a full disk.
+                let _ = save();
             }
         }
         if is_changed {
@@ -45,15 +51,19 @@ impl GoingOn {
         Ok(())
     }
 
-    /// What the steps that follow depend on and is otherwise than it was. Everything else is only said.
-    fn changes(&self, run: &mut dyn Run, checkpoint: &Checkpoint) -> Result<Vec<Change>, CliError> {
+    /// What is otherwise than it was: what the steps that follow depend on, and everything else, which is only said.
+    fn changes(
+        &self,
+        run: &mut dyn Run,
+        checkpoint: &Checkpoint,
+    ) -> Result<(Vec<Change>, Vec<Change>), CliError> {
         let Some(before) = RunRecord::of(checkpoint) else {
             log(format_args!(
                 "note: {} is of a version that kept no record of settings and data: neither is compared, and which \
                  examples are for validation is chosen anew",
                 checkpoint.path().display()
             ));
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         };
         let changes = run.record()?.changes_since(&before);
         let (decisive, others): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| change.decides);
@@ -62,12 +72,12 @@ impl GoingOn {
             let run = self.folder.path().to_path_buf();
             return Err(RecipeError::Changed { run, changes: unasked }.into());
         }
-        let edited: Vec<Change> = others.into_iter().filter(|change| !self.is_asked(change)).collect();
+        let edited: Vec<Change> = others.iter().filter(|change| !self.is_asked(change)).cloned().collect();
         if !edited.is_empty() {
             let path = self.folder.file("config.toml");
             log(format_args!("note: {} was changed after the checkpoint: {}", path.display(), list(&edited)));
         }
-        Ok(decisive)
+        Ok((decisive, others))
     }
 
     /// Whether the command line names the setting, or a table that it is in, or the kind of one, which brings other

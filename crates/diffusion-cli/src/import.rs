@@ -4,13 +4,15 @@ use crate::args::ImportArgs;
 use crate::display::Display;
 use crate::error::CliError;
 use crate::invocation::invocation;
+use crate::memory::{Work, during};
 use crate::output::{log, try_print};
 use crate::place::say_kept;
 use crate::signals::{self, Busy, NOTHING_WRITTEN};
 use burn::tensor::backend::Backend;
+use diffusion::core::counted;
 use diffusion::weights::Taken;
 use diffusion_backends::{Job, run_on};
-use diffusion_recipe::{RunConfig, RunFolder, check_replaces_not};
+use diffusion_recipe::{RecipeError, RunConfig, RunFolder, check_replaces_not};
 use std::path::PathBuf;
 
 pub fn main(args: ImportArgs, display: &Display) -> Result<(), CliError> {
@@ -41,9 +43,12 @@ impl Job for Import<'_> {
 
     fn run<B: Backend>(self, device: &B::Device) -> Self::Output {
         self.display.begin("making the network");
+        during(Work::Network);
         let mut run = self.config.build::<B>(device)?;
+        self.display.watch().check().map_err(RecipeError::from)?;
         self.display.begin("reading the weights");
         let taken = run.import(&self.file, self.key.as_deref())?;
+        self.display.watch().check().map_err(RecipeError::from)?;
         self.display.end();
         tell(&taken);
         let _busy = Busy::begin();
@@ -52,8 +57,8 @@ impl Job for Import<'_> {
         run.save_weights(&folder.checkpoints())?;
         let (out, program) = (self.out.display(), invocation());
         try_print(format_args!(
-            "imported {} parameters of {}{} into {out}",
-            run.num_params(),
+            "imported {} of {}{} into {out}",
+            counted(run.num_params(), "parameter"),
             self.file.display(),
             if taken.key.is_empty() { String::new() } else { format!(", from `{}`,", taken.key) }
         ));
@@ -66,7 +71,8 @@ impl Job for Import<'_> {
 /// Says what was left in the file, if there was something.
 fn tell(taken: &Taken) {
     if taken.others > 0 {
-        log(format_args!("passed over {} other tensors in the file", taken.others));
+        let plural = if taken.others == 1 { "" } else { "s" };
+        log(format_args!("passed over {} other tensor{plural} in the file", taken.others));
     }
     if !taken.not_run.is_empty() {
         let objects = taken.not_run.join(", ");

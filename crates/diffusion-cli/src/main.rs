@@ -17,6 +17,7 @@ mod output;
 mod pictures;
 mod place;
 mod progress;
+mod report;
 mod sample;
 mod signals;
 mod table;

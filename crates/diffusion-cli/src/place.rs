@@ -2,7 +2,7 @@
 
 use crate::error::CliError;
 use crate::output::log;
-use diffusion_recipe::{RunFolder, check_writable};
+use diffusion_recipe::{RecipeError, Run, RunFolder, check_writable};
 use std::path::{Path, PathBuf};
 
 /// Finds out whether the file `out` can be written; one that is there is replaced only where `overwrite` says so.
@@ -29,7 +29,8 @@ pub fn output(folder: &RunFolder, name: &str, endings: &[&str]) -> PathBuf {
     let path = folder.output(name, endings);
     if path.file_stem().is_some_and(|stem| stem != name) {
         log(format_args!(
-            "warning: {name} of that folder is no run's, so it stays; writing {}",
+            "warning: no run wrote the file {name} in {}, so it stays; writing {}",
+            folder.path().display(),
             path.display()
         ));
     }
@@ -43,4 +44,13 @@ pub fn say_kept(folder: &RunFolder) {
         let names: Vec<String> = folder.kept().iter().map(|path| below(path)).collect();
         log(format_args!("kept what no run wrote: {}", names.join(", ")));
     }
+}
+
+/// Refuses to write into a folder that is no longer the run's.
+pub fn still_there(folder: &RunFolder, run: &dyn Run) -> Result<(), CliError> {
+    if folder.is_there() {
+        return Ok(());
+    }
+    let (step, run) = (run.counts().steps, folder.path().to_path_buf());
+    Err(RecipeError::FolderGone { run, step, place: None, failure: None }.into())
 }

@@ -4,6 +4,7 @@ use crate::args::{SampleArgs, WeightsArgs};
 use crate::display::Display;
 use crate::draw;
 use crate::error::CliError;
+use crate::memory::{Work, during};
 use crate::output::{log, try_print};
 use crate::place::check_file;
 use crate::signals::{self, Busy, NOTHING_WRITTEN};
@@ -11,9 +12,11 @@ use crate::table;
 use crate::train::{self, set_all};
 use burn::tensor::TensorData;
 use burn::tensor::backend::Backend;
+use diffusion::core::counted;
 use diffusion::train::{Checkpoint, Weights};
 use diffusion_backends::{Job, run_on};
 use diffusion_recipe::{RecipeError, Run, RunConfig, RunFolder, SampleRequest, check_replaceable};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -73,23 +76,31 @@ fn check_out(out: &Path, config: &RunConfig, overwrite: bool) -> Result<(), CliE
     Ok(())
 }
 
-/// The labels of the classes that are asked for by name or number.
-fn labels(names: &[String], config: &RunConfig) -> Result<Vec<usize>, CliError> {
+/// The labels of the classes that are asked for by name or number; where they have names, it is said which they are.
+fn labels(texts: &[String], config: &RunConfig) -> Result<Vec<usize>, CliError> {
     let Some(classes) = config.network.classes() else {
         return Err(CliError::usage("labels were given, but this model has none", "leave --labels out"));
     };
-    let label = |name: &String| {
-        config.label(name).ok_or_else(|| {
-            let last = classes - 1;
-            let known = match &config.classes[..] {
-                [] => format!("the classes 0 to {last}"),
-                names => format!("the classes {}", table::classes(names)),
-            };
-            let what = format!("the label {name} was asked for, but the model has {known}");
-            CliError::usage(what, "give --labels among the model's classes")
-        })
+    let unknown = |name: String| {
+        let last = classes - 1;
+        let known = match &config.classes[..] {
+            [] => format!("the classes 0 to {last}"),
+            names => format!("the classes {}", table::classes(names)),
+        };
+        let asked = if name.is_empty() { "an empty label".to_string() } else { format!("the label {name}") };
+        let what = format!("{asked} was asked for, but the model has {known}");
+        CliError::usage(what, "give --labels among the model's classes")
     };
-    names.iter().map(label).collect()
+    let labels = texts.iter().map(|text| config.labels(text)).collect::<Result<Vec<_>, _>>();
+    let labels = labels.map_err(unknown)?.concat();
+    let mut named: Vec<(usize, &String)> =
+        labels.iter().filter_map(|&label| Some((label, config.classes.get(label)?))).collect();
+    let mut seen = BTreeSet::new();
+    named.retain(|(label, _)| seen.insert(*label));
+    if !named.is_empty() {
+        log(format_args!("drawing the classes {}", table::numbered(named)));
+    }
+    Ok(labels)
 }
 
 struct Sampling<'a> {
@@ -106,6 +117,7 @@ impl Job for Sampling<'_> {
 
     fn run<B: Backend>(self, device: &B::Device) -> Self::Output {
         self.display.begin("making the network");
+        during(Work::Network);
         let mut run = self.config.build::<B>(device)?;
         run.watch(self.display.watch().clone());
         self.sample(run)
@@ -116,14 +128,15 @@ impl Sampling<'_> {
     fn sample(&self, mut run: Box<dyn Run>) -> Result<(), CliError> {
         run.load(&self.checkpoint, self.weights)?;
         let begun = Instant::now();
+        during(Work::Samples);
         let samples = run.sample(&self.request, &mut |_| {})?;
         let behind = self.behind(&mut *run)?;
         self.display.end();
         let _busy = Busy::begin();
         draw::samples(&self.out, &samples, &self.config, behind)?;
         try_print(format_args!(
-            "{} samples of step {} in {:.1} s: {}",
-            samples.count(),
+            "{} of step {} in {:.1} s: {}",
+            counted(samples.count(), "sample"),
             self.checkpoint.state().step,
             begun.elapsed().as_secs_f64(),
             self.out.display()
@@ -136,7 +149,8 @@ impl Sampling<'_> {
         if self.config.network.input_shape() != [2] || draw::is_safetensors(&self.out) {
             return Ok(None);
         }
-        match run.examples() {
+        during(Work::Data);
+        match run.examples(draw::POINTS) {
             Ok(data) => Ok(Some(data)),
             Err(RecipeError::Stopped) => Err(RecipeError::Stopped),
             Err(error) => {

@@ -96,6 +96,11 @@ pub fn advice() -> Option<String> {
     state().advice.clone()
 }
 
+/// Does something with how to go on, without waiting and without allocating; nothing where another thread has it.
+pub fn with_advice<T>(use_it: impl FnOnce(&str) -> T) -> Option<T> {
+    Some(use_it(STATE.try_lock().ok()?.advice.as_deref()?))
+}
+
 /// Work that a signal must not cut off: training, which ends with a checkpoint, and writing files.
 pub struct Busy(());
 

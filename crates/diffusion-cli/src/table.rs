@@ -51,12 +51,17 @@ const NAMED: usize = 24;
 
 /// The classes with their numbers: `0 cat, 1 dog`; of many the first ones and the last.
 pub fn classes(names: &[String]) -> String {
+    numbered(names.iter().enumerate())
+}
+
+/// The same of some of the classes, in this order.
+pub fn numbered<'a>(classes: impl IntoIterator<Item = (usize, &'a String)>) -> String {
     let numbered = |(number, name): (usize, &String)| {
         let name: String =
             name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
         format!("{number} {name}")
     };
-    let mut words: Vec<String> = names.iter().enumerate().map(numbered).collect();
+    let mut words: Vec<String> = classes.into_iter().map(numbered).collect();
     if words.len() > NAMED {
         words.splice(NAMED - 1..words.len() - 1, ["…".to_string()]);
     }

@@ -5,14 +5,18 @@ use crate::display::Display;
 use crate::draw;
 use crate::error::CliError;
 use crate::going_on::GoingOn;
-use crate::invocation::{go_on, invocation};
+use crate::invocation::{go_on, invocation, word};
+use crate::memory::{Work, during};
 use crate::output::{log, print, try_print};
 use crate::pictures;
-use crate::place::{output, say_kept};
+use crate::place::{output, say_kept, still_there};
 use crate::progress::Progress;
+use crate::report::report;
 use crate::signals::{self, Busy};
 use crate::table;
 use burn::tensor::backend::Backend;
+use diffusion::core::counted;
+use diffusion::core::invalid::Number;
 use diffusion::train::{Checkpoint, CheckpointError, Found, Weights, Which};
 use diffusion_backends::{Job, run_on};
 use diffusion_recipe::{
@@ -107,7 +111,10 @@ fn resumed(path: &Path, args: &TrainArgs) -> Result<Training, CliError> {
     };
     let mut config = before.clone();
     set_data(&mut config, args)?;
-    let asked = set(&mut config, args)?;
+    let mut asked = set(&mut config, args)?;
+    // A setting may bring others: a table that was not there its defaults, moved data their path.
+    let brought = config.changes_since(&before)?.into_iter().map(|change| change.path);
+    asked.extend(brought.filter(|path| !path.ends_with(".kind")));
     config.validate()?;
     let steps = config.training.steps;
     if let Start::Resume(checkpoint) = &start
@@ -235,6 +242,7 @@ impl Job for Watched<'_> {
     fn run<B: Backend>(self, device: &B::Device) -> Self::Output {
         let Self { training, display } = self;
         display.begin("making the network");
+        during(Work::Network);
         let mut run = training.config.build::<B>(device)?;
         run.watch(display.watch().clone());
         display.watch().check().map_err(RecipeError::from)?;
@@ -250,6 +258,7 @@ impl Training {
             Start::Resume(checkpoint) => run.resume(checkpoint)?,
         }
         display.begin("opening the data");
+        during(Work::Data);
         let data = run.open_data().map_err(|error| match self.place {
             Place::New { .. } => error.into(),
             Place::There(_) => CliError::moved(error),
@@ -273,16 +282,20 @@ impl Training {
         };
         self.announce(&*run, data.training);
         if data.validation > 0 {
-            log(format_args!("{} examples are kept for validation", data.validation));
+            let kept = if data.validation == 1 { "is kept" } else { "are kept" };
+            log(format_args!("{} {kept} for validation", counted(data.validation, "example")));
         }
         let summary = &data.summary;
         let looked = match summary.read < summary.examples {
-            true => format!(" of {} examples", summary.read),
+            true => format!(" of {}", counted(summary.read, "example")),
             false => String::new(),
         };
         log(format_args!(
             "data{looked}: mean {:.3}, standard deviation {:.3}, from {:.3} to {:.3}",
-            summary.mean, summary.standard_deviation, summary.min, summary.max
+            Number(summary.mean),
+            Number(summary.standard_deviation),
+            Number(summary.min.into()),
+            Number(summary.max.into())
         ));
         data.notes.iter().for_each(log);
         if !data.classes.is_empty() {
@@ -300,12 +313,14 @@ impl Training {
 
         signals::advise(go_on(folder.path()));
         display.begin("computing the first step");
+        during(Work::Steps);
         let mut progress = Progress::new(display.clone(), self.config.training.steps);
         let trained = train(&mut *run, &folder, &mut progress);
         display.end();
         let trained = trained?;
         let title = format!("{}: training loss", self.config.preset);
-        let drawn = pictures::curve(&output(&folder, "loss", &["png"]), &trained.losses, &title);
+        let drawn = still_there(&folder, &*run)
+            .and_then(|()| Ok(pictures::curve(&output(&folder, "loss", &["png"]), &trained.losses, &title)?));
         match trained.stopped {
             Some(error) => Err(error.into()),
             None => {
@@ -324,12 +339,14 @@ impl Training {
         trained: &Trained,
         display: &Display,
     ) -> Result<(), CliError> {
-        let (program, path) = (invocation(), folder.path().display());
+        let (program, path) = (invocation(), word(folder.path()));
         signals::advise(format!("training is complete; `{program} sample {path}` draws from it"));
+        during(Work::LastSamples);
         let samples = run.sample(&SampleRequest::of(&self.config), &mut |_| {})?;
         display.end();
-        let behind = if samples.shape == [2] { Some(run.examples()?) } else { None };
+        let behind = if samples.shape == [2] { Some(run.examples(draw::POINTS)?) } else { None };
         let _busy = Busy::begin();
+        still_there(folder, run)?;
         let place = output(folder, "samples", draw::endings(&self.config));
         draw::samples(&place, &samples, &self.config, behind)?;
         if let Some(losses) = &trained.validation {
@@ -350,10 +367,11 @@ impl Training {
             n => format!("{n}·"),
         };
         log(format_args!(
-            "training {preset} on {}: {} parameters, {examples} examples, {} steps of {accumulate}{}",
+            "training {preset} on {}: {}, {}, {} of {accumulate}{}",
             self.backend,
-            run.num_params(),
-            training.steps,
+            counted(run.num_params(), "parameter"),
+            counted(examples, "example"),
+            counted(training.steps, "step"),
             (*batch_size).min(examples),
         ));
         if let Start::Resume(checkpoint) = &self.start {
@@ -366,35 +384,6 @@ impl Training {
                     state.backend
                 ));
             }
-        }
-    }
-}
-
-/// Says what was done, and where it is.
-fn report(run: &dyn Run, folder: &RunFolder, trained: &Trained) {
-    let losses = &trained.losses;
-    let last = &losses[losses.len() - losses.len().div_ceil(10)..];
-    let finite: Vec<f64> = last.iter().map(|(_, loss)| *loss).filter(|loss| loss.is_finite()).collect();
-    let mean = finite.iter().sum::<f64>() / finite.len() as f64;
-    let counts = run.counts();
-    let without = match counts.skipped {
-        0 => String::new(),
-        n => format!(", {n} of them skipped"),
-    };
-    try_print(format_args!(
-        "trained {} steps{without} in {:.1} s; mean loss of the last {}: {mean:.4}",
-        counts.steps,
-        trained.seconds,
-        last.len()
-    ));
-    let endings = draw::endings(run.config());
-    let samples = folder.output("samples", endings);
-    let pictures = ["loss", "val_loss"].map(|name| folder.output(name, &["png"]));
-    let others = ["metrics.jsonl", "checkpoints"].map(|name| folder.file(name));
-    let samples = endings.iter().map(|ending| samples.with_extension(ending));
-    for path in samples.chain(pictures).chain(others) {
-        if path.exists() {
-            try_print(format_args!("  {}", path.display()));
         }
     }
 }

@@ -244,7 +244,7 @@ fn listing(folder: &Path) -> BTreeMap<PathBuf, u64> {
                 folders.push(path.clone());
             } else if !path.is_file() || path.metadata().unwrap().len() > 1 << 30 {
                 // To read a pipe would wait for ever.
-                path.metadata().unwrap().len().hash(&mut hasher);
+                path.symlink_metadata().unwrap().len().hash(&mut hasher);
             } else {
                 let metadata = fs::metadata(&path).unwrap();
                 if !metadata.is_file() || metadata.len() > 1 << 30 {

@@ -146,7 +146,7 @@ fn data_that_were_moved_are_recognized() {
     fail(&["train", "--resume", &run, "--steps", "5"]);
     for (option, steps) in [("--data", "5"), ("--images", "6")] {
         let errors = succeed(&["train", "--resume", &run, "--steps", steps, option, &there]);
-        assert!(!errors.contains("another run"), "{errors}");
+        assert!(!errors.contains("another run") && !errors.contains("note: "), "{errors}");
         fs::rename(&there, &here).unwrap();
         fs::rename(&here, &there).unwrap();
     }
@@ -198,6 +198,29 @@ fn what_the_command_line_changes_is_asked_for() {
         assert!(!errors.contains("another run"), "{errors}");
     }
     assert_eq!(metrics(&run).len(), 14);
+}
+
+/// Of what the command line changes it is not said that the file was changed, whatever else that brings; and it is said
+/// once that the file was.
+#[test]
+fn what_is_asked_for_is_no_edit() {
+    let folder = Folder::new();
+    let run = folder.path("run");
+    points(&folder, &run);
+    for options in [
+        &["--set", "sampling.count=3"][..],
+        &["--val-every", "3"],
+        &["--set", "sampling.sampler.kind=heun"],
+        &["--checkpoint-every", "3", "--set", "checkpoint_keep=7"],
+        &["--set", "validation.per_bin=3"],
+        &[],
+    ] {
+        let errors = succeed(&[&["train", "--resume", &run][..], options].concat());
+        assert!(!errors.contains("note: "), "{options:?}: {errors}");
+    }
+    edit(&run, "checkpoint_every = 3", "checkpoint_every = 4");
+    assert!(succeed(&["train", "--resume", &run]).contains("note: "));
+    assert!(!succeed(&["train", "--resume", &run]).contains("note: "));
 }
 
 /// What came after the checkpoint is moved aside, whole; with the same settings the same steps follow.

@@ -155,7 +155,7 @@ fn a_folder_is_not_replaced_by_accident() {
     assert_eq!(metrics(&run).len(), 3);
     fs::create_dir(&mine).unwrap();
     fs::write(path("mine/letter"), "dear").unwrap();
-    fail(&["train", "--out", &mine, "--steps", "2", "--overwrite"], "is not a run's folder");
+    fail(&["train", "--out", &mine, "--steps", "2", "--overwrite"], "run's folder");
     assert_eq!(fs::read_to_string(path("mine/letter")).unwrap(), "dear");
 }
 
@@ -177,7 +177,7 @@ fn bad_input_is_answered_with_a_sentence() {
     no(&["datasaurus", "--data", &none], &none);
     no(&["--config", &none], "cannot read");
 
-    fail(&["sample", &none], "is not a run's folder");
+    fail(&["sample", &none], "run's folder");
     fail(&["sample", &run, "--labels", "1"], "this model has none");
     fail(&["sample", &run, "--cfg-scale", "2"], "error: sampling.guidance: ");
     fail(&["sample", &run, "--set", "sampling.sampler.mu=1"], "error: sampling.sampler.mu: ");
@@ -364,7 +364,7 @@ fn weights_go_out_and_come_back() {
         &["train", "--init-from", &back, "--out", &back, "--overwrite", "--steps", "1"],
         "which it is made from",
     );
-    fail(&["train", "--init-from", &path("none")], "is not a run's folder");
+    fail(&["train", "--init-from", &path("none")], "run's folder");
     succeed(&["export", &run, "--overwrite"]);
     let inside = path("run/state_dict.safetensors");
     fail(&["import", &inside, "--as", "tree", "--out", &run, "--overwrite"], "which it is made from");
@@ -674,6 +674,10 @@ fn classes_are_known_by_their_names() {
         fs::read(&out).unwrap()
     };
     assert_eq!(drawn("dog,cat"), drawn("1,0"));
+    let asked =
+        ["sample", &run, "--labels", "dog,0", "--count", "1", "--steps", "1", "--out", &path("asked.png")];
+    let errors = diffusion(&asked).stderr;
+    assert!(String::from_utf8_lossy(&errors).contains("1 dog, 0 cat"));
     fail(&["sample", &run, "--labels", "bird"], "0 cat, 1 dog");
     fail(&["sample", &run, "--labels", "2"], "0 cat, 1 dog");
 

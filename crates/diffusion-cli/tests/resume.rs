@@ -89,25 +89,30 @@ fn a_run_that_is_killed_goes_on_as_if_nothing_had_happened() {
 /// A small U-Net on images, with dropout, mirrored images and two batches a step.
 #[cfg(target_os = "linux")]
 fn small_images(folder: &Folder) -> String {
+    let changes = [
+        ("checkpoint_every = 1000", "checkpoint_every = 2"),
+        ("every = 1000", "every = 10"),
+        ("steps = 2000", "steps = 40"),
+        ("steps = 100\n", "steps = 2\n"),
+    ];
+    of_small_images(folder, &changes)
+}
+
+/// A U-Net on 23 images of 8 × 8 pixels, two batches a step, few samples and validation examples, and `changes`.
+fn of_small_images(folder: &Folder, changes: &[(&str, &str)]) -> String {
     let data = folder.path("data");
     write_idx(&data, 23, 8);
-    folder.config(
-        "fashion-unet-small",
-        &[
-            ("in_dim = 28", "in_dim = 8"),
-            ("ch_mult = [1, 2, 2]", "ch_mult = [1, 1]"),
-            ("attn_resolutions = [14]", "attn_resolutions = [4]"),
-            ("/usr/share/datasets/fashion-mnist", &data),
-            ("batch_size = 32", "batch_size = 3"),
-            ("accumulate = 1", "accumulate = 2"),
-            ("checkpoint_every = 1000", "checkpoint_every = 2"),
-            ("every = 1000", "every = 10"),
-            ("count = 64", "count = 2"),
-            ("per_bin = 32", "per_bin = 1"),
-            ("steps = 2000", "steps = 40"),
-            ("steps = 100\n", "steps = 2\n"),
-        ],
-    )
+    let small = [
+        ("in_dim = 28", "in_dim = 8"),
+        ("ch_mult = [1, 2, 2]", "ch_mult = [1, 1]"),
+        ("attn_resolutions = [14]", "attn_resolutions = [4]"),
+        ("/usr/share/datasets/fashion-mnist", &data),
+        ("batch_size = 32", "batch_size = 3"),
+        ("accumulate = 1", "accumulate = 2"),
+        ("count = 64", "count = 2"),
+        ("per_bin = 32", "per_bin = 1"),
+    ];
+    folder.config("fashion-unet-small", &[&small, changes].concat())
 }
 
 /// Signals of every kind, and kills soon after one, at random moments, on points and on images: what is there in the end
@@ -203,22 +208,7 @@ fn a_run_that_was_killed_at_once_begins_again() {
 #[test]
 fn a_run_that_is_made_longer_is_the_longer_run() {
     let folder = Folder::new();
-    let data = folder.path("data");
-    write_idx(&data, 23, 8);
-    let config = folder.config(
-        "fashion-unet-small",
-        &[
-            ("in_dim = 28", "in_dim = 8"),
-            ("ch_mult = [1, 2, 2]", "ch_mult = [1, 1]"),
-            ("attn_resolutions = [14]", "attn_resolutions = [4]"),
-            ("/usr/share/datasets/fashion-mnist", &data),
-            ("batch_size = 32", "batch_size = 3"),
-            ("accumulate = 1", "accumulate = 2"),
-            ("count = 64", "count = 2"),
-            ("per_bin = 32", "per_bin = 1"),
-            ("steps = 100", "steps = 2"),
-        ],
-    );
+    let config = of_small_images(&folder, &[("steps = 100", "steps = 2")]);
     assert!(fs::read_to_string(&config).unwrap().contains("dropout = 0.1"));
     let (whole, parts) = (folder.path("whole"), folder.path("parts"));
     succeed(&["train", "--config", &config, "--out", &whole, "--steps", "5", "--set", "checkpoint_keep=9"]);

@@ -250,6 +250,38 @@ fn samples_are_not_waited_for() {
     program.ends_with(129, "nothing was written");
 }
 
+/// Networks so large that they are made for some seconds; nothing is written.
+#[test]
+fn import_and_export_are_not_waited_for() {
+    let folder = Folder::new();
+    let (run, out) = (folder.path("run"), folder.path("out.safetensors"));
+    let few = ["--steps", "2", "--set", "network.hidden_dims=[16]", "--set", "sampling.count=2"];
+    succeed(&[&["train", "swissroll", "--out", &run][..], &few].concat());
+    succeed(&["export", &run, "--out", &out]);
+    let config = Path::new(&run).join("config.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let large = text.replace("[16]", "[9000, 9000]");
+    assert_ne!(text, large);
+    std::fs::write(&config, large).unwrap();
+    let (new, other) = (folder.path("new"), folder.path("other.safetensors"));
+    for (signal, code, arguments, place) in [
+        (Signal::SIGTERM, 143, ["import", &out, "--config", config.to_str().unwrap(), "--out", &new], &new),
+        (Signal::SIGHUP, 129, ["export", &run, "--backend", "flex", "--out", &other], &other),
+    ] {
+        let mut program = Program::spawn(&arguments);
+        let status = format!("/proc/{}/status", program.child.id());
+        program.wait_until("it listens", |_| {
+            let status = std::fs::read_to_string(&status).unwrap_or_default();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
+            let caught = u64::from_str_radix(caught.trim(), 16).unwrap();
+            caught >> (signal as i32 - 1) & 1 == 1
+        });
+        program.send(signal);
+        program.ends_with(code, "nothing was written");
+        assert!(!Path::new(place).exists(), "{place} is left behind");
+    }
+}
+
 /// What does not look at signals ends too, where nothing is lost.
 #[test]
 fn the_doctor_is_not_waited_for() {
@@ -305,6 +337,24 @@ fn a_run_does_not_depend_on_who_listens() {
     let run = folder.path("closed");
     let mut program = Program::after("exec 2>&- >&-", &["train", "--config", &config, "--out", &run]);
     reaches_its_end(&run, &mut program.child);
+}
+
+/// The terminal that a run belongs to vanishes, and the system tells the run so.
+#[test]
+fn a_run_whose_own_terminal_hangs_up_saves_and_stops() {
+    let folder = Folder::new();
+    let (config, run) = (long(&folder, &[]), folder.path("run"));
+    let (window, slave) = terminal();
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", "env", "--default-signal=HUP", env!("CARGO_BIN_EXE_diffusion")]);
+    command.args(["train", "--config", &config, "--out", &run]);
+    command.stdin(slave.try_clone().unwrap()).stdout(slave);
+    let mut program = Program::of(command);
+    program.wait_until("its first step", |said| said.contains("step 1/"));
+    drop(window);
+    program.ends_with(129, &format!("train --resume {run}"));
+    let steps = metrics(&run).len();
+    assert!(steps > 0 && checkpoint(&run, steps).is_dir(), "{steps} steps");
 }
 
 /// A terminal that can do no more, and who wants no colors, gets lines.
@@ -373,18 +423,49 @@ fn what_lies_in_a_run_s_folder_is_not_waited_for() {
     }
 }
 
-/// The program ends with an error that says what needs less.
+/// The program ends with one error, which says what needs less of what was being done.
 #[test]
 fn memory_that_runs_out_is_an_error() {
     let folder = Folder::new();
-    let changes = [("n = 100\n", "n = 1000000\n"), ("batch_size = 2048", "batch_size = 1000000")];
-    let (config, run) = (long(&folder, &changes), folder.path("run"));
-    let before = "export RAYON_NUM_THREADS=1; ulimit -v 4194304";
-    let mut program = Program::after(before, &["train", "--config", &config, "--out", &run]);
-    let code = program.end().code();
-    let said = program.said();
-    assert!(
-        code == Some(1) && said.contains("bytes of memory") && said.contains("--batch-size"),
-        "{code:?}: {said}"
-    );
+    let run = folder.path("run");
+    let few = ["--steps", "2", "--set", "network.hidden_dims=[512]", "--set", "sampling.count=2"];
+    common::succeed(&[&["train", "swissroll", "--out", &run][..], &few].concat());
+    let third = folder.path("third");
+    let (config, other) =
+        (long(&folder, &[("batch_size = 2048", "batch_size = 1000000")]), folder.path("other"));
+    let training = ["train", "--config", &config, "--set", "data.n=1000000", "--out", &other];
+    let sampling = ["sample", &run, "--count", "1000000", "--batch-size", "1000000"];
+    let network = ["train", "swissroll", "--set", "network.hidden_dims=[9999, 90000]", "--out", &third];
+    for (mib, arguments, advice) in [
+        (4096, &training[..], "--batch-size"),
+        (1024, &sampling[..], "--count"),
+        (2048, &network[..], "network"),
+    ] {
+        let before = format!("export RAYON_NUM_THREADS=1; ulimit -v {}", mib << 10);
+        let mut program = Program::after(&before, arguments);
+        let (code, said) = (program.end().code(), program.said());
+        let lines = |start: &str| Vec::from_iter(said.lines().filter(|line| line.starts_with(start)));
+        let (errors, hints) = (lines("error: "), lines("hint: "));
+        assert_eq!((code, errors.len(), hints.len()), (Some(1), 1, 1), "{arguments:?}: {said}");
+        assert!(errors[0].contains("bytes of memory") && hints[0].contains(advice), "{arguments:?}: {said}");
+        assert!(
+            !said.contains("memory allocation of") && !said.contains("warning: "),
+            "{arguments:?}: {said}"
+        );
+    }
+}
+
+/// So is a thread that the system does not start: its stack has no room.
+#[test]
+fn threads_that_cannot_be_started_are_an_error() {
+    let folder = Folder::new();
+    let run = folder.path("run");
+    for mib in [200, 400, 600, 1000] {
+        let before = format!("export RAYON_NUM_THREADS=1 RUST_MIN_STACK=400000000; ulimit -v {}", mib << 10);
+        let mut program = Program::after(&before, &["train", "swissroll", "--out", &run, "--overwrite"]);
+        let (code, said) = (program.end().code(), program.said());
+        let errors = said.lines().filter(|line| line.starts_with("error: ")).count();
+        assert_eq!((code, errors), (Some(1), 1), "{mib} MiB: {said}");
+        assert!(!said.contains("panicked"), "{mib} MiB: {said}");
+    }
 }

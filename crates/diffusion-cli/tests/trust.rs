@@ -350,6 +350,9 @@ fn guidance_without_dropped_labels_warns() {
     assert_eq!(times(&sample(&["--cfg-scale", "3"])), 1);
     assert_eq!((times(&train(&never, &guided)), times(&sample(&[]))), (1, 1));
     assert_eq!(times(&sample(&["--cfg-scale", "0"])), 0);
+    // In two steps as good as never.
+    let rarely = small("1e-300");
+    assert_eq!((times(&train(&rarely, &guided)), times(&sample(&[]))), (1, 1));
     let always = small("1.0");
     assert_eq!((times(&train(&always, &[])), times(&sample(&[]))), (1, 1));
 }

@@ -55,6 +55,41 @@ impl fmt::Display for Invalid {
 
 impl Error for Invalid {}
 
+/// A number for a sentence: one that has many digits before the point, or zeros behind it, has an exponent. The
+/// precision is that of the format, e.g. `{:.3}`.
+///
+/// ```
+/// use diffusion_core::invalid::Number;
+///
+/// assert_eq!(Number(1e15).to_string(), "1e15");
+/// assert_eq!(Number(-0.25).to_string(), "-0.25");
+/// assert_eq!(format!("{:.2} to {:.2}", Number(1.0), Number(3.2e38)), "1.00 to 3.20e38");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Number(
+    /// The number.
+    pub f64,
+);
+
+/// The least number without an exponent.
+const LEAST_PLAIN: f64 = 1e-4;
+/// The least number above that with an exponent.
+const LEAST_HUGE: f64 = 1e7;
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = self.0.abs();
+        if !size.is_finite() || size == 0.0 {
+            return fmt::Display::fmt(&self.0, f);
+        }
+        match f.precision() {
+            Some(_) if size < LEAST_HUGE => fmt::Display::fmt(&self.0, f),
+            None if (LEAST_PLAIN..LEAST_HUGE).contains(&size) => fmt::Display::fmt(&self.0, f),
+            _ => fmt::LowerExp::fmt(&self.0, f),
+        }
+    }
+}
+
 /// What `init` does with a configuration that is invalid.
 ///
 /// # Panics
@@ -80,6 +115,18 @@ mod tests {
     fn a_sentence_names_the_whole_path() {
         let invalid = Invalid::unless_positive("patch_size", 0, MAX_SIZE).unwrap_err().within("network");
         assert_eq!(invalid.to_string(), "network.patch_size: is 0, expected 1 to 1000000");
+    }
+
+    #[test]
+    fn numbers_are_short_and_read_back() {
+        for number in
+            [0.0, 1.0, -0.1, 1e-4, 1e-15, 9999999.0, 1e7, 1e15, f64::MAX, 5e-324, f64::INFINITY, f64::NAN]
+        {
+            let text = Number(number).to_string();
+            assert_eq!(text.parse::<f64>().unwrap().to_bits(), number.to_bits(), "{text}");
+            assert!(text.len() <= 23, "{text}");
+        }
+        assert!(format!("{:.3}", Number(f64::MAX)).len() < 12);
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod diffusion;
 pub mod guidance;
 pub mod invalid;
 pub mod layer;
+pub mod memory;
 pub mod network;
 pub mod objective;
 pub mod parameterization;
@@ -30,6 +31,7 @@ pub mod schedule;
 pub mod sigma;
 pub mod trace;
 pub mod watch;
+mod words;
 
 pub use condition::{AnyCondition, Condition, ConditionFor, Labels, NullCondition, Tokens, Unconditional};
 pub use denoiser::{Denoiser, DenoiserOutput, Evaluate};
@@ -48,3 +50,4 @@ pub use sampler::{AnySampler, GradientEstimation, Heun, Sampler, SamplerStep, sa
 pub use schedule::{AnySchedule, Schedule, ScheduleConfig, Sigmas};
 pub use sigma::Sigma;
 pub use trace::{Tracer, Untraced};
+pub use words::counted;

@@ -4,7 +4,7 @@
 //! network gets them as f32, squares them and adds up the squares; so they are held against it before anything is
 //! computed.
 
-use crate::invalid::Invalid;
+use crate::invalid::{Invalid, Number};
 
 /// The smallest noise level.
 pub const MIN_SIGMA: f64 = 1e-15;
@@ -27,7 +27,8 @@ pub fn holds(x: f64) -> bool {
 /// If `found` is not between [`MIN_SIGMA`] and [`MAX_SIGMA`].
 pub fn check_level(setting: &str, found: f64) -> Result<(), Invalid> {
     Invalid::unless(is_level(found), setting, || {
-        format!("is {found:?}, expected {MIN_SIGMA:?} to {MAX_SIGMA:?}, whose squares f32 holds")
+        let [found, least, most] = [found, MIN_SIGMA, MAX_SIGMA].map(Number);
+        format!("is {found}, expected {least} to {most}, whose squares f32 holds")
     })
 }
 

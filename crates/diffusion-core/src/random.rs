@@ -25,6 +25,9 @@ impl Purpose {
     pub const STEP_NOISE: Self = Self(3);
 }
 
+/// Items that are shuffled between two questions whether to go on: some milliseconds of work, however many there are.
+const PIECE: usize = 1 << 18;
+
 /// An endless sequence of random numbers, identical on every machine and backend.
 #[derive(Clone, Debug)]
 pub struct Stream(ChaCha8Rng);
@@ -63,6 +66,39 @@ impl Stream {
     /// Brings `items` into a random order, every order equally likely.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         items.shuffle(&mut self.0);
+    }
+
+    /// Brings `items` into the same order as [`shuffle`](Self::shuffle), and asks on the way whether to go on: `go_on` is
+    /// told how many items have been shuffled. 2³² items and more are shuffled in one piece.
+    ///
+    /// ```
+    /// use diffusion_core::random::{Purpose, Stream};
+    /// use diffusion_core::watch::{Stopped, Watch};
+    ///
+    /// let (watch, stream) = (Watch::default(), Stream::new(0, Purpose(1000), 0, 0));
+    /// let mut order: Vec<usize> = (0..50).collect();
+    /// let total = Some(order.len() as u64);
+    /// stream.clone().try_shuffle(&mut order, |done| watch.report("shuffling", done as u64, total))?;
+    /// watch.stop();
+    /// assert_eq!(stream.clone().try_shuffle(&mut order, |_| watch.check()), Err(Stopped));
+    /// # Ok::<(), Stopped>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `go_on`; what `items` are in then is no order that means something.
+    pub fn try_shuffle<T, E>(
+        &mut self,
+        items: &mut [T],
+        mut go_on: impl FnMut(usize) -> Result<(), E>,
+    ) -> Result<(), E> {
+        // Of so many the draws are others, and those of a part of them are not.
+        let piece = if items.len() < u32::MAX as usize { PIECE } else { items.len() };
+        for first in (0..items.len()).step_by(piece) {
+            go_on(first)?;
+            let end = items.len().min(first + piece);
+            let _ = items[..end].partial_shuffle(&mut self.0, end - first);
+        }
+        Ok(())
     }
 }
 

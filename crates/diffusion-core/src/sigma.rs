@@ -1,5 +1,6 @@
 //! A noise level for a whole batch, or one per example: host values that become a tensor only where they must.
 
+use crate::invalid::Number;
 use crate::parameterization::Scalings;
 use crate::precision::{MAX_SIGMA, MIN_SIGMA, is_level};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
@@ -52,7 +53,10 @@ impl Sigma {
             // A sampler with churn goes up by less than a half; there is room for that.
             assert!(
                 is_level(s) || is_level(s / 2.0),
-                "noise level σ is {s:?}, expected {MIN_SIGMA:?} to {MAX_SIGMA:?}, whose squares f32 holds"
+                "noise level σ is {}, expected {} to {}, whose squares f32 holds",
+                Number(s),
+                Number(MIN_SIGMA),
+                Number(MAX_SIGMA)
             )
         };
         match self {

@@ -78,7 +78,7 @@ impl From<Images> for AnyDataset {
         let reading =
             "the images do not fit into the memory that they may take, so they are read as they are needed";
         let reading = (!images.is_in_memory()).then(|| reading.to_owned());
-        let notes = left_out.into_iter().chain(reading).collect();
+        let notes = images.notes().iter().cloned().chain(left_out).chain(reading).collect();
         Self { class_names, notes, ..Self::labeled(images, num_classes) }
     }
 }

@@ -1,6 +1,11 @@
 //! Endless batches, in an order and with flips that follow from the seed alone.
 
-use diffusion_core::random::Stream;
+use std::time::{Duration, Instant};
+
+use diffusion_core::{
+    random::Stream,
+    watch::{Stopped, Watch},
+};
 
 use crate::{
     Prefetch,
@@ -22,6 +27,9 @@ pub enum LastBatch {
     Drop,
 }
 
+/// Shuffling that takes longer is told of.
+const SLOW: Duration = Duration::from_secs(1);
+
 /// The batches of a data set, epoch after epoch, each example once in an epoch.
 ///
 /// Endless unless [`epochs`](Self::epochs) is called. The order of epoch `e` and the flip of example `i` in it follow
@@ -36,6 +44,7 @@ pub struct Batches<D> {
     flip: bool,
     last: LastBatch,
     epochs: Option<u64>,
+    watch: Watch,
     /// The number of the next batch, counted from the start of the first epoch.
     next: u64,
     /// The epoch that was visited last, and the order of its examples.
@@ -58,6 +67,7 @@ impl<D: Dataset> Batches<D> {
             flip: false,
             last: LastBatch::default(),
             epochs: None,
+            watch: Watch::default(),
             next: 0,
             order: None,
         }
@@ -101,6 +111,13 @@ impl<D: Dataset> Batches<D> {
         Self { epochs: Some(epochs), ..self }
     }
 
+    /// Asks `watch` whether to go on while an epoch is shuffled, which takes long where the examples are many, and tells it
+    /// how far that is once it has taken a second. A batch that was stopped is the error
+    /// [`Problem::Stopped`](crate::Problem::Stopped).
+    pub fn watched(self, watch: Watch) -> Self {
+        Self { watch, ..self }
+    }
+
     /// Continues with batch number `batch`, counted from 0, as if the ones before had been taken.
     pub fn starting_at(self, batch: u64) -> Self {
         Self { next: batch, ..self }
@@ -126,12 +143,21 @@ impl<D: Dataset> Batches<D> {
     }
 
     /// The order of the examples in `epoch`.
-    fn order(&self, epoch: u64) -> Vec<usize> {
+    fn order(&self, epoch: u64) -> Result<Vec<usize>, Stopped> {
         let mut order = Vec::from_iter(0..self.dataset.len());
         if self.shuffle {
-            Stream::new(self.seed, purpose::SHUFFLE, epoch, 0).shuffle(&mut order);
+            let (watch, total, begun) = (&self.watch, order.len() as u64, Instant::now());
+            let is_slow = || begun.elapsed() >= SLOW;
+            let go_on = |done: usize| match is_slow() {
+                true => watch.report("shuffling the examples", done as u64, Some(total)),
+                false => watch.check(),
+            };
+            Stream::new(self.seed, purpose::SHUFFLE, epoch, 0).try_shuffle(&mut order, go_on)?;
+            if is_slow() {
+                watch.report("preparing batches", 0, None)?;
+            }
         }
-        order
+        Ok(order)
     }
 }
 
@@ -147,7 +173,10 @@ impl<D: Dataset> Iterator for Batches<D> {
 
         let (_, order) = match self.order.take() {
             Some(order) if order.0 == epoch => self.order.insert(order),
-            _ => self.order.insert((epoch, self.order(epoch))),
+            _ => match self.order(epoch) {
+                Ok(order) => self.order.insert((epoch, order)),
+                Err(stopped) => return Some(Err(stopped.into())),
+            },
         };
         let start = batch * self.batch_size;
         let indices = &order[start..order.len().min(start + self.batch_size)];
@@ -206,6 +235,49 @@ mod tests {
         let mut expected = Vec::from_iter(0..10);
         Stream::new(7, purpose::SHUFFLE, 2, 0).shuffle(&mut expected);
         assert_eq!(labels(Batches::new(numbered(10), 5, 7).skip(4).take(2)).concat(), expected);
+    }
+
+    /// A data set of so many examples that they are shuffled in several pieces; each is its place.
+    struct Many;
+
+    impl Dataset for Many {
+        type Label = usize;
+
+        fn len(&self) -> usize {
+            1_000_003
+        }
+
+        fn shape(&self) -> &[usize] {
+            &[1]
+        }
+
+        fn read(&self, index: usize, _: &mut [f32]) -> Result<usize, DataError> {
+            Ok(index)
+        }
+    }
+
+    #[test]
+    fn the_order_of_many_examples_is_that_of_the_stream_too() {
+        let mut expected = Vec::from_iter(0..Many.len());
+        Stream::new(7, purpose::SHUFFLE, 0, 0).shuffle(&mut expected);
+        let found = labels(Batches::new(Many, Many.len(), 7).watched(Watch::default()).take(1)).concat();
+        assert!(found == expected, "another order");
+    }
+
+    #[test]
+    fn shuffling_can_be_stopped() {
+        for n in [0, 1, 4] {
+            let watch = Watch::default();
+            let batches = Batches::new(Many, Many.len() / 2, 0).last_batch(LastBatch::Drop);
+            let batches = batches.watched(watch.clone());
+            let mut batches: Box<dyn Iterator<Item = _>> =
+                if n == 0 { Box::new(batches) } else { Box::new(batches.prefetch(n)) };
+            assert!(batches.next().is_some_and(|batch| batch.is_ok()));
+            watch.stop();
+            // Some of the next epochs may be there already.
+            let stopped = batches.find_map(Result::err).expect("the batches are endless");
+            assert!(matches!(stopped.problem, Problem::Stopped), "{stopped}");
+        }
     }
 
     #[test]

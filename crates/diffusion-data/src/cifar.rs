@@ -5,7 +5,7 @@ mod version;
 
 use std::path::{Path, PathBuf};
 
-use diffusion_core::watch::Watch;
+use diffusion_core::{counted, watch::Watch};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -148,7 +148,7 @@ fn open(
     }
     let classes = version.classes(labels);
     let names = names(version, labels, &mut place, watch)?;
-    Ok(images(records, classes, names))
+    Ok(images(records, classes, names).with_notes(place.notes))
 }
 
 fn images(Records { pixels, labels }: Records, classes: usize, names: Option<Vec<String>>) -> Images {
@@ -174,7 +174,7 @@ fn names(
     let names = version.decode_names(&bytes, labels, &path)?;
     let expected = version.classes(labels);
     if names.len() != expected {
-        let found = format!("names {} classes", names.len());
+        let found = format!("names {}", counted(names.len(), "class"));
         return Err(Problem::format(found, expected.to_string()).at(&path));
     }
     Ok(Some(names))
@@ -256,6 +256,34 @@ mod tests {
         }
     }
 
+    /// Plain before compressed, binary before Python, and a note that says so.
+    #[test]
+    fn of_several_copies_one_is_read_and_named() {
+        let folder = published("bin");
+        let notes = || Cifar10::from_folder(&folder, Split::Train).unwrap().notes().to_vec();
+        assert!(notes().is_empty());
+        let copy = folder.path().join("bin/data_batch_2.bin.gz");
+        fs::write(&copy, gzip(&record(7))).unwrap();
+        assert!(matches!(&notes()[..], [note] if note.contains("data_batch_2.bin.gz")), "{:?}", notes());
+        fs::remove_file(copy).unwrap();
+        fs::create_dir(folder.path().join("a")).unwrap();
+        fs::write(folder.path().join("a/data_batch_1"), "a pickle").unwrap();
+        assert!(
+            matches!(&notes()[..], [note] if note.starts_with("the binary version in ")),
+            "{:?}",
+            notes()
+        );
+        let labels = Cifar10::from_folder(&folder, Split::Train).unwrap();
+        assert_eq!(labels.read(1, &mut [0.0; 3072]).unwrap(), 2);
+    }
+
+    #[test]
+    fn a_pointer_in_the_place_of_an_archive_is_known() {
+        let (_folder, path) = file(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n");
+        let error = Cifar10::from_folder(&path, Split::Train).unwrap_err();
+        assert!(error.hint().is_some_and(|hint| hint.contains("git lfs pull")), "{error}");
+    }
+
     #[test]
     fn a_missing_file_is_named() {
         for (below, gone) in [("", "data_batch_3.bin.gz"), ("cifar-10-batches-bin", "data_batch_5.bin")] {
@@ -280,7 +308,7 @@ mod tests {
     fn only_whole_records_are_read() {
         let bytes = [record(1), record(2), vec![3]].concat();
         for length in [0, 1, 3072, 3074, 6145, 6147] {
-            let long = format!("is {length} bytes long");
+            let long = format!("is {} long", counted(length, "byte"));
             assert_fails(
                 &bytes[..length],
                 |problem| matches!(problem, Problem::Format { found, .. } if *found == long),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use diffusion_core::watch::Watch;
+use diffusion_core::{counted, watch::Watch};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -180,7 +180,7 @@ impl DataConfig {
         };
         let (training, validation) = all.clone().split(by);
         if training.is_empty() {
-            let found = format!("holds {} examples, all of which are for validation", all.len());
+            let found = format!("holds {}, none of which is left to train on", counted(all.len(), "example"));
             let problem = Problem::format(found, "some to train on");
             return Err(match self.path() {
                 Some(path) => problem.at(path),

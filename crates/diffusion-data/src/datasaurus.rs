@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use diffusion_core::watch::Watch;
+use diffusion_core::{counted, watch::Watch};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -182,7 +182,7 @@ fn parse(text: &str, path: &Path, name: &str, delimiter: Delimiter) -> Result<Ve
     for (text, line) in lines.filter(|(text, _)| !text.trim().is_empty()) {
         // One more tells a line that goes on; the columns of a hostile one are counted, not kept.
         let [row_name, x, y] = Vec::from_iter(fields(text, delimiter).take(COLUMNS.len() + 1))[..] else {
-            let found = format!("has {} columns in line {line}", fields(text, delimiter).count());
+            let found = format!("has {} in line {line}", counted(fields(text, delimiter).count(), "column"));
             return Err(Problem::format(found, COLUMNS.len().to_string()).at(path));
         };
         // A row that is not asked for is checked all the same: a damaged table is not half good.

@@ -1,13 +1,14 @@
 //! What can be wrong with the files or the settings of a data set: where, what was found, and what was expected.
 
 use std::{
+    collections::BTreeMap,
     fmt::{self, Display, Formatter},
     io,
     path::{Path, PathBuf},
 };
 
-use diffusion_core::watch::Stopped;
-use diffusion_weights::WeightsError;
+use diffusion_core::{counted, watch::Stopped};
+use diffusion_weights::{FileKind, WeightsError};
 
 /// A data set that could not be opened.
 ///
@@ -205,6 +206,11 @@ impl DataError {
         move |source| Problem::Io(source).at(path)
     }
 
+    /// The file at `path` is of another kind than `expected`.
+    pub(crate) fn of_kind(kind: &FileKind, expected: &str, path: &Path) -> Self {
+        Self { hint: kind.cure(), ..Problem::format(kind.found(), expected).at(path) }
+    }
+
     /// The same error, with what can be done about it.
     pub(crate) fn with_hint(self, hint: &'static str) -> Self {
         Self { hint: Some(hint), ..self }
@@ -223,7 +229,10 @@ impl DataError {
                 "bring the folders back, or begin a new run; with --set classes=[] the names are not compared, and labels may \
                  mean other classes",
             ),
-            Problem::Files { .. } => Some("repair, convert or remove these files"),
+            Problem::Files { broken, .. } => Some(match common_hint(broken) {
+                Some(hint) => hint,
+                None => "repair, convert or remove these files",
+            }),
             _ => None,
         }
     }
@@ -252,22 +261,22 @@ impl Display for DataError {
             }
             Problem::Format { found, expected } => write!(f, "{place} {found}, expected {expected}"),
             Problem::Files { broken, count } => {
-                write!(f, "{count} files in {place} cannot be read")?;
-                broken.iter().try_for_each(|error| write!(f, "\n  {error}"))?;
+                write!(f, "{} in {place} cannot be read", counted(*count, "file"))?;
+                write_files(f, broken)?;
                 match count.saturating_sub(broken.len() as u64) {
                     0 => Ok(()),
                     more => write!(f, "\n  and {more} more"),
                 }
             }
             Problem::Truncated { found, expected } => {
-                write!(f, "{place} ends after {found} bytes, expected {expected}")
+                write!(f, "{place} ends after {}, expected {expected}", counted(*found, "byte"))
             }
             Problem::TrailingBytes { expected } => {
-                write!(f, "{place} goes on after {expected} bytes, expected its end there")
+                write!(f, "{place} goes on after {}, expected its end there", counted(*expected, "byte"))
             }
             Problem::Empty { found } => write!(f, "{place} holds {found}, expected at least one of each"),
             Problem::TooLarge { found, limit: Some(limit) } => {
-                write!(f, "{place} {found}, expected at most {limit} bytes")
+                write!(f, "{place} {found}, expected at most {}", counted(*limit, "byte"))
             }
             Problem::TooLarge { found, limit: None } => {
                 write!(f, "{place} {found}, expected so much memory to be free")
@@ -289,7 +298,11 @@ impl Display for DataError {
                 )
             }
             Problem::Classes { found, expected } => {
-                write!(f, "{place} has {found} classes, expected at most the network's {expected}")
+                write!(
+                    f,
+                    "{place} has {}, expected at most the network's {expected}",
+                    counted(*found, "class")
+                )
             }
             Problem::Stopped => write!(f, "reading {place} was stopped"),
             Problem::OtherClasses { appeared, vanished } => {
@@ -311,6 +324,37 @@ impl Display for DataError {
 }
 
 impl std::error::Error for DataError {}
+
+/// A line for each of several files: why it cannot be read, and what helps where that is not the same for all. What was
+/// expected of several is said once, behind them.
+fn write_files(f: &mut Formatter<'_>, broken: &[DataError]) -> fmt::Result {
+    let mut expectations = BTreeMap::new();
+    for error in broken {
+        if let Problem::Format { expected, .. } = &error.problem {
+            *expectations.entry(expected).or_insert(0) += 1;
+        }
+    }
+    let has_common_hint = common_hint(broken).is_some();
+    for error in broken {
+        match (&error.path, &error.problem) {
+            (Some(path), Problem::Format { found, expected }) if expectations[expected] > 1 => {
+                write!(f, "\n  {} {found}", plain(&path.display().to_string()))?;
+            }
+            _ => write!(f, "\n  {error}")?,
+        }
+        if let Some(hint) = error.hint().filter(|_| !has_common_hint) {
+            write!(f, "; {hint}")?;
+        }
+    }
+    let mut several = expectations.iter().filter(|(_, times)| **times > 1);
+    several.try_for_each(|(expected, _)| write!(f, "\n  each was expected to be {expected}"))
+}
+
+/// What helps all of these files, if that is known and the same.
+fn common_hint(broken: &[DataError]) -> Option<&str> {
+    let first = broken.first()?.hint()?;
+    broken.iter().all(|error| error.hint() == Some(first)).then_some(first)
+}
 
 /// The first `n` of some names from a file, in alphabetical order, and an ellipsis if they are more.
 pub(crate) fn first_names<'a>(names: impl Iterator<Item = &'a str>, n: usize) -> Vec<String> {

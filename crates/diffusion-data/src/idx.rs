@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, path::Path};
 
-use diffusion_core::watch::Watch;
+use diffusion_core::{counted, watch::Watch};
 
 use crate::{
     error::{DataError, Problem},
@@ -28,12 +28,12 @@ pub(crate) fn images(path: &Path, watch: &Watch) -> Result<Pixels, DataError> {
     let magic = source.read(4, watch)?;
     if let Some(found) = word(&magic, 0).filter(|&found| found != 0x0000_0803) {
         let found = format!("begins with the number {found:#010x}");
-        return Err(Problem::format(found, "0x00000803, for images of one byte per pixel").at(path));
+        return Err(source.is_not(found, "0x00000803, for images of one byte per pixel"));
     }
     let [images, rows, columns] = dimensions(&mut source, path, magic.len(), watch)?;
     let bytes = body(&mut source, path, 16, [images, rows, columns], watch)?;
     if bytes.is_empty() {
-        let found = format!("{images} images of {rows} × {columns} pixels");
+        let found = format!("{} of {rows} × {columns} pixels", counted(images, "image"));
         return Err(Problem::Empty { found }.at(path));
     }
     Ok(Pixels { rows: rows as usize, columns: columns as usize, bytes })
@@ -59,7 +59,7 @@ pub(crate) fn labels(
         (_, None) => return Err(Problem::Truncated { found: magic.len() as u64, expected: 8 }.at(path)),
         _ => {
             let found = format!("begins with the number {:#010x}", word(&magic, 0).unwrap_or_default());
-            return Err(Problem::format(found, "0x00000801, for labels of one byte").at(path));
+            return Err(source.is_not(found, "0x00000801, for labels of one byte"));
         }
     };
     let (header, [rows, columns]) = match axes {
@@ -69,7 +69,10 @@ pub(crate) fn labels(
     check(rows as usize).map_err(|problem| problem.at(path))?;
     let bytes = body(&mut source, path, header, [rows, columns, width as u32], watch)?;
     if bytes.is_empty() && rows > 0 {
-        return Err(Problem::Empty { found: format!("{rows} labels of {columns} numbers") }.at(path));
+        return Err(Problem::Empty {
+            found: format!("{} of {}", counted(rows, "label"), counted(columns, "number")),
+        }
+        .at(path));
     }
     let mut labels = Vec::with_capacity(rows as usize);
     for (index, row) in bytes.chunks_exact(width.max(columns as usize * width)).enumerate() {

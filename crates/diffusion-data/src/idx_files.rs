@@ -19,6 +19,8 @@ pub(crate) struct Found {
     pub images: PathBuf,
     /// The labels of the images, if they are there.
     pub labels: Option<PathBuf>,
+    /// Which of several copies these are, in sentences.
+    pub notes: Vec<String>,
 }
 
 /// How many levels of folders below the given one are looked into: `FashionMNIST/raw` are two.
@@ -26,9 +28,20 @@ const LEVELS: usize = 2;
 /// The most names that an error tells.
 const NAMED: usize = 8;
 
-const HINT: &str = "Fashion-MNIST is published at https://github.com/zalandoresearch/fashion-mnist, EMNIST at \
-                    https://www.nist.gov/itl/products-and-services/emnist-dataset; on Debian, `apt-get install \
-                    dataset-fashion-mnist` puts Fashion-MNIST into /usr/share/datasets/fashion-mnist";
+macro_rules! published {
+    () => {
+        "Fashion-MNIST is published at https://github.com/zalandoresearch/fashion-mnist, EMNIST at \
+         https://www.nist.gov/itl/products-and-services/emnist-dataset; on Debian, `apt-get install \
+         dataset-fashion-mnist` puts Fashion-MNIST into /usr/share/datasets/fashion-mnist"
+    };
+}
+
+const HINT: &str = published!();
+/// Where the files were looked for, as [`LEVELS`] says.
+const LOOKED: &str = concat!(
+    "looked into were the folder, the folders in it, and the folders in those; what is hidden is passed over. ",
+    published!()
+);
 
 /// Finds a split in a folder, in `raw` or any other folder in it, or in the next level of folders; or beside a file of
 /// images that is given instead of a folder.
@@ -50,7 +63,7 @@ pub(crate) fn find(path: &Path, split: Split, watch: &Watch) -> Result<Found, Da
             }
             below.extend(folders);
         }
-        sets.retain(|_, set| set.images.is_some());
+        sets.retain(|_, set| !set.images.is_empty());
         if let Some(found) = only(path, sets)? {
             return Ok(found);
         }
@@ -67,13 +80,13 @@ pub(crate) fn find(path: &Path, split: Split, watch: &Watch) -> Result<Found, Da
         .filter_map(|path| path.file_name().and_then(|name| name.to_str()))
         .collect();
     let found = first_names(names.into_iter(), NAMED);
-    Err(Problem::Missing { wanted: wanted.to_owned(), found }.at(path).with_hint(HINT))
+    Err(Problem::Missing { wanted: wanted.to_owned(), found }.at(path).with_hint(LOOKED))
 }
 
 /// The only data set, if there is one.
 fn only(path: &Path, mut sets: BTreeMap<(PathBuf, String), Set>) -> Result<Option<Found>, DataError> {
     if sets.len() > 1 {
-        let names = sets.values().filter_map(|set| set.images.as_deref()?.strip_prefix(path).ok()?.to_str());
+        let names = sets.values().filter_map(|set| set.images.first()?.strip_prefix(path).ok()?.to_str());
         let names = first_names(names, NAMED).join(", ");
         let found = format!("holds the images of {} data sets, [{names}]", sets.len());
         return Err(Problem::format(found, "those of one").at(path).with_hint(
@@ -92,7 +105,7 @@ fn beside(file: &Path, split: Split) -> Result<Found, DataError> {
     let Some(given) = Name::of(file) else {
         // Whatever it is called, it may be a file of images.
         return match split {
-            Split::Train => Ok(Found { images: file.to_owned(), labels: None }),
+            Split::Train => Ok(Found { images: file.to_owned(), labels: None, notes: Vec::new() }),
             Split::Test => Err(Problem::missing("test set").at(folder)),
         };
     };
@@ -103,7 +116,7 @@ fn beside(file: &Path, split: Split) -> Result<Found, DataError> {
         }
     }
     if given.split == split && given.kind == Kind::Images {
-        set.images = Some(file.to_owned());
+        set.images = vec![file.to_owned()];
     }
     let wanted = || Problem::missing("images of that data set and split").at(folder).with_hint(HINT);
     set.found().ok_or_else(wanted)
@@ -130,25 +143,34 @@ fn entries(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), DataError> {
     Ok((files, folders))
 }
 
-/// The files of a data set's split, as far as they have been seen.
+/// The files of a data set's split, as far as they have been seen; of several copies of one the first is taken.
 #[derive(Default)]
 struct Set {
-    images: Option<PathBuf>,
-    labels: Option<PathBuf>,
+    images: Vec<PathBuf>,
+    labels: Vec<PathBuf>,
 }
 
 impl Set {
-    /// Takes the file in; of a file and its compressed copy the first by name, which is the plain one.
+    /// Takes the file in. They come in the order of their names, and so a file before its compressed copy.
     fn add(&mut self, name: Name, file: PathBuf) {
-        let place = match name.kind {
-            Kind::Images => &mut self.images,
-            Kind::Labels => &mut self.labels,
-        };
-        place.get_or_insert(file);
+        match name.kind {
+            Kind::Images => self.images.push(file),
+            Kind::Labels => self.labels.push(file),
+        }
     }
 
     fn found(self) -> Option<Found> {
-        Some(Found { images: self.images?, labels: self.labels })
+        let mut notes = Vec::new();
+        let mut first = |files: Vec<PathBuf>| {
+            let (taken, others) = files.split_first()?;
+            let others: Vec<_> = others.iter().map(|other| other.display().to_string()).collect();
+            if !others.is_empty() {
+                notes.push(format!("{} is read, and not {}", taken.display(), others.join(", ")));
+            }
+            Some(taken.clone())
+        };
+        let (images, labels) = (first(self.images)?, first(self.labels));
+        Some(Found { images, labels, notes })
     }
 }
 
@@ -240,6 +262,11 @@ mod tests {
         let plain = "train-images-idx3-ubyte";
         let folder = folder(&[plain, "train-images-idx3-ubyte.gz", "raw/train-images-idx3-ubyte"]);
         assert_eq!(found(folder.path(), "", Split::Train).unwrap(), [plain, ""]);
+        let notes = |path: PathBuf| find(&path, Split::Train, &Watch::default()).unwrap().notes;
+        let note = &notes(folder.path().to_owned())[..];
+        assert!(matches!(note, [note] if note.contains(".gz") && !note.contains("raw")), "{note:?}");
+        // Whoever names the file has chosen.
+        assert!(notes(folder.path().join(format!("{plain}.gz"))).is_empty());
     }
 
     #[test]

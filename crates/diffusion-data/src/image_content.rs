@@ -2,9 +2,6 @@
 
 use image::ImageFormat;
 
-/// How many bytes at the beginning of a file tell what it is.
-pub(crate) const BEGINNING: usize = 512;
-
 /// The formats that are read, for messages.
 pub(crate) const READ: &str = "a PNG, JPEG, WebP, BMP, GIF, TIFF or PNM file";
 
@@ -15,6 +12,8 @@ pub(crate) enum Content {
     Image(ImageFormat),
     /// An image of another format, with its article, e.g. `a HEIC file`.
     Foreign(&'static str),
+    /// Called an image of another format, with its article; what it holds says nothing.
+    Named(&'static str),
     /// Not an image.
     Other,
 }
@@ -94,10 +93,13 @@ impl Content {
             Self::Image(ImageFormat::Tiff) if start[8..].starts_with(b"CR\x02") || is_raw() => {
                 Self::Foreign(RAW)
             }
-            Self::Other if start.starts_with(b"\xff\x0a") && has_image_ending(ending) => {
+            Self::Other
+                if start.starts_with(b"\xff\x0a")
+                    && (has_image_ending(ending) || foreign_by_ending(ending).is_some()) =>
+            {
                 Self::Foreign("a JPEG XL file")
             }
-            Self::Other => foreign_by_ending(ending).map_or(Self::Other, Self::Foreign),
+            Self::Other => foreign_by_ending(ending).map_or(Self::Other, Self::Named),
             known => known,
         }
     }
@@ -236,11 +238,11 @@ mod tests {
             (b"<?xml version=\"1.0\"?>\n<svg xmlns=", "xml", "an SVG drawing"),
             (b"II*\0\x10\0\0\0CR\x02\0", "cr2", RAW),
             (b"II*\0\x08\0\0\0\0\0\0\0", "NEF", RAW),
-            (b"no image", "HEIC", "a HEIC file"),
             (b"\0\0\x01\0\x02\0\x10\x10\0\0\x01\0", "ico", "an icon"),
         ] {
             assert_eq!(Content::of(start, ending), Content::Foreign(expected), "{start:?}");
         }
+        assert_eq!(Content::of(b"no image", "HEIC"), Content::Named("a HEIC file"));
     }
 
     /// Text that begins as some formats do is text.

@@ -8,17 +8,21 @@ use std::{
     path::Path,
 };
 
+use diffusion_core::counted;
+use diffusion_core::memory::fallibly;
+use diffusion_weights::FileKind;
 use image::{
-    ColorType, DynamicImage, GrayImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel,
-    RgbImage,
+    ColorType, DynamicImage, GrayImage, ImageBuffer, ImageDecoder, ImageError, ImageFormat, ImageReader,
+    Limits, Pixel, RgbImage,
 };
 
 use crate::{
     error::{DataError, Problem},
     image_config::{Channels, ImageFolderConfig},
-    image_content::{BEGINNING, Content, READ},
-    orientation,
+    image_content::{Content, READ},
+    image_end, orientation,
     resample::{Rectangle, View, resize},
+    source::{BEGINNING, beginning},
 };
 
 /// The greatest length of a file, and of its pixels when they are decoded; 512 MiB.
@@ -49,40 +53,41 @@ pub(crate) fn read(path: &Path, config: ImageFolderConfig, into: &mut [u8]) -> R
     Ok(())
 }
 
-/// Whether the file begins as an image does that can be read. Its pixels are not looked at.
+/// Whether the file begins as an image does that can be read, and ends as one does; of one that does not the pixels are
+/// looked at too.
 pub(crate) fn check(path: &Path) -> Result<(), DataError> {
     let failed = DataError::io(path);
     let length = std::fs::metadata(path).map_err(&failed)?.len();
     check_length(length, MAX_BYTES, path)?;
     let start = beginning(path)?;
     let format = format_of(&start, path)?;
-    without_panics(path, || {
-        if format != ImageFormat::Jpeg {
-            let file = BufReader::new(File::open(path).map_err(&failed)?);
-            return decoder(file, format, path, MAX_BYTES).map(drop);
-        }
-        // The decoder reads all that it is given.
-        let mut limit = JPEG_HEADER as u64;
-        loop {
-            let mut bytes = Vec::new();
-            let file = File::open(path).map_err(&failed)?;
-            file.take(limit).read_to_end(&mut bytes).map_err(&failed)?;
-            let is_whole = (bytes.len() as u64) < limit;
-            match decoder(Cursor::new(&bytes), format, path, MAX_BYTES) {
-                Err(DataError { problem: Problem::Decode { .. }, .. }) if !is_whole => limit *= 8,
-                done => return done.map(drop),
-            }
-        }
-    })
+    let decoded = without_panics(path, || decoded_length(format, path))?;
+    let mut file = File::open(path).map_err(&failed)?;
+    match image_end::seems_whole(&mut file, format, &start, decoded).map_err(&failed)? {
+        true => Ok(()),
+        false => decode(path, MAX_BYTES).map(drop),
+    }
 }
 
-/// What a file begins with.
-pub(crate) fn beginning(path: &Path) -> Result<Vec<u8>, DataError> {
-    let mut start = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(BEGINNING as u64).read_to_end(&mut start))
-        .map_err(DataError::io(path))?;
-    Ok(start)
+/// How many bytes the pixels take by the header.
+fn decoded_length(format: ImageFormat, path: &Path) -> Result<u64, DataError> {
+    let failed = DataError::io(path);
+    if format != ImageFormat::Jpeg {
+        let file = BufReader::new(File::open(path).map_err(&failed)?);
+        return decoder(file, format, path, MAX_BYTES).map(|decoder| decoder.total_bytes());
+    }
+    // The decoder reads all that it is given.
+    let mut limit = JPEG_HEADER as u64;
+    loop {
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(&failed)?;
+        file.take(limit).read_to_end(&mut bytes).map_err(&failed)?;
+        let is_whole = (bytes.len() as u64) < limit;
+        match decoder(Cursor::new(&bytes), format, path, MAX_BYTES) {
+            Err(DataError { problem: Problem::Decode { .. }, .. }) if !is_whole => limit *= 8,
+            done => return done.map(|decoder| decoder.total_bytes()),
+        }
+    }
 }
 
 /// What the name of a file ends in after the last dot.
@@ -92,13 +97,19 @@ pub(crate) fn ending(path: &Path) -> &str {
 
 /// The format of a file that begins with `start`: that decides, not its name.
 pub(crate) fn format_of(start: &[u8], path: &Path) -> Result<ImageFormat, DataError> {
-    let found = match Content::of(start, ending(path)) {
-        Content::Image(format) => return Ok(format),
-        Content::Foreign(name) => format!("is {name}"),
-        Content::Other if start.is_empty() => "is empty".to_owned(),
-        Content::Other => format!("begins with the bytes {:02x?}", &start[..start.len().min(8)]),
-    };
-    Err(Problem::format(found, READ).at(path))
+    let known = |found: String| Err(Problem::format(found, READ).at(path));
+    match (Content::of(start, ending(path)), FileKind::of(start)) {
+        (Content::Image(format), _) => Ok(format),
+        // What came in the place of a picture that is only called so.
+        (Content::Named(_), Some(kind)) if kind.cure().is_some() => {
+            Err(DataError::of_kind(&kind, READ, path))
+        }
+        (Content::Foreign(name) | Content::Named(name), _) => known(format!("is {name}")),
+        (Content::Other, Some(kind)) => Err(DataError::of_kind(&kind, READ, path)),
+        (Content::Other, None) => {
+            known(format!("begins with the bytes {:02x?}", &start[..start.len().min(8)]))
+        }
+    }
 }
 
 /// The picture in the file, the right way up; file and picture may have `limit` bytes each.
@@ -106,13 +117,13 @@ fn decode(path: &Path, limit: u64) -> Result<DynamicImage, DataError> {
     let bytes = all_bytes(path, limit)?;
     let format = format_of(&bytes[..bytes.len().min(BEGINNING)], path)?;
     if format == ImageFormat::Jpeg && !has_end_of_image(&bytes) {
-        let found = format!("ends after {} bytes", bytes.len());
+        let found = format!("ends after {}", counted(bytes.len(), "byte"));
         return Err(Problem::format(found, "the end-of-image marker of a JPEG file before").at(path));
     }
     without_panics(path, || {
         let mut decoder = decoder(Cursor::new(&bytes), format, path, limit)?;
         let orientation = orientation::of(format, &bytes, &mut decoder);
-        let failed = |source| Problem::decode(IMAGE, source).at(path);
+        let failed = |source| undecoded(source, format, path);
         let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
         image.apply_orientation(orientation);
         Ok(image)
@@ -130,7 +141,7 @@ fn decoder<'a>(
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(limit);
     reader.limits(limits);
-    let decoder = reader.into_decoder().map_err(|source| Problem::decode(IMAGE, source).at(path))?;
+    let decoder = reader.into_decoder().map_err(|source| undecoded(source, format, path))?;
     // The decoder counts against the limit what it needs for itself, but not the pixels that it gives.
     if decoder.total_bytes() > limit {
         let (width, height) = decoder.dimensions();
@@ -145,6 +156,18 @@ fn decoder<'a>(
     Ok(decoder)
 }
 
+/// What the decoder says of a file; that of TIFF files, which may hold many things, has no words for what it does not read.
+fn undecoded(source: ImageError, format: ImageFormat, path: &Path) -> DataError {
+    if !matches!(source, ImageError::Unsupported(_)) || format != ImageFormat::Tiff {
+        return Problem::decode(IMAGE, source).at(path);
+    }
+    let found = "is a TIFF file of a rare kind, such as with a palette, gray with transparency, YCbCr without JPEG, Lab, \
+                 floating-point or 32-bit values, or another compression";
+    Problem::format(found, "gray, RGB, RGBA or CMYK of 8 or 16 bits")
+        .at(path)
+        .with_hint("convert it to PNG, e.g. with `magick a.tif a.png`")
+}
+
 /// What `decode` returns, or an error where it panics, as that of png 0.18.1 does over a palette of four bytes.
 ///
 /// The panic is still reported on the standard error stream, unless it was told otherwise.
@@ -152,7 +175,7 @@ fn without_panics<T>(
     path: &Path,
     decode: impl FnOnce() -> Result<T, DataError> + UnwindSafe,
 ) -> Result<T, DataError> {
-    panic::catch_unwind(decode).unwrap_or_else(|payload| {
+    panic::catch_unwind(|| fallibly(decode)).unwrap_or_else(|payload| {
         let text = payload.downcast_ref::<String>().map(String::as_str);
         let text = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("without a message");
         Err(Problem::decode(IMAGE, format!("the decoder has panicked: {text}")).at(path))
@@ -165,7 +188,7 @@ fn all_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, DataError> {
     let file = File::open(path).map_err(DataError::io(path))?;
     // What a file says of itself spares reading much of one that is too long; the rest may have grown since.
     check_length(file.metadata().map_or(0, |metadata| metadata.len()), limit, path)?;
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(DataError::io(path))?;
+    fallibly(|| file.take(limit + 1).read_to_end(&mut bytes)).map_err(DataError::io(path))?;
     check_length(bytes.len() as u64, limit, path)?;
     Ok(bytes)
 }
@@ -497,7 +520,7 @@ mod tests {
 
     #[test]
     fn the_beginning_tells_the_format() {
-        assert_eq!(found(b"not an image"), "begins with the bytes [6e, 6f, 74, 20, 61, 6e, 20, 69]");
+        assert_eq!(found(b"not\xff image"), "begins with the bytes [6e, 6f, 74, ff, 20, 69, 6d, 61]");
         assert_eq!(found(b""), "is empty");
         assert_eq!(found(b"8BPS\0\x01"), "is a Photoshop file");
         assert!(matches!(problem(b"GIF89a\x01\0\x01\0"), Problem::Decode { .. }));
@@ -526,6 +549,37 @@ mod tests {
             assert_eq!(found(&whole[..length]), format!("ends after {length} bytes"));
         }
         assert!(try_read(&[&whole[..], b"\xff\xda\0\0more"].concat(), 4, Channels::Rgb).is_ok());
+    }
+
+    /// All but TIFF files, whose ends tell nothing.
+    #[test]
+    fn half_a_file_is_noticed_without_its_pixels() {
+        let noise: Vec<u8> = (0..3 * 24 * 24_u32).map(|i| (i * i * 31 + i * 7) as u8).collect();
+        let noise = RgbImage::from_raw(24, 24, noise).unwrap();
+        let formats = [
+            ImageFormat::Png,
+            ImageFormat::Jpeg,
+            ImageFormat::WebP,
+            ImageFormat::Bmp,
+            ImageFormat::Gif,
+            ImageFormat::Pnm,
+        ];
+        for format in formats {
+            let whole = encode(noise.clone(), format);
+            for behind in [&b""[..], b"a remark"] {
+                let (_folder, path) = file(&[&whole[..], behind].concat());
+                assert!(check(&path).is_ok(), "{format:?}: {:?}", check(&path));
+            }
+            for length in [whole.len() / 2, whole.len() - 60] {
+                let (_folder, path) = file(&whole[..length]);
+                assert!(check(&path).is_err(), "{format:?} {length}");
+            }
+        }
+        let header = b"P4 24 24\n";
+        for (length, is_whole) in [(72, true), (71, false), (30, false)] {
+            let (_folder, path) = file(&[&header[..], &vec![0; length]].concat());
+            assert_eq!(check(&path).is_ok(), is_whole, "{length}");
+        }
     }
 
     /// Each format has its own way to end, and all notice that half is missing.
@@ -696,6 +750,46 @@ mod tests {
                 assert!(!reason.is_empty() && !reason.contains(['\n', '\u{fffd}']), "{reason:?}");
             }
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// A TIFF file of one pixel of one or two samples, which mean what `photometric` says.
+    fn tiff(photometric: u16, samples: u16) -> Vec<u8> {
+        let (directory, length) = (8 + u32::from(samples), u32::from(samples));
+        let mut bytes = [&b"II*\0"[..], &directory.to_le_bytes(), &vec![200; samples.into()]].concat();
+        let entries: [(u16, u16, u32, u32); 9] = [
+            (256, 3, 1, 1),
+            (257, 3, 1, 1),
+            (258, 3, length, if samples == 1 { 8 } else { 0x0008_0008 }),
+            (259, 3, 1, 1),
+            (262, 3, 1, photometric.into()),
+            (273, 4, 1, 8),
+            (277, 3, 1, samples.into()),
+            (278, 3, 1, 1),
+            (279, 4, 1, length),
+        ];
+        bytes.extend((entries.len() as u16).to_le_bytes());
+        for (tag, kind, count, value) in entries {
+            bytes.extend(
+                [&tag.to_le_bytes()[..], &kind.to_le_bytes(), &count.to_le_bytes(), &value.to_le_bytes()]
+                    .concat(),
+            );
+        }
+        bytes.extend([0; 4]);
+        bytes
+    }
+
+    #[test]
+    fn a_tiff_file_of_other_pixels_says_how_it_is_read() {
+        assert_eq!(gray(&tiff(1, 1), 1), [200]);
+        // A palette, and gray with something else.
+        for (photometric, samples) in [(3, 1), (1, 2)] {
+            let (_folder, path) = file(&tiff(photometric, samples));
+            for error in [check(&path), read(&path, square(1, Channels::Gray), &mut [0])] {
+                let error = error.unwrap_err();
+                assert!(matches!(error.problem, Problem::Format { .. }), "{error}");
+                assert!(error.hint().is_some_and(|hint| hint.contains("PNG")), "{error}");
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use diffusion_core::memory::fallibly;
 use diffusion_core::watch::Watch;
 use serde::{Deserialize, Serialize};
 
@@ -90,29 +91,32 @@ impl ImageFolder {
             panic!("{error}");
         }
         let folder = folder.as_ref();
-        let Listing { classes, images, left_out } = list(folder, watch)?;
+        let broken = Broken::default();
+        let Listing { classes, images, left_out, is_nested } = list(folder, &broken, watch)?;
+        let note = split_note(folder, &classes, is_nested);
         let (paths, labels): (Vec<PathBuf>, Vec<u32>) = images.into_iter().unzip();
         let identities = paths.iter().map(|path| identity::hash(&path_bytes(path))).collect();
-        let (shape, num_classes, broken) = (config.shape(), classes.len().max(1), Broken::default());
+        let (shape, num_classes) = (config.shape(), classes.len().max(1));
         let memory = memory.unwrap_or_else(|| memory::available() / 2);
+        let files = paths.iter().map(PathBuf::as_path);
         let images = match zeros(paths.len(), shape, memory) {
             Some(mut bytes) => {
-                let jobs = paths.iter().zip(bytes.chunks_exact_mut(shape.iter().product()));
-                let read =
-                    |(path, into): (&PathBuf, &mut [u8])| image_file::read(&folder.join(path), config, into);
+                let jobs = files.zip(bytes.chunks_exact_mut(shape.iter().product()));
+                let read = |path: &Path, into: &mut [u8]| image_file::read(&folder.join(path), config, into);
                 on_all("reading images", jobs, watch, &broken, read)?;
                 broken.into_result(folder)?;
                 Images::new(shape, bytes, labels, num_classes)
             }
             None => {
-                let check = |path: &PathBuf| image_file::check(&folder.join(path));
-                on_all("looking at images", paths.iter(), watch, &broken, check)?;
+                let check = |path: &Path, ()| image_file::check(&folder.join(path));
+                on_all("looking at images", files.map(|path| (path, ())), watch, &broken, check)?;
                 broken.into_result(folder)?;
                 let files = ImageFiles::new(folder.to_owned(), paths, config, memory);
                 Images::of_files(shape, files, labels, num_classes)
             }
         };
-        let images = images.with_identities(identities).with_left_out(left_out);
+        let images =
+            images.with_identities(identities).with_left_out(left_out).with_notes(note.into_iter().collect());
         Ok(if classes.is_empty() { images } else { images.with_class_names(classes) })
     }
 }
@@ -155,12 +159,33 @@ impl DataKind for ImagesConfig {
     }
 }
 
+/// Names of folders that hold the parts of a data set.
+const SPLITS: [&str; 9] =
+    ["train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval"];
+
+/// What to say where the folders are the parts of a data set by their names, and so hardly its classes.
+fn split_note(folder: &Path, classes: &[String], is_nested: bool) -> Option<String> {
+    let is_split = |name: &String| SPLITS.iter().any(|split| name.eq_ignore_ascii_case(split));
+    let train = classes.iter().find(|name| name.to_ascii_lowercase().starts_with("train"));
+    let train = train.or(classes.first())?;
+    if !classes.iter().all(is_split) {
+        return None;
+    }
+    let within = if is_nested { ", and the folders within them are not" } else { "" };
+    let folder = folder.join(train);
+    Some(format!(
+        "the folders {} are taken as classes{within}; if they are the parts of a data set, give {} instead",
+        classes.join(", "),
+        folder.display()
+    ))
+}
+
 /// Zeros for `images` images, if they take no more than `memory` bytes and the system has them.
 fn zeros(images: usize, shape: [usize; 3], memory: u64) -> Option<Vec<u8>> {
     let wanted = shape.iter().fold(images as u128, |product, &n| product * n as u128);
     let wanted = usize::try_from(wanted).ok().filter(|&wanted| wanted as u64 <= memory)?;
     let mut bytes = Vec::new();
-    bytes.try_reserve_exact(wanted).ok()?;
+    fallibly(|| bytes.try_reserve_exact(wanted)).ok()?;
     bytes.resize(wanted, 0);
     Some(bytes)
 }
@@ -344,7 +369,9 @@ mod tests {
         }
         let error = ImageFolder::open(&folder, GRAY).unwrap_err();
         assert!(error.hint().is_some());
-        assert_eq!(error.to_string().lines().count(), 22);
+        // What is wrong, twenty files, what was expected, and how many more they are.
+        assert_eq!(error.to_string().lines().count(), 23);
+        assert_eq!(error.to_string().matches("PNG, JPEG").count(), 1);
         // Also those of which only the pixels are broken.
         let whole = fs::read(folder.path().join("a/00.png")).unwrap();
         for name in &names[23..] {
@@ -352,6 +379,87 @@ mod tests {
                 .unwrap();
         }
         assert_eq!(broken(&folder).1, 14);
+    }
+
+    /// Whether they are no images at all, or end too early, and whether they are decoded now or later.
+    #[test]
+    fn files_that_are_broken_in_different_ways_are_named_together() {
+        let folder =
+            folder(&[("a/1.png", Some(1)), ("a/2.png", None), ("b/3.png", Some(3)), ("b/4.png", Some(4))]);
+        for name in ["a/0.png", "b/4.png"] {
+            let whole = fs::read(folder.path().join("b/3.png")).unwrap();
+            fs::write(folder.path().join(name), &whole[..whole.len() - 20]).unwrap();
+        }
+        let names = ["a/0.png", "a/2.png", "b/4.png"].map(str::to_owned).to_vec();
+        assert_eq!(broken(&folder), (names, 3));
+        let later = ImageFolder::open_within(&folder, GRAY, Some(0), &Watch::default());
+        assert!(matches!(later.unwrap_err().problem, Problem::Files { count: 3, .. }));
+    }
+
+    #[test]
+    fn what_was_fetched_instead_of_an_image_is_known() {
+        let folder = folder(&[("a.png", Some(1))]);
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n";
+        for name in ["b.jpg", "c.heic"] {
+            fs::write(folder.path().join(name), pointer).unwrap();
+        }
+        let error = ImageFolder::open(&folder, GRAY).unwrap_err();
+        assert_eq!(error.to_string().matches("pointer of Git LFS").count(), 2, "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("git lfs pull")), "{error}");
+        // Where not all are cured by the same, each says what by.
+        fs::write(folder.path().join("d.png"), "<!DOCTYPE html>").unwrap();
+        let error = ImageFolder::open(&folder, GRAY).unwrap_err();
+        let (message, hint) = (error.to_string(), error.hint().unwrap());
+        assert!(message.matches("git lfs pull").count() == 2 && message.contains("web page"), "{error}");
+        assert!(!hint.contains("git lfs"), "{hint}");
+    }
+
+    #[test]
+    fn an_empty_class_is_told_by_what_is_in_it() {
+        let files = [("a/1.png", Some(1)), ("a/a.csv", None), ("b/b.txt", None), ("c.md", None)];
+        let folder = self::folder(&files);
+        match problem(&folder) {
+            (place, Problem::Missing { found, .. }) => {
+                assert_eq!((&place[..], &found[..]), ("b", &["1 .txt file".to_owned()][..]))
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(ImageFolder::open(&folder, GRAY).unwrap_err().hint().is_some());
+        fs::create_dir(folder.path().join("empty")).unwrap();
+        let error = ImageFolder::open(&folder, GRAY).unwrap_err();
+        assert!(
+            error.path.as_deref() == Some(folder.path()) && error.to_string().contains("[b, empty]"),
+            "{error}"
+        );
+        // A class of broken images is not empty.
+        let broken = self::folder(&[("a/1.png", Some(1)), ("b/2.png", None)]);
+        assert_eq!(problem(&broken).0, "b/2.png");
+    }
+
+    #[test]
+    fn an_archive_in_the_place_of_images_is_to_be_unpacked() {
+        let hint =
+            |name| ImageFolder::open(folder(&[(name, None)]), GRAY).unwrap_err().hint().map(str::to_owned);
+        assert!(hint("photos.zip").is_some_and(|hint| hint.contains("unpack")));
+        assert_eq!(hint("notes.txt"), None);
+    }
+
+    #[test]
+    fn the_parts_of_a_data_set_are_hardly_classes() {
+        let notes = |names: &[&str]| {
+            let files: Vec<_> = names.iter().map(|&name| (name, Some(1))).collect();
+            let folder = folder(&files);
+            let data = AnyDataset::from(ImageFolder::open(&folder, GRAY).unwrap());
+            data.notes().join("; ").replace(&format!("{}/", folder.path().display()), "FOLDER/")
+        };
+        for names in [["train/cat/1.png", "val/cat/2.png"], ["test/1.png", "Train/2.png"]] {
+            let note = notes(&names);
+            let train = &names.iter().find(|name| name.to_lowercase().starts_with("train")).unwrap()[..5];
+            assert!(note.contains(&format!("give FOLDER/{train} instead")), "{note}");
+        }
+        for names in [["train/1.png", "car/2.png"], ["training_set/1.png", "cat/2.png"], ["1.png", "2.png"]] {
+            assert_eq!(notes(&names), "");
+        }
     }
 
     #[test]

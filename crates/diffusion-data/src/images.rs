@@ -22,6 +22,7 @@ pub struct Images {
     num_classes: usize,
     class_names: Option<Vec<String>>,
     left_out: LeftOut,
+    notes: Vec<String>,
     /// What each image is known by, if not by its place.
     identities: Option<Vec<u64>>,
 }
@@ -69,13 +70,18 @@ impl Images {
         if let Some(label) = labels.iter().find(|&&label| label as usize >= num_classes) {
             panic!("the label {label} was given, expected one below {num_classes}");
         }
-        let (class_names, left_out, identities) = (None, LeftOut::default(), None);
-        Self { shape, store, labels, num_classes, class_names, left_out, identities }
+        let (class_names, left_out, notes, identities) = (None, LeftOut::default(), Vec::new(), None);
+        Self { shape, store, labels, num_classes, class_names, left_out, notes, identities }
     }
 
     /// The same images, of whose folder this was left out.
     pub(crate) fn with_left_out(self, left_out: LeftOut) -> Self {
         Self { left_out, ..self }
+    }
+
+    /// The same images, of whose reading this should be known.
+    pub(crate) fn with_notes(self, notes: Vec<String>) -> Self {
+        Self { notes, ..self }
     }
 
     /// The same images, whose classes have these names.
@@ -107,6 +113,12 @@ impl Images {
     /// What was passed over in the folder of the images: files of other kinds, and names that systems put there.
     pub fn left_out(&self) -> &LeftOut {
         &self.left_out
+    }
+
+    /// What else should be known of how the files were taken, in sentences: which of several copies was read, or that
+    /// folders are called as the parts of a data set and were taken as classes.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Whether the pixels are kept in memory; if not, an image is decoded when it is read, unless it is among those that

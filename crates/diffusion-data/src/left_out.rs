@@ -71,6 +71,8 @@ pub struct LeftOut(BTreeMap<LeftOutKind, usize>);
 
 /// The most kinds that a sentence names.
 const NAMED: usize = 12;
+/// What the names of archives end in.
+const ARCHIVES: [&str; 10] = ["zip", "tar", "tgz", "gz", "bz2", "xz", "zst", "7z", "rar", "tbz2"];
 /// The longest ending that is told by its letters.
 const MAX_ENDING: usize = 8;
 
@@ -122,6 +124,18 @@ impl LeftOut {
 
     pub(crate) fn add(&mut self, kind: LeftOutKind) {
         *self.0.entry(kind).or_default() += 1;
+    }
+
+    /// Counts what was left out of another folder too.
+    pub(crate) fn add_all(&mut self, other: Self) {
+        other.0.into_iter().for_each(|(kind, n)| *self.0.entry(kind).or_default() += n);
+    }
+
+    /// Whether there are archives among it, by their names.
+    pub(crate) fn has_archive(&self) -> bool {
+        self.0
+            .keys()
+            .any(|kind| matches!(kind, LeftOutKind::Ending(ending) if ARCHIVES.contains(&ending.as_str())))
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    fs, iter,
+    fs,
     num::NonZero,
     path::{Path, PathBuf},
+    slice,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -15,11 +16,12 @@ use std::{
 use diffusion_core::watch::Watch;
 
 use crate::{
-    error::{DataError, Problem},
+    error::{DataError, Problem, first_names},
     image_content::{Content, has_image_ending},
-    image_file::{beginning, ending, format_of},
+    image_file::{ending, format_of},
     left_out::{LeftOut, LeftOutKind},
     parallel::in_parallel,
+    source::beginning,
 };
 
 /// What is in a folder of images.
@@ -31,13 +33,15 @@ pub(crate) struct Listing {
     pub(crate) images: Vec<(PathBuf, u32)>,
     /// What is not an image.
     pub(crate) left_out: LeftOut,
+    /// Whether a class holds folders of its own with files in them.
+    pub(crate) is_nested: bool,
 }
 
 /// The files that cannot be read, of many that are tried on several threads.
 #[derive(Default)]
 pub(crate) struct Broken {
-    /// The first of them, by their places among all.
-    first: Mutex<BTreeMap<usize, DataError>>,
+    /// The first of them, by their paths below the folder.
+    first: Mutex<BTreeMap<PathBuf, DataError>>,
     count: AtomicU64,
 }
 
@@ -47,10 +51,10 @@ const NAMED: usize = 20;
 const REPORTED: u64 = 64;
 
 impl Broken {
-    pub(crate) fn add(&self, place: usize, error: DataError) {
+    fn add(&self, path: &Path, error: DataError) {
         self.count.fetch_add(1, Ordering::Relaxed);
         let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        first.insert(place, error);
+        first.insert(path.to_owned(), error);
         if first.len() > NAMED {
             first.pop_last();
         }
@@ -68,46 +72,90 @@ impl Broken {
     }
 }
 
-/// Finds out what is in a folder.
-pub(crate) fn list(folder: &Path, watch: &Watch) -> Result<Listing, DataError> {
-    let mut walk = Walk { folder, watch, left_out: LeftOut::default() };
-    let (files, mut subfolders) = walk.entries(Path::new(""))?;
-    let beside = walk.images_among(files)?;
-    if let (Some(image), Some(subfolder)) = (beside.first(), subfolders.iter().min()) {
+/// A folder whose images are a class, by its path below the folder of all.
+#[derive(Default)]
+struct Class {
+    path: PathBuf,
+    /// What is called an image or is one; it may be broken.
+    first: Option<PathBuf>,
+    left_out: LeftOut,
+}
+
+/// Finds out what is in a folder. Images that cannot be read are added to `broken` and are not among those that are found.
+pub(crate) fn list(folder: &Path, broken: &Broken, watch: &Watch) -> Result<Listing, DataError> {
+    let walk = Walk { folder, watch, broken };
+    let mut itself = Class::default();
+    let (files, mut subfolders) = walk.entries(Path::new(""), &mut itself.left_out)?;
+    let files = in_order(files).into_iter().map(|file| (file, 0)).collect();
+    let beside = walk.images_among(files, slice::from_mut(&mut itself))?;
+    if let (Some(image), Some(subfolder)) = (&itself.first, subfolders.iter().min()) {
         let [image, subfolder] = [image, subfolder].map(|path| folder.join(path));
         let found = format!("holds the image {} beside the folder {}", image.display(), subfolder.display());
         return Err(Problem::format(found, "only images or only a folder for each class").at(folder));
     }
     if subfolders.is_empty() {
-        if beside.is_empty() {
-            return Err(walk.none(folder));
+        if itself.first.is_none() {
+            return Err(none(folder, &itself.left_out));
         }
-        let images = beside.into_iter().zip(iter::repeat(0)).collect();
-        return Ok(Listing { classes: Vec::new(), images, left_out: walk.left_out });
+        return Ok(Listing { images: beside, left_out: itself.left_out, ..Listing::default() });
     }
 
     subfolders.sort();
-    let (mut candidates, mut labels) = (Vec::new(), Vec::new());
-    for (label, class) in (0..).zip(&subfolders) {
-        let before = candidates.len();
-        walk.files_below(class, &mut vec![canonical(folder)?], &mut candidates)?;
-        candidates[before..].sort_by_cached_key(|path| path_bytes(path));
-        labels.resize(candidates.len(), label);
+    let mut classes: Vec<Class> =
+        subfolders.into_iter().map(|path| Class { path, ..Class::default() }).collect();
+    let mut candidates = Vec::new();
+    for (label, class) in (0..).zip(&mut classes) {
+        let mut files = Vec::new();
+        walk.files_below(&class.path, &mut vec![canonical(folder)?], &mut class.left_out, &mut files)?;
+        candidates.extend(in_order(files).into_iter().map(|file| (file, label)));
     }
-    let is_image = walk.are_images(&candidates)?;
-    let images: Vec<(PathBuf, u32)> = candidates
-        .into_iter()
-        .zip(labels)
-        .zip(is_image)
-        .filter_map(|(image, is_image)| is_image.then_some(image))
-        .collect();
-    for (label, class) in (0..).zip(&subfolders) {
-        if images.binary_search_by_key(&label, |image| image.1).is_err() {
-            return Err(walk.none(&folder.join(class)));
+    let is_nested = candidates.iter().any(|(file, _)| file.components().count() > 2);
+    let images = walk.images_among(candidates, &mut classes)?;
+    check_not_empty(folder, &itself.left_out, &classes)?;
+    let name = |class: &Class| class.path.to_string_lossy().into_owned();
+    let names = classes.iter().map(name).collect();
+    let mut left_out = itself.left_out;
+    classes.into_iter().for_each(|class| left_out.add_all(class.left_out));
+    Ok(Listing { classes: names, images, left_out, is_nested })
+}
+
+/// The files in the order of the bytes of their paths.
+fn in_order(mut files: Vec<PathBuf>) -> Vec<PathBuf> {
+    files.sort_by_cached_key(|path| path_bytes(path));
+    files
+}
+
+/// Whether there are images in each of the classes.
+fn check_not_empty(folder: &Path, beside: &LeftOut, classes: &[Class]) -> Result<(), DataError> {
+    let empty: Vec<&Class> = classes.iter().filter(|class| class.first.is_none()).collect();
+    match empty[..] {
+        [] => Ok(()),
+        // Then the classes are not what is wrong.
+        _ if empty.len() == classes.len() => {
+            let mut left_out = beside.clone();
+            classes.iter().for_each(|class| left_out.add_all(class.left_out.clone()));
+            Err(none(folder, &left_out))
+        }
+        [class] => Err(none(&folder.join(&class.path), &class.left_out).with_hint(EMPTY_CLASS)),
+        _ => {
+            let names = first_names(empty.iter().filter_map(|class| class.path.to_str()), NAMED).join(", ");
+            let wanted = format!("image in {} class folders, [{names}],", empty.len());
+            Err(Problem::missing(wanted).at(folder).with_hint(EMPTY_CLASS))
         }
     }
-    let name = |class: &PathBuf| class.to_string_lossy().into_owned();
-    Ok(Listing { classes: subfolders.iter().map(name).collect(), images, left_out: walk.left_out })
+}
+
+const EMPTY_CLASS: &str =
+    "each folder is a class: put images into it, or take it away or begin its name with a dot";
+
+/// There is no image in `folder`, in which this was left out.
+fn none(folder: &Path, left_out: &LeftOut) -> DataError {
+    let found = if left_out.is_empty() { Vec::new() } else { vec![left_out.to_string()] };
+    let error = Problem::Missing { wanted: "image".to_owned(), found }.at(folder);
+    match left_out.has_archive() {
+        true => error.with_hint("unpack the archive, and give the folder that it is unpacked to"),
+        false => error,
+    }
 }
 
 /// A path below a folder as bytes, with `/` between its parts, whatever the system.
@@ -121,19 +169,20 @@ pub(crate) fn threads() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-/// Does `work` on each of the items on all processors; what cannot be read is collected, and the rest is done.
-pub(crate) fn on_all<J: Send>(
+/// Does `work` on each of the files, whose paths are those below the folder, on all processors; which cannot be read is
+/// collected, and the rest is done.
+pub(crate) fn on_all<'a, J: Send>(
     what: &str,
-    jobs: impl ExactSizeIterator<Item = J> + Send,
+    jobs: impl ExactSizeIterator<Item = (&'a Path, J)> + Send,
     watch: &Watch,
     broken: &Broken,
-    work: impl Fn(J) -> Result<(), DataError> + Sync,
+    work: impl Fn(&Path, J) -> Result<(), DataError> + Sync,
 ) -> Result<(), DataError> {
     let (total, done) = (jobs.len() as u64, AtomicU64::new(0));
     let threads = threads().min(jobs.len());
-    in_parallel(jobs.enumerate(), threads, |(place, job)| {
-        if let Err(error) = work(job) {
-            broken.add(place, error);
+    in_parallel(jobs, threads, |(path, job)| {
+        if let Err(error) = work(path, job) {
+            broken.add(path, error);
         }
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         match done % REPORTED == 0 || done == total {
@@ -147,12 +196,24 @@ pub(crate) fn on_all<J: Send>(
 struct Walk<'a> {
     folder: &'a Path,
     watch: &'a Watch,
-    left_out: LeftOut,
+    broken: &'a Broken,
+}
+
+/// What a file is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Image,
+    Broken,
+    Other,
 }
 
 impl Walk<'_> {
-    /// The files and the subfolders of a folder that may be data, in no particular order.
-    fn entries(&mut self, below: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), DataError> {
+    /// The files and the subfolders of a folder that may be data, in no particular order; the rest is counted.
+    fn entries(
+        &self,
+        below: &Path,
+        left_out: &mut LeftOut,
+    ) -> Result<(Vec<PathBuf>, Vec<PathBuf>), DataError> {
         self.watch.check()?;
         let folder = self.folder.join(below);
         let failed = DataError::io(&folder);
@@ -160,7 +221,7 @@ impl Walk<'_> {
         for entry in fs::read_dir(&folder).map_err(&failed)? {
             let entry = entry.map_err(&failed)?;
             if let Some(kind) = LeftOutKind::of_name(&entry.file_name()) {
-                self.left_out.add(kind);
+                left_out.add(kind);
                 continue;
             }
             let kind = match entry.file_type() {
@@ -173,7 +234,7 @@ impl Walk<'_> {
                 // Of a link that leads nowhere the name must tell; reading it will fail.
                 None => files.push(path),
                 Some(kind) if kind.is_file() => files.push(path),
-                Some(_) => self.left_out.add(LeftOutKind::Special),
+                Some(_) => left_out.add(LeftOutKind::Special),
             }
         }
         Ok((files, folders))
@@ -181,9 +242,10 @@ impl Walk<'_> {
 
     /// Adds the files in a folder and in all folders below it; `above` are the folders on the way there.
     fn files_below(
-        &mut self,
+        &self,
         below: &Path,
         above: &mut Vec<PathBuf>,
+        left_out: &mut LeftOut,
         files: &mut Vec<PathBuf>,
     ) -> Result<(), DataError> {
         let folder = self.folder.join(below);
@@ -193,41 +255,43 @@ impl Walk<'_> {
             return Err(Problem::format(found, "no folder within itself").at(&folder));
         }
         above.push(here);
-        let (in_folder, subfolders) = self.entries(below)?;
+        let (in_folder, subfolders) = self.entries(below, left_out)?;
         files.extend(in_folder);
         for subfolder in subfolders {
-            self.files_below(&subfolder, above, files)?;
+            self.files_below(&subfolder, above, left_out, files)?;
         }
         above.pop();
         Ok(())
     }
 
-    /// Those of the files that are images, in order.
-    fn images_among(&mut self, mut files: Vec<PathBuf>) -> Result<Vec<PathBuf>, DataError> {
-        files.sort_by_cached_key(|path| path_bytes(path));
-        let is_image = self.are_images(&files)?;
-        Ok(files.into_iter().zip(is_image).filter_map(|(file, is_image)| is_image.then_some(file)).collect())
-    }
-
-    /// Looks into each of the files; those that are no images are counted.
-    fn are_images(&mut self, files: &[PathBuf]) -> Result<Vec<bool>, DataError> {
-        let broken = Broken::default();
-        let mut is_image = vec![false; files.len()];
-        let jobs = files.iter().zip(is_image.iter_mut());
-        on_all("looking at files", jobs, self.watch, &broken, |(file, is_image)| {
-            *is_image = look_at(&self.folder.join(file))?;
+    /// Looks into each of the files, which are those of `classes`; keeps the images, and counts the others but for the
+    /// broken ones.
+    fn images_among(
+        &self,
+        files: Vec<(PathBuf, u32)>,
+        classes: &mut [Class],
+    ) -> Result<Vec<(PathBuf, u32)>, DataError> {
+        let mut found = vec![Found::Broken; files.len()];
+        let jobs = files.iter().map(|(file, _)| file.as_path()).zip(found.iter_mut());
+        on_all("looking at files", jobs, self.watch, self.broken, |file, found| {
+            let is_image = look_at(&self.folder.join(file))?;
+            *found = if is_image { Found::Image } else { Found::Other };
             Ok(())
         })?;
-        broken.into_result(self.folder)?;
-        let others = files.iter().zip(&is_image).filter(|(_, is_image)| !**is_image);
-        others.for_each(|(file, _)| self.left_out.add(LeftOutKind::of_file(file)));
-        Ok(is_image)
-    }
-
-    /// There is no image in `folder`.
-    fn none(&self, folder: &Path) -> DataError {
-        let found = if self.left_out.is_empty() { Vec::new() } else { vec![self.left_out.to_string()] };
-        Problem::Missing { wanted: "image".to_owned(), found }.at(folder)
+        let mut images = Vec::new();
+        for ((file, label), found) in files.into_iter().zip(found) {
+            let class = &mut classes[label as usize];
+            match found {
+                Found::Other => class.left_out.add(LeftOutKind::of_file(&file)),
+                Found::Image | Found::Broken => {
+                    class.first.get_or_insert_with(|| file.clone());
+                    if found == Found::Image {
+                        images.push((file, label));
+                    }
+                }
+            }
+        }
+        Ok(images)
     }
 }
 

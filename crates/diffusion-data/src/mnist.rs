@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use diffusion_core::watch::Watch;
+use diffusion_core::{counted, watch::Watch};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     any_dataset::AnyDataset,
     data_kind::{DataKind, ModelInput},
-    dataset::Dataset,
     error::{DataError, Problem},
     idx,
     idx_files::{self, Found},
@@ -59,13 +58,13 @@ impl MnistLike {
 
 /// Reads a split, with its labels or without.
 fn open(path: &Path, split: Split, is_labeled: bool, watch: &Watch) -> Result<Images, DataError> {
-    let Found { images, labels } = idx_files::find(path, split, watch)?;
+    let Found { images, labels, notes } = idx_files::find(path, split, watch)?;
     if is_labeled && labels.is_none() {
         let name = if split == Split::Train { "train" } else { "t10k" };
         let missing = Problem::missing(format!("{name}-labels-idx1-ubyte beside {}", images.display()));
         return Err(missing.at(path).with_hint("an unconditional network needs no labels"));
     }
-    read(&images, labels.as_deref().filter(|_| is_labeled), watch)
+    Ok(read(&images, labels.as_deref().filter(|_| is_labeled), watch)?.with_notes(notes))
 }
 
 /// Reads a file of images, and the labels in another.
@@ -78,7 +77,7 @@ fn read(images_path: &Path, labels: Option<&Path>, watch: &Watch) -> Result<Imag
         true => Ok(()),
         false => {
             let expected = format!("{expected}, one for each image in {}", images_path.display());
-            Err(Problem::format(format!("holds {found} labels"), expected))
+            Err(Problem::format(format!("holds {}", counted(found, "label")), expected))
         }
     };
     let labels = idx::labels(path, as_many, watch)?;
@@ -116,8 +115,8 @@ impl MnistConfig {
     /// A split; without its labels, which may be missing then, for an unconditional network.
     fn split(&self, split: Split, input: &ModelInput, watch: &Watch) -> Result<AnyDataset, DataError> {
         let is_labeled = input.num_classes.is_some();
-        let images = open(&self.path, split, is_labeled, watch)?;
-        Ok(if is_labeled { images.into() } else { AnyDataset::unlabeled(images.unlabeled()) })
+        let images = AnyDataset::from(open(&self.path, split, is_labeled, watch)?);
+        Ok(if is_labeled { images } else { images.without_labels() })
     }
 }
 

@@ -7,7 +7,9 @@ use std::{
     path::Path,
 };
 
+use diffusion_core::memory::fallibly;
 use diffusion_core::watch::Watch;
+use diffusion_weights::FileKind;
 use flate2::bufread::MultiGzDecoder;
 
 use crate::error::{DataError, Problem};
@@ -21,6 +23,8 @@ pub(crate) struct Source<'a> {
     length: u64,
 }
 
+/// How many bytes at the beginning of a file tell what it is.
+pub(crate) const BEGINNING: usize = 512;
 /// How many bytes are read before the next look at the watch.
 const STRETCH: u64 = 1 << 22;
 
@@ -41,6 +45,16 @@ impl<'a> Source<'a> {
     /// How many bytes there are, where the file is not compressed.
     pub(crate) fn plain_length(&self) -> Option<u64> {
         (!self.gzip).then_some(self.length)
+    }
+
+    /// What is wrong with a file that begins as `found` says and not as `expected`: what it is instead, where that is known.
+    pub(crate) fn is_not(&self, found: String, expected: &str) -> DataError {
+        // What is compressed is not what the file begins with.
+        let start = if self.gzip { None } else { beginning(self.path).ok() };
+        match start.and_then(|start| FileKind::of(&start)) {
+            Some(kind) => DataError::of_kind(&kind, expected, self.path),
+            None => Problem::format(found, expected).at(self.path),
+        }
     }
 
     /// Reads `limit` bytes, or fewer if the file ends before.
@@ -72,7 +86,7 @@ impl<'a> Source<'a> {
             if bytes.len() as u64 > STRETCH && bytes.capacity() - bytes.len() < stretch as usize {
                 self.grow(bytes)?;
             }
-            match self.reader.by_ref().take(stretch).read_to_end(bytes) {
+            match fallibly(|| self.reader.by_ref().take(stretch).read_to_end(bytes)) {
                 Ok(0) => break,
                 Ok(n) => left -= n as u64,
                 Err(source) if self.gzip => return Err(Problem::decode("gzip", source).at(self.path)),
@@ -87,10 +101,19 @@ impl<'a> Source<'a> {
         check_memory(2 * bytes.len() as u128)
             .and_then(|()| {
                 let room = bytes.len();
-                bytes.try_reserve(room).map_err(|_| too_large(2 * room as u128))
+                fallibly(|| bytes.try_reserve(room)).map_err(|_| too_large(2 * room as u128))
             })
             .map_err(|problem| problem.at(self.path))
     }
+}
+
+/// What a file begins with, as it is, compressed or not.
+pub(crate) fn beginning(path: &Path) -> Result<Vec<u8>, DataError> {
+    let mut start = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(BEGINNING as u64).read_to_end(&mut start))
+        .map_err(DataError::io(path))?;
+    Ok(start)
 }
 
 /// The length of a file that can be read without waiting for anyone.

@@ -100,9 +100,9 @@ impl DataSummary {
 }
 
 /// `n` indices below `len`, the first and the last among them; all if `n` is not less than `len`.
-fn evenly_spaced(len: usize, n: usize) -> impl Iterator<Item = usize> {
+pub fn evenly_spaced(len: usize, n: usize) -> impl Iterator<Item = usize> {
     let n = n.min(len);
-    let (last, gaps) = (len as u128 - 1, (n as u128 - 1).max(1));
+    let (last, gaps) = ((len as u128).saturating_sub(1), (n as u128).saturating_sub(1).max(1));
     (0..n as u128).map(move |i| (i * last / gaps) as usize)
 }
 

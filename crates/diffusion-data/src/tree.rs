@@ -2,6 +2,7 @@
 
 use std::f64::consts::TAU;
 
+use diffusion_core::memory::fallibly;
 use diffusion_core::watch::Watch;
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +44,7 @@ impl TreeDataset {
         let mut points = Vec::new();
         let too_large =
             |_| Problem::TooLarge { found: format!("takes {bytes} bytes in memory"), limit: None };
-        points.try_reserve_exact(len).map_err(too_large)?;
+        fallibly(|| points.try_reserve_exact(len)).map_err(too_large)?;
         for leaf in 0..len / num_samples_per_path {
             watch.check()?;
             let path = path_to(leaf, branching_factor, depth);
@@ -110,10 +111,16 @@ impl TreeConfig {
         let leaves = branching_factor.checked_pow(depth);
         let len = leaves.and_then(|leaves| leaves.checked_mul(num_samples_per_path));
         len.filter(|&len| len <= max).ok_or_else(|| {
+            // What alone is too much already.
+            let setting = match (branching_factor.checked_pow(2), leaves) {
+                (Some(square), Some(leaves)) if square <= max && leaves <= max => "num_samples_per_path",
+                (Some(square), _) if square <= max => "depth",
+                _ => "branching_factor",
+            };
             let reason = format!(
                 "{branching_factor}^{depth} paths of {num_samples_per_path} points, expected at most {max} points"
             );
-            Problem::invalid("num_samples_per_path", reason).into()
+            Problem::invalid(setting, reason).into()
         })
     }
 }
@@ -253,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "num_samples_per_path: 4^64 paths of 30 points, expected at most")]
+    #[should_panic(expected = "depth: 4^64 paths of 30 points, expected at most")]
     fn a_tree_beyond_counting_panics() {
         TreeDataset::new(4, 64, 30);
     }

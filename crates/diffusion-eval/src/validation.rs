@@ -137,6 +137,18 @@ impl LossBySigma {
 /// Of work that nobody can stop.
 const NOT_STOPPED: &str = "this watch is never asked to stop";
 
+/// Work that is done between two questions whether to go on: levels that are drawn, or sorted, some milliseconds each.
+const PIECE: usize = 1 << 14;
+
+/// An error of what nobody can stop.
+struct Unstopped<E>(E);
+
+impl<E> From<Stopped> for Unstopped<E> {
+    fn from(_: Stopped) -> Self {
+        unreachable!("{NOT_STOPPED}")
+    }
+}
+
 /// Draws from the schedule for each level that is used: their ranks are known to a part in so many.
 const DRAWS: usize = 64;
 
@@ -177,16 +189,40 @@ impl<C: Condition, O: Objective> Validation<C, O> {
         examples: usize,
         gather: impl Fn(&[usize]) -> Result<(TensorData, C), E>,
     ) -> Result<Self, E> {
+        let gather = |indices: &[usize]| gather(indices).map_err(Unstopped);
+        let watch = Watch::default();
+        Self::under_watched(objective, config, seed, schedule, examples, gather, &watch)
+            .map_err(|error| error.0)
+    }
+
+    /// As [`under`](Self::under); `watch` is told how far it is, and may stop it.
+    ///
+    /// # Errors
+    /// Those of `gather`, or if `watch` stops it.
+    ///
+    /// # Panics
+    /// If there are no examples, no ranges, or none in a range.
+    pub fn under_watched<S: Schedule + ?Sized, E: From<Stopped>>(
+        objective: O,
+        config: ValidationConfig,
+        seed: u64,
+        schedule: &S,
+        examples: usize,
+        gather: impl Fn(&[usize]) -> Result<(TensorData, C), E>,
+        watch: &Watch,
+    ) -> Result<Self, E> {
         let ValidationConfig { bins, per_bin, .. } = config;
         assert!(
             examples > 0 && bins > 0 && per_bin > 0,
             "a validation set of {bins} ranges with {per_bin} examples of {examples} was asked for, expected at least 1 of each"
         );
         let mut order: Vec<usize> = (0..examples).collect();
-        Stream::new(seed, VALIDATION_EXAMPLE, 0, 0).shuffle(&mut order);
-        let levels = strata(&objective, schedule, seed, bins * per_bin);
+        let report = |done| watch.report("choosing validation examples", done as u64, Some(examples as u64));
+        Stream::new(seed, VALIDATION_EXAMPLE, 0, 0).try_shuffle(&mut order, report)?;
+        let levels = strata(&objective, schedule, seed, bins * per_bin, watch)?;
         let triples = levels.chunks(per_bin).enumerate().map(|(bin, sigmas)| {
             let first = bin * per_bin;
+            watch.check()?;
             let indices: Vec<usize> = (first..first + per_bin).map(|i| order[i % examples]).collect();
             let (x0, condition) = gather(&indices)?;
             Ok(Triples { x0, condition, sigmas: sigmas.to_vec(), first: first as u64 })
@@ -344,16 +380,98 @@ impl<C> Triples<C> {
 
 /// `n` noise levels in increasing order, which lie among training's as evenly as can be: the middle ones of `n`
 /// equally large groups of many draws in order.
-fn strata<S: Schedule + ?Sized>(objective: &impl Objective, schedule: &S, seed: u64, n: usize) -> Vec<f64> {
+fn strata<S: Schedule + ?Sized>(
+    objective: &impl Objective,
+    schedule: &S,
+    seed: u64,
+    n: usize,
+    watch: &Watch,
+) -> Result<Vec<f64>, Stopped> {
     let draw = |i| objective.draw(schedule, &mut Stream::new(seed, VALIDATION_SIGMA, 0, i as u64));
-    let mut draws: Vec<f64> = (0..n * DRAWS).map(draw).collect();
-    draws.sort_by(f64::total_cmp);
-    (0..n).map(|i| draws[i * DRAWS + DRAWS / 2]).collect()
+    let all = n * DRAWS;
+    let mut draws: Vec<f64> = Vec::with_capacity(all);
+    for first in (0..all).step_by(PIECE) {
+        watch.report("drawing noise levels of validation", first as u64, Some(all as u64))?;
+        draws.extend((first..all.min(first + PIECE)).map(draw));
+    }
+    sort(&mut draws, 0, &|done| {
+        watch.report("sorting noise levels of validation", done as u64, Some(all as u64))
+    })?;
+    Ok((0..n).map(|i| draws[i * DRAWS + DRAWS / 2]).collect())
+}
+
+/// Sorts `values`, and asks on the way whether to go on: `go_on` is told how many values are sorted, `before` of which
+/// stand before these.
+fn sort(
+    values: &mut [f64],
+    before: usize,
+    go_on: &impl Fn(usize) -> Result<(), Stopped>,
+) -> Result<(), Stopped> {
+    go_on(before)?;
+    if values.len() <= PIECE {
+        values.sort_unstable_by(f64::total_cmp);
+        return Ok(());
+    }
+    let middle = values.len() / 2;
+    let (low, _, high) = values.select_nth_unstable_by(middle, f64::total_cmp);
+    sort(low, before, go_on)?;
+    sort(high, before + middle + 1, go_on)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use diffusion_core::schedule::LogLinear;
+    use std::sync::{Arc, Mutex, OnceLock};
+
+    /// Of 1,000 levels, so many draws that they are made and sorted in several pieces.
+    const MANY: ValidationConfig = ValidationConfig { every: 1, examples: 1, bins: 2, per_bin: 500 };
+
+    fn many(watch: &Watch) -> Result<Validation<(), PredictionMse>, Stopped> {
+        let gather = |indices: &[usize]| Ok((TensorData::zeros::<f32, _>([indices.len(), 2]), ()));
+        Validation::under_watched(PredictionMse, MANY, 3, &LogLinear::default(), 10, gather, watch)
+    }
+
+    /// Of any number of values, in pieces or not.
+    #[test]
+    fn levels_are_the_middles_of_groups_of_sorted_draws() {
+        let draw = |i| {
+            let stream = &mut Stream::new(3, VALIDATION_SIGMA, 0, i as u64);
+            PredictionMse.draw(&LogLinear::default(), stream)
+        };
+        let mut draws: Vec<f64> = (0..1_000 * DRAWS).map(draw).collect();
+        draws.sort_by(f64::total_cmp);
+        let expected: Vec<f64> = draws.chunks(DRAWS).map(|group| group[DRAWS / 2]).collect();
+        let found = many(&Watch::default()).expect("nobody stops it");
+        assert_eq!(found.bins.iter().flat_map(|bin| bin.sigmas.clone()).collect::<Vec<_>>(), expected);
+    }
+
+    /// Each of its parts is told of, and can be stopped after it has begun.
+    #[test]
+    fn making_triples_is_watched() {
+        let works = Arc::new(Mutex::new(Vec::new()));
+        let heard = works.clone();
+        let listen = Watch::new(move |progress| {
+            heard.lock().expect("no panic").push((progress.work.to_string(), progress.done))
+        });
+        assert!(many(&listen).is_ok());
+        let works = works.lock().expect("no panic").clone();
+        for part in ["choosing", "drawing", "sorting"] {
+            let told: Vec<_> = works.iter().filter(|(work, _)| work.starts_with(part)).collect();
+            assert!(told.len() > 1 || part == "choosing", "{part}: {told:?}");
+            let (work, done) = told.last().copied().expect("it is told of").clone();
+            let watch = Arc::new(OnceLock::<Watch>::new());
+            let handle = watch.clone();
+            let stopping = Watch::new(move |progress| {
+                assert!(!handle.get().is_some_and(Watch::is_stopped), "{} after the stop", progress.work);
+                if progress.work == work && progress.done == done {
+                    handle.get().expect("it is set below").stop();
+                }
+            });
+            watch.set(stopping.clone()).expect("it is set once");
+            assert_eq!(many(&stopping).err(), Some(Stopped), "{part}");
+        }
+    }
 
     #[test]
     fn settings_are_refused_by_name() {

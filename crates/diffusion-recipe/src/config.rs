@@ -136,6 +136,31 @@ impl RunConfig {
         by_name.or_else(|| name.parse().ok()).filter(|&label| label < classes)
     }
 
+    /// The labels of several classes by their names or numbers, with commas between them.
+    ///
+    /// A name may hold commas itself: the text as a whole is looked for first, and then, from its beginning on, the
+    /// longest part between commas that is a name; a number stands alone between commas.
+    ///
+    /// # Errors
+    /// The first part between commas that the model has no class for.
+    pub fn labels(&self, text: &str) -> Result<Vec<usize>, String> {
+        let parts: Vec<&str> = text.split(',').collect();
+        let longest = self.classes.iter().map(|class| 1 + class.matches(',').count()).max().unwrap_or(1);
+        let (mut labels, mut at) = (Vec::new(), 0);
+        while at < parts.len() {
+            let ends = (at + 1..=parts.len().min(at + longest)).rev();
+            let found = ends.map(|end| (end, parts[at..end].join(","))).find_map(|(end, name)| {
+                let is_one = end == at + 1;
+                let label = self.label(&name).filter(|_| is_one || self.classes.contains(&name));
+                Some((end, label?))
+            });
+            let (end, label) = found.ok_or_else(|| parts[at].to_string())?;
+            labels.push(label);
+            at = end;
+        }
+        Ok(labels)
+    }
+
     /// Finds what cannot work before anything is computed or written: the rules of each part, and those that hold
     /// between parts.
     ///
@@ -216,10 +241,11 @@ impl RunConfig {
             }
             Err(Invalid::new(setting, format!("{what} has {all} values, expected at most {MAX_VALUES}")))
         };
-        product_at_most("network", "the network", size.params, 1)?;
-        product_at_most("network", "its attention, positions squared,", size.attention, 1)?;
+        let [params, attention] = self.network.sizes().map(|setting| format!("network.{setting}"));
+        product_at_most(&params, "the network", size.params, 1)?;
+        product_at_most(&attention, "attention, positions squared,", size.attention, 1)?;
         product_at_most("batch_size", "a layer's output for a batch", size.layer, self.batch_size)?;
-        product_at_most("sampling.count", "all samples together have", example, self.sampling.count)?;
+        product_at_most("sampling.count", "all samples together", example, self.sampling.count)?;
         if let Some(ValidationConfig { bins, per_bin, .. }) = self.validation {
             product_at_most("validation.per_bin", "a layer's output", size.layer, per_bin)?;
             let all = bins.saturating_mul(per_bin);

@@ -67,10 +67,10 @@ pub enum RecipeError {
     #[error("{} exists and is not a run's folder, so it is not replaced", .0.display())]
     NotARun(PathBuf),
     /// There is no run in the folder.
-    #[error("{} is not a run's folder: it has no config.toml", .0.display())]
+    #[error("{}", no_run(.0))]
     NoRun(PathBuf),
-    /// A file is in the place of the folder.
-    #[error("{} is a file, and a run is a folder", .0.display())]
+    /// A file, or a link to nothing, is in the place of the folder.
+    #[error("{} is {}, and a run is a folder", .0.display(), kind(.0))]
     FileInPlace(PathBuf),
     /// A file is there that holds no samples.
     #[error("{} exists and holds no samples, so it is not replaced", .0.display())]
@@ -86,6 +86,22 @@ pub enum RecipeError {
     /// Another process holds the folder's lock.
     #[error("another process is working in {}", .0.display())]
     InUse(PathBuf),
+    /// The folder of a run was removed, moved or replaced by another while the run was going on.
+    #[error(
+        "the folder {} was removed, moved or replaced while its run was going on; {}",
+        run.display(),
+        rescued(*step, place, failure)
+    )]
+    FolderGone {
+        /// Where it was.
+        run: PathBuf,
+        /// The last step.
+        step: u64,
+        /// The complete folder in which the run is now, if there is one.
+        place: Option<PathBuf>,
+        /// Why there is none, if it was tried to make one.
+        failure: Option<Box<RecipeError>>,
+    },
     /// A run was made longer before than it is to be now.
     #[error("{} was made longer than {steps} steps already: it has done {done}", run.display())]
     AlreadyLonger {
@@ -198,5 +214,31 @@ fn kept(checkpoint: &Option<PathBuf>) -> String {
     match checkpoint {
         Some(path) => format!("the weights from before are in {}", path.display()),
         None => "there is no checkpoint from before".to_string(),
+    }
+}
+
+fn rescued(step: u64, place: &Option<PathBuf>, failure: &Option<Box<RecipeError>>) -> String {
+    match (place, failure) {
+        (Some(place), _) => format!("the run is in {} now, saved after step {step}", place.display()),
+        (None, Some(error)) => format!("step {step} could not be saved elsewhere: {error}"),
+        (None, None) => format!("what was saved in it, until step {step}, went with it"),
+    }
+}
+
+fn no_run(path: &Path) -> String {
+    let shown = path.display();
+    match path.symlink_metadata() {
+        Err(_) => format!("there is no run's folder {shown}"),
+        Ok(_) if path.is_dir() => format!("{shown} is not a run's folder: it has no config.toml"),
+        Ok(_) => format!("{shown} is not a run's folder: it is {}", kind(path)),
+    }
+}
+
+/// What is at the path, where it is no folder.
+fn kind(path: &Path) -> &'static str {
+    match path.metadata() {
+        Ok(metadata) if metadata.is_file() => "a file",
+        Ok(_) => "neither a file nor a folder",
+        Err(_) => "a link that leads nowhere",
     }
 }

@@ -2,10 +2,11 @@
 
 use crate::config::RunConfig;
 use crate::error::RecipeError;
+use crate::held::{Held, LOCK};
 use crate::made::{is_made, is_partial, is_written_here};
 use diffusion::train::{Checkpoint, CheckpointError, Found, Weights, Which};
 use diffusion::weights::{check_regular, write_atomically};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::iter;
 use std::path::{Path, PathBuf};
@@ -17,12 +18,9 @@ use std::sync::Arc;
 pub struct RunFolder {
     path: PathBuf,
     kept: Vec<PathBuf>,
-    /// Held by who writes into the folder; the system lets go of it when the process ends, however it ends.
-    _lock: Option<Arc<File>>,
+    /// By who writes into the folder.
+    held: Option<Arc<Held>>,
 }
-
-/// The file whose lock says that a process is writing into the folder.
-const LOCK: &str = ".lock";
 
 impl RunFolder {
     /// Makes the folder, locks it and writes its config.toml. One that exists and is not empty is refused, unless
@@ -37,7 +35,7 @@ impl RunFolder {
         Self::check(path, overwrite)?;
         let mut run = Self::at(path);
         fs::create_dir_all(path).map_err(RecipeError::io("create", path))?;
-        run._lock = Some(run.lock()?);
+        run.held = Some(Arc::new(Held::new(path)?));
         // Again, for another process may have been quicker.
         if run.check_replaced(overwrite)? {
             run.kept = run.remove_made()?;
@@ -58,7 +56,7 @@ impl RunFolder {
         let looked = run.check_replaced(overwrite);
         if matches!(looked, Err(RecipeError::RunExists(_))) && run.config().is_file() {
             // Of a run that is going on it should not be said that it may be replaced.
-            run.lock()?;
+            Held::new(path)?;
         }
         looked?;
         // The nearest folder that is there must take another name.
@@ -69,12 +67,12 @@ impl RunFolder {
     }
 
     fn at(path: &Path) -> Self {
-        Self { path: path.to_path_buf(), kept: Vec::new(), _lock: None }
+        Self { path: path.to_path_buf(), kept: Vec::new(), held: None }
     }
 
     /// Whether there is a run that would be replaced.
     fn check_replaced(&self, overwrite: bool) -> Result<bool, RecipeError> {
-        if self.path.is_file() {
+        if self.path.symlink_metadata().is_ok() && !self.path.is_dir() {
             return Err(RecipeError::FileInPlace(self.path.clone()));
         }
         let entries = match fs::read_dir(&self.path) {
@@ -162,9 +160,10 @@ impl RunFolder {
     pub fn open(path: impl AsRef<Path>) -> Result<(Self, RunConfig), RecipeError> {
         let path = path.as_ref();
         let run = Self::at(path);
-        if !run.config().is_file() {
-            return Err(RecipeError::NoRun(path.to_path_buf()));
-        }
+        check_regular(run.config()).map_err(|error| match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => RecipeError::NoRun(path.to_path_buf()),
+            _ => RecipeError::io("read", run.config())(error),
+        })?;
         let config = RunConfig::read(run.config())?;
         Ok((run, config))
     }
@@ -177,7 +176,7 @@ impl RunFolder {
     pub fn open_locked(path: impl AsRef<Path>) -> Result<(Self, RunConfig, usize), RecipeError> {
         let path = path.as_ref();
         let (mut run, _) = Self::open(path)?;
-        run._lock = Some(run.lock()?);
+        run.held = Some(Arc::new(Held::new(path)?));
         // Again, for who held the lock may have changed it.
         let (_, config) = Self::open(path)?;
         run.tidy()?;
@@ -197,18 +196,23 @@ impl RunFolder {
         Ok(())
     }
 
-    fn lock(&self) -> Result<Arc<File>, RecipeError> {
-        let path = self.file(LOCK);
-        if path.exists() {
-            // To open a pipe is to wait for its other end.
-            check_regular(&path).map_err(RecipeError::io("lock", &path))?;
-        }
-        let file = File::create(&path).map_err(RecipeError::io("create", &path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Arc::new(file)),
-            Err(TryLockError::WouldBlock) => Err(RecipeError::InUse(self.path.clone())),
-            Err(TryLockError::Error(error)) => Err(RecipeError::io("lock", &path)(error)),
-        }
+    /// Whether the folder that [`create`](Self::create) or [`open_locked`](Self::open_locked) took is still at its
+    /// [`path`](Self::path): neither removed, nor moved, nor replaced by another. What was not taken is.
+    pub fn is_there(&self) -> bool {
+        self.held.as_ref().is_none_or(|held| held.is_at(&self.path))
+    }
+
+    /// Makes the folder anew for a run whose own is no longer there: at the same path or, where something is there, at the
+    /// first of `PATH-1`, `PATH-2` and so on that is free.
+    pub(crate) fn again(&self, config: &RunConfig) -> Result<Self, RecipeError> {
+        let numbered = |n: u64| {
+            let mut name = self.path.file_name().unwrap_or("run".as_ref()).to_os_string();
+            name.push(format!("-{n}"));
+            self.path.with_file_name(name)
+        };
+        let mut places = iter::once(self.path.clone()).chain((1..).map(numbered));
+        let place = places.find(|path| path.symlink_metadata().is_err()).unwrap_or_default();
+        Self::create(place, config, false)
     }
 
     /// Replaces the configuration.
@@ -224,7 +228,7 @@ impl RunFolder {
         &self.path
     }
 
-    fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.file("config.toml")
     }
 

@@ -1,5 +1,7 @@
 //! A look at the data before training, for values that no training can learn from.
 
+use diffusion::core::counted;
+use diffusion::core::invalid::Number;
 use diffusion::core::watch::Watch;
 use diffusion::data::{AnyDataset, DataError, DataSummary, Dataset, TrainingData};
 use std::time::{Duration, Instant};
@@ -47,9 +49,10 @@ pub(crate) fn warnings(summary: &DataSummary, levels: &[f64], max_sigma: f64) ->
     let mut warnings = Vec::new();
     if let Some((example, position)) = summary.first_non_finite {
         warnings.push(format!(
-            "{} values of the data are not finite, the first in example {example} at its value {position}; batches \
+            "{} of the data {} not finite, the first in example {example} at its value {position}; batches \
              with one are skipped",
-            summary.non_finite
+            counted(summary.non_finite, "value"),
+            if summary.non_finite == 1 { "is" } else { "are" }
         ));
     }
     if summary.constant == summary.positions {
@@ -68,10 +71,11 @@ pub(crate) fn warnings(summary: &DataSummary, levels: &[f64], max_sigma: f64) ->
 fn spread(spread: f64, levels: &[f64], max_sigma: f64) -> Vec<String> {
     let mut warnings = Vec::new();
     let [Some(&low), Some(&high)] = [levels.first(), levels.last()] else { return warnings };
+    let [spread_is, low_is, high_is] = [spread, low, high].map(Number);
     if max_sigma.is_finite() {
         if !(0.2..=5.0).contains(&spread) {
             warnings.push(format!(
-                "the data's standard deviation is {spread:.3}; on the straight path, where noise has 1, between 0.2 and 5 \
+                "the data's standard deviation is {spread_is:.3}; on the straight path, where noise has 1, between 0.2 and 5 \
                  is learned well: scale the data"
             ));
         }
@@ -79,19 +83,19 @@ fn spread(spread: f64, levels: &[f64], max_sigma: f64) -> Vec<String> {
     }
     if high < 3.0 * spread {
         warnings.push(format!(
-            "the largest noise level is {high}, and the data's standard deviation {spread:.3}: noise that does not drown \
+            "the largest noise level is {high_is}, and the data's standard deviation {spread_is:.3}: noise that does not drown \
              the data is no place to start sampling from; raise the largest level to 10 times that, or scale the data"
         ));
     }
     if low > 0.3 * spread {
         warnings.push(format!(
-            "the smallest noise level is {low}, and the data's standard deviation {spread:.3}: samples stay blurred; lower \
+            "the smallest noise level is {low_is}, and the data's standard deviation {spread_is:.3}: samples stay blurred; lower \
              the smallest level to a hundredth of that, or scale the data"
         ));
     }
     if high > 1e4 * spread {
         warnings.push(format!(
-            "the largest noise level is {high}, and the data's standard deviation {spread:.3}: most of training sees \
+            "the largest noise level is {high_is}, and the data's standard deviation {spread_is:.3}: most of training sees \
              noise alone; lower the largest level, or scale the data"
         ));
     }

@@ -25,6 +25,7 @@ mod config;
 mod error;
 mod feed;
 mod folder;
+mod held;
 mod images;
 mod inspect;
 mod interval;

@@ -10,7 +10,7 @@ use diffusion::weights::{check_regular, open_regular};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,21 @@ impl MetricsFile {
         let timing = append(&run.file("timing.jsonl")).ok().map(BufWriter::new);
         let (now, pending) = (Instant::now(), Vec::new());
         Ok(Self { path, file, pending, timing, begun: now, flushed: now, losses, unvalidated })
+    }
+
+    /// The same in the folder `run`, where all lines so far are copied to, though the file may be gone from its own.
+    pub fn copied_to(&mut self, run: &RunFolder) -> Result<Self, RecipeError> {
+        // What does not get into the old file goes into the new one all the same.
+        let _ = self.flush();
+        let failed = RecipeError::io("read", &self.path);
+        let mut bytes = Vec::new();
+        let read = self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.read_to_end(&mut bytes));
+        read.map_err(failed)?;
+        bytes.extend(&self.pending);
+        let path = run.file("metrics.jsonl");
+        write_text(&path, &String::from_utf8_lossy(&bytes))?;
+        let step = self.losses.last().map_or(0, |&(step, _)| step as u64);
+        Ok(Self { begun: self.begun, ..Self::resume(run, step)? })
     }
 
     /// The last step so far, if its line has no validation.
@@ -157,12 +172,12 @@ impl MetricsFile {
     }
 }
 
-/// Opens a file to write at its end; one that is made if it is not there.
+/// Opens a file to write at its end and to read; one that is made if it is not there.
 fn append(path: &Path) -> io::Result<File> {
     if path.exists() {
         check_regular(path)?;
     }
-    OpenOptions::new().append(true).create(true).open(path)
+    OpenOptions::new().read(true).append(true).create(true).open(path)
 }
 
 /// What is kept of the metrics.

@@ -83,6 +83,9 @@ trait NetworkSettings {
     /// How many values the network and its layers have.
     fn size(&self) -> NetworkSize;
 
+    /// The settings on which most depends how many parameters there are, and how large attention is.
+    fn sizes(&self) -> [&'static str; 2];
+
     /// Checks every setting's range.
     fn validate(&self) -> Result<(), Invalid>;
 }
@@ -163,6 +166,11 @@ impl NetworkConfig {
         self.settings().size()
     }
 
+    /// The settings on which most depends how many parameters there are, and how large attention is.
+    pub(crate) fn sizes(&self) -> [&'static str; 2] {
+        self.settings().sizes()
+    }
+
     /// Checks every setting's range.
     ///
     /// # Errors
@@ -187,6 +195,10 @@ impl NetworkSettings for TimeInputMlpConfig {
             layer: self.largest_layer(),
             attention: self.attention_size(),
         }
+    }
+
+    fn sizes(&self) -> [&'static str; 2] {
+        ["hidden_dims"; 2]
     }
 
     fn validate(&self) -> Result<(), Invalid> {
@@ -215,6 +227,10 @@ impl NetworkSettings for ConditionalMlpConfig {
         }
     }
 
+    fn sizes(&self) -> [&'static str; 2] {
+        ["hidden_dims"; 2]
+    }
+
     fn validate(&self) -> Result<(), Invalid> {
         self.validate()
     }
@@ -239,6 +255,10 @@ impl NetworkSettings for Conditional<DitConfig> {
             layer: self.network.largest_layer(),
             attention: self.network.attention_size(),
         }
+    }
+
+    fn sizes(&self) -> [&'static str; 2] {
+        ["num_heads", "patch_size"]
     }
 
     fn validate(&self) -> Result<(), Invalid> {
@@ -266,6 +286,10 @@ impl NetworkSettings for Conditional<UnetConfig> {
             layer: self.network.largest_layer(),
             attention: self.network.attention_size(),
         }
+    }
+
+    fn sizes(&self) -> [&'static str; 2] {
+        ["ch", "attn_resolutions"]
     }
 
     fn validate(&self) -> Result<(), Invalid> {
@@ -296,6 +320,10 @@ impl NetworkSettings for CustomNetworkConfig {
 
     fn size(&self) -> NetworkSize {
         NetworkSize::default()
+    }
+
+    fn sizes(&self) -> [&'static str; 2] {
+        ["settings"; 2]
     }
 
     fn validate(&self) -> Result<(), Invalid> {

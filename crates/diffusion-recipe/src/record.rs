@@ -100,6 +100,25 @@ fn hexadecimal(hash: u64) -> String {
     format!("{hash:016x}")
 }
 
+impl RunConfig {
+    /// The settings that are otherwise than `before`.
+    ///
+    /// # Errors
+    /// If one of the two cannot be written as TOML.
+    ///
+    /// ```
+    /// # use diffusion_recipe::RunConfig;
+    /// let before = RunConfig::preset("swissroll")?;
+    /// let mut config = before.clone();
+    /// config.set_all(["training.lr=0.5"])?;
+    /// assert_eq!(config.changes_since(&before)?[0].path, "training.lr");
+    /// # Ok::<(), diffusion_recipe::RecipeError>(())
+    /// ```
+    pub fn changes_since(&self, before: &Self) -> Result<Vec<Change>, RecipeError> {
+        Ok(RunRecord::new(self, None)?.changes_since(&RunRecord::new(before, None)?))
+    }
+}
+
 impl RunRecord {
     /// That of a run of the configuration `config` on `data`.
     pub(crate) fn new(config: &RunConfig, data: Option<DataRecord>) -> Result<Self, RecipeError> {

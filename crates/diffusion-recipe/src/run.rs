@@ -77,14 +77,15 @@ pub trait Run {
     /// As [`open_data`](Self::open_data).
     fn record(&mut self) -> Result<RunRecord, RecipeError>;
 
-    /// All examples of training at once.
+    /// Examples of training at once: `at_most` of them, evenly spaced from the first to the last one, or all if they are
+    /// fewer.
     ///
     /// # Shapes
     /// - returns `[examples, …]`
     ///
     /// # Errors
     /// As [`open_data`](Self::open_data).
-    fn examples(&mut self) -> Result<TensorData, RecipeError>;
+    fn examples(&mut self, at_most: usize) -> Result<TensorData, RecipeError>;
 
     /// Makes the next step; nothing after the last one.
     ///

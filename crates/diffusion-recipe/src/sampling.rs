@@ -33,10 +33,11 @@ where
     let piece = batch_size.unwrap_or((PIECE / shape.iter().product::<usize>()).max(1)).max(1);
     let labels = Classes::new(config.network.classes(), request.labels.as_deref());
     let (mut values, mut start) = (Vec::new(), Vec::new());
-    let report = |done: usize| watch.report("drawing samples", done as u64, Some(sampling.count as u64));
-    for done in (0..sampling.count).step_by(piece) {
-        let batch = piece.min(sampling.count - done);
-        report(done)?;
+    let steps = sampling.count.div_ceil(piece).saturating_mul(sampling.steps) as u64;
+    let report = |step: usize| watch.report("drawing samples: step", step as u64, Some(steps));
+    for (before, done) in (0..sampling.count).step_by(piece).enumerate() {
+        let (batch, before) = (piece.min(sampling.count - done), before * sampling.steps);
+        report(before)?;
         let noise = Noise::new(*seed).starting_at(done as u64);
         let x = model.rand_input(batch, noise, device) * sigmas[0];
         start.extend(x.to_data().convert::<f32>().iter::<f32>());
@@ -50,7 +51,7 @@ where
             watch.check()?;
             observe(SampleProgress { done, batch, step: i + 1, steps: sampling.steps, state: &state });
             last = x;
-            report(done + batch * (i + 1) / sampling.steps)?;
+            report(before + i + 1)?;
         }
         values.extend(last.into_data().convert::<f32>().iter::<f32>());
     }

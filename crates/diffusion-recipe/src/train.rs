@@ -6,6 +6,7 @@ use crate::folder::RunFolder;
 use crate::metrics::MetricsFile;
 use crate::run::{Run, StepReport};
 use crate::validation::ValidationLosses;
+use diffusion::core::counted;
 use diffusion::train::{Checkpoint, CheckpointError, NonFinite, Which};
 use std::mem::replace;
 use std::ops::ControlFlow;
@@ -172,7 +173,12 @@ impl RunLog {
         let lines = metrics.losses().len();
         if lines as u64 != done {
             let path = folder.file("metrics.jsonl");
-            observer.warn(&format!("{} has {lines} lines for {done} steps", path.display()));
+            observer.warn(&format!(
+                "{} has {} for {}",
+                path.display(),
+                counted(lines, "line"),
+                counted(done, "step")
+            ));
         }
         let best = Checkpoint::best_loss(folder.checkpoints())?;
         let (folder, saved, validation, trouble) = (folder.clone(), Instant::now(), None, Trouble::default());
@@ -244,7 +250,7 @@ impl RunLog {
         observer: &mut dyn Observer,
     ) -> Result<RecipeError, RecipeError> {
         let step = run.counts().steps;
-        let saved = match self.saved_step == step {
+        let saved = match self.saved_step == step && self.folder.is_there() {
             true => Ok(()),
             false => self.save_at_last(run, observer),
         };
@@ -318,6 +324,13 @@ impl RunLog {
         val_loss: Option<f64>,
         observer: &mut dyn Observer,
     ) -> Result<(), RecipeError> {
+        if !self.folder.is_there() {
+            return Err(self.rescue(run, val_loss));
+        }
+        if !self.folder.config().exists() {
+            observer.warn(&format!("{} was removed, and is written again", self.folder.config().display()));
+            self.folder.write_config(run.config())?;
+        }
         self.metrics.sync()?;
         let checkpoints = self.folder.checkpoints();
         match run.save(&checkpoints, val_loss) {
@@ -336,6 +349,26 @@ impl RunLog {
         }
         self.saved = Instant::now();
         Ok(())
+    }
+
+    /// Saves a run whose folder is gone into a new one, and returns the error that this is.
+    fn rescue(&mut self, run: &dyn Run, val_loss: Option<f64>) -> RecipeError {
+        let (gone, step) = (self.folder.path().to_path_buf(), run.counts().steps);
+        let mut rescue = || {
+            let folder = self.folder.again(run.config())?;
+            self.metrics = self.metrics.copied_to(&folder)?;
+            self.folder = folder;
+            self.metrics.sync()?;
+            run.save(&self.folder.checkpoints(), val_loss)
+        };
+        let (place, failure) = match rescue() {
+            Ok(checkpoint) => {
+                self.saved_step = checkpoint.state().step;
+                (Some(self.folder.path().to_path_buf()), None)
+            }
+            Err(error) => (None, Some(Box::new(error))),
+        };
+        RecipeError::FolderGone { run: gone, step, place, failure }
     }
 
     /// Why the run ends with this step before its end, if it does.

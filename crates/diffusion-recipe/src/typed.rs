@@ -10,13 +10,14 @@ use crate::run::{DataReport, Run, RunCounts, SampleProgress, SampleRequest, Step
 use crate::samples::Samples;
 use crate::sampling;
 use crate::validation::{ValidationLosses, Validations};
+use crate::watched::Watched;
 use burn::backend::Autodiff;
 use burn::module::Module;
 use burn::tensor::TensorData;
 use burn::tensor::backend::Backend;
 use diffusion::core::watch::Watch;
 use diffusion::core::{AnyObjective, AnyPrediction, AnySchedule, Diffusion, Invalid, Path as _, Schedule};
-use diffusion::data::{DataSummary, Dataset, ModelInput, TrainingData, ValidationSplit};
+use diffusion::data::{DataSummary, Dataset, ModelInput, TrainingData, ValidationSplit, evenly_spaced};
 use diffusion::train::{
     Checkpoint, CheckpointState, ModelSpec, Training, Weights, export_state_dict, import_state_dict_at, train,
 };
@@ -138,7 +139,7 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> TypedRun<B, N, D> {
                 return Err(Invalid::new("flip", why).into());
             }
             self.data_record = Some(DataRecord::of(&opened, &self.config)?);
-            self.feed.open(&opened.training, &self.config, self.first_batch);
+            self.feed.open(&opened.training, &self.config, self.first_batch, &self.watch);
             self.data = Some(opened);
         }
         Ok(self.data.as_ref().expect("the data have just been opened"))
@@ -159,7 +160,7 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> TypedRun<B, N, D> {
         self.training = Some(training);
         self.first_batch = first_batch;
         if let Some(data) = &self.data {
-            self.feed.open(&data.training, &self.config, first_batch);
+            self.feed.open(&data.training, &self.config, first_batch, &self.watch);
         }
     }
 }
@@ -186,6 +187,9 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> Run for TypedRun<B, N, D> 
 
     fn watch(&mut self, watch: Watch) {
         self.training = self.training.take().map(|training| training.watched(watch.clone()));
+        if let Some(data) = &self.data {
+            self.feed.watch(&data.training, &self.config, &watch);
+        }
         self.watch = watch;
     }
 
@@ -234,8 +238,12 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> Run for TypedRun<B, N, D> 
         RunRecord::new(&self.config, self.data_record.clone())
     }
 
-    fn examples(&mut self) -> Result<TensorData, RecipeError> {
-        Ok(self.data()?.training.all()?)
+    fn examples(&mut self, at_most: usize) -> Result<TensorData, RecipeError> {
+        let watch = self.watch.clone();
+        let examples = &self.data()?.training;
+        let indices: Vec<usize> = evenly_spaced(examples.len(), at_most).collect();
+        let examples = Watched::new(examples, &watch, "reading the examples").of(indices.len());
+        Ok(examples.gather(&indices)?.0)
     }
 
     fn step(&mut self) -> Result<Option<StepReport>, RecipeError> {

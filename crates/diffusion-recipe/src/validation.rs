@@ -83,7 +83,9 @@ impl Validations {
         let (objective, prediction, seed) = (config.objective, config.prediction, config.training.seed);
         let of = |data: &AnyDataset| {
             let data = Watched::new(data, watch, "reading validation examples");
-            Validation::under(objective, settings, seed, schedule, data.len(), |indices| data.gather(indices))
+            let data = data.of(settings.bins * settings.per_bin);
+            let gather = |indices: &[usize]| data.gather(indices);
+            Validation::under_watched(objective, settings, seed, schedule, data.len(), gather, watch)
         };
         let training = of(&data.training)?;
         let examples = &data.training;
@@ -92,7 +94,7 @@ impl Validations {
             let all: Vec<usize> = (0..examples.len()).collect();
             let (values, condition) =
                 Watched::new(examples, watch, "reading the examples").of(all.len()).gather(&all)?;
-            let optimal = Optimal::<B, D>::new(&values, condition.labels(), device);
+            let optimal = Optimal::<B, D>::new(&values, condition.labels(), device, watch)?;
             let denoised =
                 |x, sigma, condition: &AnyCondition| optimal.denoised(x, sigma, condition.labels(), watch);
             Ok::<_, RecipeError>(training.evaluate_denoiser_watched(&prediction, device, denoised, watch)?)
@@ -130,12 +132,18 @@ impl Validations {
 struct Optimal<B: Backend, const D: usize>(BTreeMap<Option<usize>, IdealDenoiser<B, D>>);
 
 impl<B: Backend, const D: usize> Optimal<B, D> {
-    /// Of `examples`, `[examples, …]`, and their labels.
-    fn new(examples: &TensorData, labels: Option<&Labels>, device: &B::Device) -> Self {
+    /// Of `examples`, `[examples, …]`, and their labels, unless `watch` stops it.
+    fn new(
+        examples: &TensorData,
+        labels: Option<&Labels>,
+        device: &B::Device,
+        watch: &Watch,
+    ) -> Result<Self, Stopped> {
         let row: usize = examples.shape[1..].iter().product();
         let mut classes: BTreeMap<Option<usize>, Vec<f32>> = BTreeMap::new();
         let values: Vec<f32> = examples.iter::<f32>().collect();
         for (i, example) in values.chunks(row).enumerate() {
+            watch.check()?;
             classes.entry(labels.map(|labels| labels.0[i])).or_default().extend(example);
         }
         let optimal = |values: Vec<f32>| {
@@ -143,7 +151,11 @@ impl<B: Backend, const D: usize> Optimal<B, D> {
             shape[0] = values.len() / row;
             IdealDenoiser::new(&TensorData::new(values, shape), device)
         };
-        Self(classes.into_iter().map(|(label, values)| (label, optimal(values))).collect())
+        let optimal = classes.into_iter().map(|(label, values)| {
+            watch.check()?;
+            Ok((label, optimal(values)))
+        });
+        Ok(Self(optimal.collect::<Result<_, _>>()?))
     }
 
     /// The denoised examples; of no meaning once `watch` was asked to stop.

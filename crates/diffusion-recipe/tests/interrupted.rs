@@ -224,7 +224,7 @@ fn a_stop_while_sampling_is_an_error() {
     let mut run = run(&config);
     let sample = |run: &dyn Run| run.sample(&SampleRequest::of(&config), &mut |_| {});
     let expected = sample(&*run).unwrap().values;
-    run.watch(stopping("drawing samples", 2));
+    run.watch(stopping("drawing samples: step", 2));
     assert!(matches!(sample(&*run), Err(RecipeError::Stopped)));
     run.watch(Watch::default());
     assert_eq!(sample(&*run).unwrap().values, expected);

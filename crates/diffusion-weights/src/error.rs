@@ -51,6 +51,14 @@ pub enum WeightsError {
         /// What was found, and what was expected.
         reason: String,
     },
+    /// The file is as it was written, in a way that is not read here.
+    #[error("{} cannot be read: {reason}", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What is not read, and what to do.
+        reason: String,
+    },
     /// Several state dicts in the file are of the module's names and shapes.
     #[error("{} holds several state dicts that fit: {}", Origin(path.as_deref()), Keys(fitting))]
     Several {
@@ -85,10 +93,15 @@ pub enum WeightsError {
         objects: Vec<String>,
     },
     /// The tensors are not those of the module.
-    #[error("{} does not fit the network: {}", Origin(path.as_deref()), List(problems))]
+    #[error("{} does not fit the network{}: {}", Origin(path.as_deref()), Compared(key, others), List(problems))]
     Tensors {
         /// The file, if the state dict came from one.
         path: Option<PathBuf>,
+        /// The path of keys to the tensors that were compared, which come closest; empty if they stand there by
+        /// themselves.
+        key: String,
+        /// The paths to others that could have been meant, and how many tensors of the module's names each has.
+        others: Vec<(String, usize)>,
         /// Everything that does not fit.
         problems: Vec<TensorProblem>,
     },
@@ -132,7 +145,7 @@ pub enum TensorProblem {
         expected: Vec<usize>,
     },
     /// Its elements are not floating-point.
-    #[error("tensor `{name}` is of type {found}, expected {expected}")]
+    #[error("tensor `{name}` is {}, expected one of type {expected}", Kind(found))]
     Dtype {
         /// Its name in the state dict.
         name: String,
@@ -192,6 +205,7 @@ pub(crate) enum Fault {
     NotAStateDict(String),
     Refused(String),
     Malformed(String),
+    Unsupported(String),
 }
 
 impl Fault {
@@ -203,6 +217,7 @@ impl Fault {
             Self::NotAStateDict(reason) => WeightsError::NotAStateDict { path, reason: plain(&reason) },
             Self::Refused(global) => WeightsError::Refused { path, global },
             Self::Malformed(reason) => WeightsError::Malformed { path, reason: plain(&reason) },
+            Self::Unsupported(reason) => WeightsError::Unsupported { path, reason: plain(&reason) },
         }
     }
 }
@@ -216,6 +231,18 @@ impl From<io::Error> for Fault {
 /// `Err(Malformed)` with a formatted reason.
 pub(crate) fn malformed<T>(reason: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::Malformed(reason.into()))
+}
+
+/// `Err(Unsupported)` with a formatted reason.
+pub(crate) fn unsupported<T>(reason: impl Into<String>) -> Result<T, Fault> {
+    Err(Fault::Unsupported(reason.into()))
+}
+
+/// A number of things, e.g. "1 byte".
+pub(crate) fn count(number: impl Display, thing: &str) -> String {
+    let number = number.to_string();
+    let plural = if number == "1" { "" } else { "s" };
+    format!("{number} {thing}{plural}")
 }
 
 /// A reason that may quote a file: without control characters, and not too long.
@@ -257,13 +284,41 @@ struct Keys<'a>(&'a [(String, usize)]);
 impl Display for Keys<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for (i, (key, count)) in self.0.iter().take(KEYS).enumerate() {
-            let (separator, plural) = (if i == 0 { "" } else { ", " }, if *count == 1 { "" } else { "s" });
-            write!(f, "{separator}`{}` ({count} tensor{plural})", shown(key))?;
+            let separator = if i == 0 { "" } else { ", " };
+            write!(f, "{separator}`{}` ({})", shown(key), self::count(count, "tensor"))?;
         }
         match self.0.len().saturating_sub(KEYS) {
             0 if self.0.is_empty() => f.write_str("none"),
             0 => Ok(()),
             more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+/// Which tensors of a file were compared, where that is not plain.
+struct Compared<'a>(&'a str, &'a [(String, usize)]);
+
+impl Display for Compared<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self(key, others) = self;
+        match (if key.is_empty() { "." } else { key }, others) {
+            (".", []) => Ok(()),
+            (key, []) => write!(f, ", compared with its `{}`", shown(key)),
+            (key, others) => {
+                write!(f, ", compared with its `{}` rather than {}", shown(key), Keys(others))
+            }
+        }
+    }
+}
+
+/// A type of elements, or what stands in the place of a tensor that has one.
+struct Kind<'a>(&'a Dtype);
+
+impl Display for Kind<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Dtype::Other(kind) if kind.starts_with("a ") => f.write_str(kind),
+            dtype => write!(f, "of type {dtype}"),
         }
     }
 }
@@ -289,7 +344,12 @@ mod tests {
     #[test]
     fn hundreds_of_problems_stay_readable() {
         let problem = |i| TensorProblem::Missing { name: format!("blocks.{i}"), shape: vec![2, 3] };
-        let error = |n| WeightsError::Tensors { path: None, problems: (0..n).map(problem).collect() };
+        let error = |n| WeightsError::Tensors {
+            path: None,
+            key: String::new(),
+            others: Vec::new(),
+            problems: (0..n).map(problem).collect(),
+        };
         let text = error(1500).to_string();
         assert!(
             text.starts_with("the state dict does not fit the network: tensor `blocks.0` of shape [2, 3]")

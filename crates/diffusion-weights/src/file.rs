@@ -31,6 +31,19 @@ pub(crate) use walk::Beside;
 /// Nothing that a file says of itself is believed: each tensor lies inside its file, and no two parts of a file overlap
 /// that should not. A file of `torch.save` is read by a machine that knows tensors and plain values and nothing else; it
 /// runs nothing, and passes over what Python would have to run. Values are read by their position, so several threads can read at the same time.
+///
+/// ```
+/// use diffusion_weights::TensorFile;
+///
+/// let header = br#"{"net.bias":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+/// let size = (header.len() as u64).to_le_bytes();
+/// let values = [1.5f32, -2.0].map(f32::to_le_bytes).concat();
+/// let file = TensorFile::from_bytes("net.safetensors", [&size[..], header, &values].concat())?;
+/// assert_eq!(file.names().collect::<Vec<_>>(), ["net.bias"]);
+/// assert_eq!(file.shape("net.bias"), Some(&[2][..]));
+/// assert_eq!(file.read("net.bias")?, [1.5, -2.0]);
+/// # Ok::<(), diffusion_weights::WeightsError>(())
+/// ```
 #[derive(Debug)]
 pub struct TensorFile {
     path: PathBuf,
@@ -44,11 +57,11 @@ impl TensorFile {
     /// by a name that ends in `.index.json`, the index of such files in the same folder, as Hugging Face's libraries write
     /// it.
     ///
-    /// A tensor in a dict of a checkpoint is named by all keys that lead to it, as in `model.net.0.weight`. What is no
-    /// tensor is passed over. The bytes of a file in an archive are compared with their checksum when they are read first.
+    /// A tensor in a dict of a checkpoint is named by all keys that lead to it, as in `model.net.0.weight`; the items of a key
+    /// that is a tuple are joined by dots as well. What is no tensor is passed over, and so are two tensors of the same name. The bytes of a file in an archive are compared with their checksum when they are read first.
     ///
     /// # Errors
-    /// If a file cannot be read, is damaged, or holds something else, such as a whole model, whose class Python would
+    /// If a file cannot be read, is damaged or packed in a way that is not read, or holds something else, such as a whole model, whose class Python would
     /// have to import; if an index names a file elsewhere, or a tensor that its file has not.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
         let path = path.as_ref();

@@ -4,6 +4,7 @@
 
 use crate::Dtype;
 use crate::file::Beside;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Whether a part of a name is a field in which PyTorch's wrappers keep what they wrap, such as `module`, `_orig_mod` and
@@ -17,6 +18,9 @@ const COUNTERS: [&str; 6] = ["n_averaged", "num_updates", "decay", "step", "init
 
 /// How many paths may lead to each other.
 const MAX_ALIASES: usize = 8;
+
+/// How many paths are named that could have been meant.
+const NEAR: usize = 20;
 
 /// What is known of a tensor before its values are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +59,8 @@ pub(crate) struct Fit {
     pub key: String,
     /// How many of the module's names are there.
     pub matched: usize,
+    /// The paths to others that could have been meant and fit less, and how many of the module's names are there.
+    pub less: Vec<(String, usize)>,
 }
 
 /// Why no tensors can be chosen.
@@ -73,7 +79,8 @@ impl Names<'_> {
         let plain = self.plain_names();
         let counts = self.count(&plain);
         let wanted = key.map(|key| self.resolve(key));
-        let is_wanted = |prefix: &str| wanted.as_ref().is_none_or(|wanted| wanted.has(prefix));
+        let is_wanted =
+            |prefix: &str| wanted.as_ref().is_none_or(|wanted| wanted.has(prefix) && !wanted.is_cut(prefix));
         let complete: Vec<&str> = counts
             .iter()
             .filter(|(_, count)| **count == self.expected.len())
@@ -92,16 +99,29 @@ impl Names<'_> {
             [one] => return Ok(fits.swap_remove(*one).1),
             several => return Err(Misfit::Several(several.iter().map(|&i| listed(&fits[i])).collect())),
         }
-        let is_there = |prefix: &str| plain.tensors.keys().any(|name| name.starts_with(prefix));
-        let closest = counts
+        let mut near: Vec<(&str, usize)> = counts
             .iter()
+            .map(|(prefix, count)| (*prefix, *count))
             .filter(|(prefix, _)| is_wanted(prefix))
-            .max_by_key(|(prefix, count)| (**count, is_exact(prefix), std::cmp::Reverse(**prefix)));
-        match (closest, &wanted) {
-            (Some((prefix, _)), _) => Ok(self.fit(&plain, prefix, &complete)),
-            (None, None) => Ok(self.fit(&plain, &self.largest(), &complete)),
-            (None, Some(wanted)) => match wanted.prefixes.iter().find(|prefix| is_there(prefix)) {
-                Some(prefix) => Ok(self.fit(&plain, prefix, &complete)),
+            .collect();
+        near.sort_by_cached_key(|(prefix, count)| {
+            Reverse((*count, is_exact(prefix), self.count_shapes(&plain, prefix)))
+        });
+        match (&near[..], &wanted) {
+            ([(prefix, _), less @ ..], _) => {
+                let less =
+                    less.iter().map(|(prefix, count)| (self.fit(&plain, prefix, &[]).shown_key(), *count));
+                Ok(Fit { less: less.take(NEAR).collect(), ..self.fit(&plain, prefix, &complete) })
+            }
+            ([], None) => Ok(self.largest(&plain, &complete)),
+            ([], Some(wanted)) => match wanted.prefixes.iter().find(|prefix| {
+                plain.tensors.keys().any(|name| name.starts_with(*prefix) && !wanted.is_cut(name))
+            }) {
+                Some(prefix) => {
+                    let mut fit = self.fit(&plain, prefix, &complete);
+                    fit.extra.retain(|name, _| !wanted.is_cut(name));
+                    Ok(fit)
+                }
                 None if fits.is_empty() => Err(Misfit::NoKey(self.groups())),
                 None => Err(Misfit::NoKey(fits.iter().map(listed).collect())),
             },
@@ -185,6 +205,15 @@ impl Names<'_> {
         })
     }
 
+    /// How many of the module's tensors under a prefix have their shapes.
+    fn count_shapes(&self, plain: &Plain<'_>, prefix: &str) -> usize {
+        let has_shape = |(name, shape): &(&String, &Vec<usize>)| {
+            let source = plain.tensors.get(&format!("{prefix}{name}"));
+            source.and_then(|source| self.entries.get(*source)).is_some_and(|entry| entry.shape == **shape)
+        };
+        self.expected.iter().filter(has_shape).count()
+    }
+
     /// The prefixes that a key can mean.
     fn resolve(&self, key: &str) -> Wanted {
         let mut key = key.trim_matches('.').to_string();
@@ -201,27 +230,49 @@ impl Names<'_> {
                 prefix.push('.');
             }
         }
-        Wanted { prefixes }
+        let mut cut = BTreeSet::new();
+        for (parent, path) in &self.beside.dotted {
+            for (parent, path) in
+                [(*parent, path.clone()), (self.plain(&path[..*parent]).len(), self.plain(path))]
+            {
+                let is_cut = |key: &String| key.len() > parent + 1 && path.starts_with(key);
+                if prefixes.iter().any(is_cut) {
+                    cut.insert(path + ".");
+                }
+            }
+        }
+        Wanted { prefixes, cut }
     }
 
-    /// The prefix of the collection with the most tensors.
-    fn largest(&self) -> String {
+    /// The tensors of the collection with the most of them, where none have names of the module's.
+    fn largest(&self, plain: &Plain<'_>, complete: &[&str]) -> Fit {
         let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
         for entry in self.entries.values() {
             *counts.entry(entry.home).or_default() += 1;
         }
-        let largest = counts.iter().max_by_key(|(home, count)| (**count, std::cmp::Reverse(**home)));
-        match largest.and_then(|(home, _)| self.beside.homes.get(home)).map(|path| self.plain(path)) {
-            Some(path) if !path.is_empty() => format!("{path}."),
-            _ => String::new(),
-        }
+        let mut homes: Vec<(&str, usize)> = counts
+            .into_iter()
+            .filter_map(|(home, count)| Some((self.beside.homes.get(&home)?.as_str(), count)))
+            .collect();
+        homes.sort_by_key(|(_, count)| Reverse(*count));
+        let Some((&(largest, _), less)) = homes.split_first() else {
+            return self.fit(plain, "", complete);
+        };
+        let prefix = if largest.is_empty() { String::new() } else { self.plain(largest) + "." };
+        let less = less.iter().take_while(|(_, count)| *count >= self.expected.len()).take(NEAR);
+        let less = less.map(|(path, count)| (shown_key(path), *count)).collect();
+        Fit { less, ..self.fit(plain, &prefix, complete) }
     }
 
     /// The first keys, and how many tensors are under each.
     pub(crate) fn groups(&self) -> Vec<(String, usize)> {
         let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
+        let dotted: BTreeSet<&str> =
+            self.beside.dotted.iter().filter(|(parent, _)| *parent == 0).map(|(_, key)| &key[..]).collect();
         for name in self.entries.keys() {
-            *groups.entry(name.split('.').next().unwrap_or(name)).or_default() += 1;
+            let whole = starts(name).map(|start| &name[..start]).find(|start| dotted.contains(start));
+            let first = || name.split('.').next().unwrap_or(name);
+            *groups.entry(whole.unwrap_or_else(first)).or_default() += 1;
         }
         groups.into_iter().map(|(key, count)| (key.to_string(), count)).collect()
     }
@@ -230,8 +281,18 @@ impl Names<'_> {
 impl Fit {
     /// The path as it is asked for.
     fn shown_key(&self) -> String {
-        if self.key.is_empty() { ".".to_string() } else { self.key.clone() }
+        shown_key(&self.key)
     }
+}
+
+/// A path as it is asked for.
+fn shown_key(path: &str) -> String {
+    if path.is_empty() { "." } else { path }.to_string()
+}
+
+/// The lengths of what stands before each dot.
+fn starts(name: &str) -> impl Iterator<Item = usize> {
+    name.match_indices('.').map(|(at, _)| at)
 }
 
 /// A file's names without wrappers.
@@ -246,12 +307,19 @@ struct Plain<'a> {
 struct Wanted {
     /// With wrappers' names, and without.
     prefixes: Vec<String>,
+    /// The prefixes of dicts whose keys have dots in them, at one of which the path ends.
+    cut: BTreeSet<String>,
 }
 
 impl Wanted {
     /// Whether the prefix is the path's own.
     fn is(&self, prefix: &str) -> bool {
         self.prefixes.iter().any(|wanted| wanted == prefix)
+    }
+
+    /// Whether the path leads to a name only as part of a key, as `ema_0` of `ema_0.9999`.
+    fn is_cut(&self, name: &str) -> bool {
+        !self.cut.is_empty() && starts(name).any(|at| self.cut.contains(&name[..=at]))
     }
 
     /// Whether the prefix is the path's own or lies under it; under the path to everything lies only itself.

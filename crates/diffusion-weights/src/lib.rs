@@ -2,6 +2,7 @@
 //!
 //! [`TensorFile`] reads a safetensors file, a set of shards with its `*.index.json`, or a file of `torch.save`; it reads
 //! names, types and shapes when it is opened, and values when they are asked for, by tensor or by rows of one.
+//! [`PickledDict`] reads a pickled dict of lists, names and NumPy arrays, as CIFAR is published; neither runs anything.
 //! [`state_dict`], [`load_state_dict`], [`import_state_dict`] and [`export_state_dict`] take a module's parameters out
 //! of it and put them in, under the names that a [`NameTable`] gives them. [`write_atomically`] writes a file whole or
 //! not at all.
@@ -16,6 +17,7 @@ mod dtype;
 mod error;
 mod file;
 mod fit;
+mod kind;
 mod load;
 mod names;
 mod regular;
@@ -29,6 +31,7 @@ pub use dict::StateDict;
 pub use dtype::Dtype;
 pub use error::{TensorProblem, WeightsError};
 pub use file::{PickledDict, TensorFile};
+pub use kind::FileKind;
 pub use load::Taken;
 pub use names::NameTable;
 pub use regular::{check_regular, open_regular, read_regular};

@@ -105,8 +105,9 @@ pub(crate) fn load<B: Backend, M: Module<B>>(
         Accept::Own => own(&entries, &expected),
     };
     let mut problems = compare(&entries, &expected, &fit, accept);
+    let (key, others) = (fit.key.clone(), fit.less);
     let taken = Taken {
-        key: fit.key.clone(),
+        key: key.clone(),
         tensors: fit.names.len(),
         others: entries.len() - fit.names.len(),
         not_run: source.beside().objects.clone(),
@@ -128,7 +129,9 @@ pub(crate) fn load<B: Backend, M: Module<B>>(
     match failure {
         Some(error) => Err(error),
         None if problems.is_empty() => Ok((module, taken)),
-        None => Err(WeightsError::Tensors { path: source.path().map(Path::to_path_buf), problems }),
+        None => {
+            Err(WeightsError::Tensors { path: source.path().map(Path::to_path_buf), key, others, problems })
+        }
     }
 }
 

@@ -13,12 +13,14 @@
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::print_stdout, reason = "for the test harness, which shows it on demand")]
 
+#[path = "fuzz/array.rs"]
+mod array;
 #[path = "fuzz/inputs.rs"]
 mod inputs;
 #[path = "fuzz/random.rs"]
 mod random;
 
-use diffusion_weights::TensorFile;
+use diffusion_weights::{PickledDict, TensorFile};
 use inputs::{Inputs, Kind};
 use peak_alloc::PeakAlloc;
 use std::collections::BTreeMap;
@@ -109,6 +111,7 @@ fn no_file_panics_hangs_or_takes_memory() {
 /// Opens a file and reads the values of its tensors; how many they were, or nothing if it is refused.
 fn read(kind: Kind, input: &[u8], folder: &Path) -> Option<u64> {
     let file = match kind {
+        Kind::Dict => return arrays(input),
         Kind::Index => {
             let path = folder.join("model.index.json");
             fs::write(&path, input).unwrap();
@@ -133,4 +136,19 @@ fn read(kind: Kind, input: &[u8], folder: &Path) -> Option<u64> {
         }
     }
     Some(tensors)
+}
+
+/// Reads what a pickled dict has under its keys; how many arrays of bytes and lists of integers that was.
+fn arrays(input: &[u8]) -> Option<u64> {
+    let dict = PickledDict::read(input).ok()?;
+    let mut read = 0;
+    for key in ["a", "0"] {
+        if let Ok(Some((shape, bytes))) = dict.array(key) {
+            assert!(shape.iter().product::<u64>() == bytes.len() as u64);
+            read += 1;
+        }
+        read += u64::from(dict.integers(key).is_ok_and(|found| found.is_some()));
+        let _ = dict.strings(key);
+    }
+    Some(read)
 }

@@ -7,10 +7,14 @@ use std::path::Path;
 /// Pixels between the images of a grid, and around it.
 const GAP: usize = 2;
 
+/// The most pixels of a grid, unless a single row has more.
+const PIXELS: usize = 1 << 26;
+
 /// Lays images out row by row on white, 2 pixels apart.
 ///
 /// Values beyond [−1, 1] are clamped, and a pixel with a non-finite channel is magenta. Small images are
-/// enlarged by the least whole factor that makes the picture 600 pixels wide, each pixel a sharp square.
+/// enlarged by the least whole factor that makes the picture 600 pixels wide, each pixel a sharp square. Where a picture of
+/// all would have more than 2²⁶ pixels it shows the first ones; returns how many are shown.
 ///
 /// # Shapes
 /// - `images`: `[count, channels, height, width]` in one slice, values in [−1, 1], 1 or 3 channels
@@ -27,22 +31,25 @@ pub fn grid(
     height: usize,
     width: usize,
     columns: Option<usize>,
-) -> Result<(), PictureError> {
+) -> Result<usize, PictureError> {
     if channels != 1 && channels != 3 {
         return Err(PictureError::Channels { path: path.into(), found: channels });
     }
     let expected = [count, channels, height, width].into_iter().fold(1, usize::saturating_mul);
     check_length(path, "values", images.len(), expected)?;
     if images.is_empty() {
-        return save(path, &RgbImage::from_pixel(600, 600, PAPER));
+        return save(path, &RgbImage::from_pixel(600, 600, PAPER)).map(|()| 0);
     }
+    let count = count.min((PIXELS / ((width + GAP) * (height + GAP))).max(1));
     let columns = columns.unwrap_or((count as f64).sqrt().ceil() as usize).clamp(1, count);
     let enlarged = (600_usize.saturating_sub((columns + 1) * GAP)).div_ceil(columns * width).max(1);
     let [cell_width, cell_height] = [width, height].map(|side| side * enlarged + GAP);
-    let [across, down] = [columns * cell_width, count.div_ceil(columns) * cell_height];
+    let across = columns * cell_width;
+    let count = count.min((PIXELS / (across * cell_height)).max(1) * columns);
+    let down = count.div_ceil(columns) * cell_height;
 
     let mut picture = RgbImage::from_pixel((across + GAP) as u32, (down + GAP) as u32, PAPER);
-    for (k, image) in images.chunks_exact(channels * height * width).enumerate() {
+    for (k, image) in images.chunks_exact(channels * height * width).take(count).enumerate() {
         let [left, top] = [GAP + k % columns * cell_width, GAP + k / columns * cell_height];
         for (row, column) in (0..height * enlarged).flat_map(|r| (0..width * enlarged).map(move |c| (r, c))) {
             let at = row / enlarged * width + column / enlarged;
@@ -50,7 +57,7 @@ pub fn grid(
             picture.put_pixel((left + column) as u32, (top + row) as u32, pixel([0, 1, 2].map(channel)));
         }
     }
-    save(path, &picture)
+    save(path, &picture).map(|()| count)
 }
 
 fn pixel(channels: [f32; 3]) -> Rgb<u8> {

@@ -2,6 +2,7 @@
 
 use super::axis::{Axis, axes, bounds, padded};
 use super::{ACCENT, FAINT, PictureError, check_length, pixels, plot};
+use diffusion::core::counted;
 use plotters::prelude::*;
 use std::ops::Range;
 use std::path::Path;
@@ -31,7 +32,7 @@ pub fn scatter(
     let inside = |point: &[f32; 2]| x.contains(&point[0].into()) && y.contains(&point[1].into());
     let outside = samples.iter().filter(|point| !inside(point)).count();
 
-    let mut caption = format!("{} samples", samples.len());
+    let mut caption = counted(samples.len(), "sample");
     if !data.is_empty() {
         caption += &format!(" over {} data points (gray)", data.len());
     }

@@ -6,7 +6,7 @@ use super::scatter::{label_color, square};
 use super::*;
 use std::fs;
 
-fn drawn(draw: impl FnOnce(&Path) -> Result<(), PictureError>) -> RgbImage {
+fn drawn<T>(draw: impl FnOnce(&Path) -> Result<T, PictureError>) -> RgbImage {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("picture.png");
     draw(&path).expect("a picture");
@@ -99,6 +99,19 @@ fn grid_shows_each_pixel_of_each_image_at_its_place() {
     assert_eq!(*picture.get_pixel(601 - 100, 200), PAPER, "there is no sixth image");
 }
 
+/// Small ones, which are enlarged, for each is alone in its row.
+#[test]
+fn grid_of_too_many_images_shows_the_first() {
+    let mut shown = 0;
+    let picture = drawn(|path| {
+        shown = grid(path, &[0.0; 16_000], 1_000, 1, 4, 4, Some(1))?;
+        Ok(())
+    });
+    assert!((1..1_000).contains(&shown), "{shown} of 1000");
+    let pixels = picture.width() as usize * picture.height() as usize;
+    assert!((1 << 25..(1 << 26) + 4 * 600).contains(&pixels), "{pixels} pixels");
+}
+
 #[test]
 fn grid_clamps_and_shouts() {
     let images = [-7.0, 1.0, 0.0, 7.0, -1.0, f32::NAN]; // [1, 3, 1, 2]
@@ -173,8 +186,8 @@ fn failures_name_the_picture_and_leave_nothing_behind() {
     fs::create_dir(&taken).expect("a folder where a picture should go");
     let failures = [
         scatter(&path, &[], &[[0.0; 2]], Some(&[])),
-        grid(&path, &[0.0; 7], 2, 1, 2, 2, None),
-        grid(&path, &[0.0; 8], 1, 2, 2, 2, None),
+        grid(&path, &[0.0; 7], 2, 1, 2, 2, None).map(drop),
+        grid(&path, &[0.0; 8], 1, 2, 2, 2, None).map(drop),
         curve(&folder.path().join("nowhere/picture.png"), &[], ""),
         curve(&taken, &[], ""),
     ];

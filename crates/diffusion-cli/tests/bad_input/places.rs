@@ -185,6 +185,23 @@ pub const PLACES: &[Place] = &[
         images(path, &["cat/a.png"]);
         write(path, "data/dog/a.txt", b"dear reader")
     }),
+    place("classes without images", |path, _| {
+        images(path, &["cat/a.png"]);
+        write(path, "data/dog/a.txt", b"dear reader");
+        write(path, "data/owl/a.txt", b"dear reader")
+    }),
+    place("an image, and what came in the place of others", |path, _| {
+        images(path, &["a.png", "d.png"]);
+        write(path, "data/b.png", LFS);
+        write(path, "data/c.jpg", b"<!DOCTYPE html><html>404</html>");
+        let whole = fs::read(path.join("data/d.png")).unwrap();
+        write(path, "data/d.png", &whole[..whole.len() - 20])
+    }),
+    place("an archive of images", |path, _| write(path, "data/photos.zip", b"PK\x03\x04")),
+    place("images that Git LFS has not fetched", |path, _| {
+        write(path, "data/train-images-idx3-ubyte", LFS);
+        write(path, "data/data_batch_1.bin", LFS)
+    }),
     place("floating-point images", |path, _| {
         write(path, "data/a.tif", include_bytes!("../../../diffusion-data/tests/pillow/float.tif"))
     }),
@@ -402,34 +419,22 @@ pub const PLACES: &[Place] = &[
     place("a run whose `config.toml` has 64 GiB", |path, base| {
         base.run(path, |run| vast(run, "config.toml"))
     }),
+    place("a link that leads nowhere", |path, _| {
+        std::os::unix::fs::symlink("nowhere", path.join("link")).unwrap();
+        None
+    }),
     place("a run whose `.lock` is a pipe", |path, base| base.run(path, |run| drop(pipe(run, ".lock")))),
     place("a run whose `metrics.jsonl` is a pipe", |path, base| {
         base.run(path, |run| drop(pipe(run, "metrics.jsonl")))
     }),
     place("a run whose only `state.toml` is a pipe", |path, base| {
-        base.run(path, |run| {
-            only(run);
-            pipe(run, "checkpoints/step-00000004/state.toml");
-        })
+        in_only(path, base, "state.toml", |run, name| drop(pipe(run, name)))
     }),
-    place("a run whose only `state.toml` has 64 GiB", |path, base| {
-        base.run(path, |run| {
-            only(run);
-            vast(run, "checkpoints/step-00000004/state.toml");
-        })
-    }),
+    place("a run whose only `state.toml` has 64 GiB", |path, base| in_only(path, base, "state.toml", vast)),
     place("a run whose only weights are a pipe", |path, base| {
-        base.run(path, |run| {
-            only(run);
-            pipe(run, "checkpoints/step-00000004/ema.safetensors");
-        })
+        in_only(path, base, "ema.safetensors", |run, name| drop(pipe(run, name)))
     }),
-    place("a run whose only weights have 64 GiB", |path, base| {
-        base.run(path, |run| {
-            only(run);
-            vast(run, "checkpoints/step-00000004/ema.safetensors");
-        })
-    }),
+    place("a run whose only weights have 64 GiB", |path, base| in_only(path, base, "ema.safetensors", vast)),
     place("weights whose file ends early", |path, base| {
         base.copy("out.safetensors", path);
         let bytes = fs::read(path.join("out.safetensors")).unwrap();
@@ -461,7 +466,7 @@ pub const PLACES: &[Place] = &[
         config("swissroll", path, &[MLP])
     }),
     place("other files in the place of weights", |path, _| {
-        write(path, "lfs.pth", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n");
+        write(path, "lfs.pth", LFS);
         write(path, "page.pth", b"<!DOCTYPE html><html>404: not found</html>");
         write(path, "packed.pth.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\0");
         write(path, "keras.h5", b"\x89HDF\r\n\x1a\n\0\0\0\0\0\x08\x08\0");
@@ -469,6 +474,9 @@ pub const PLACES: &[Place] = &[
         write(path, "empty.pth", b"")
     }),
 ];
+
+/// What Git LFS leaves in the place of a file.
+const LFS: &[u8] = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n";
 
 /// Where files of weights are that Python wrote.
 const WEIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../diffusion-weights/tests/data");
@@ -550,6 +558,14 @@ fn only(run: &Path) {
     for old in ["step-00000000", "step-00000002"] {
         fs::remove_dir_all(run.join("checkpoints").join(old)).unwrap();
     }
+}
+
+/// A run whose only checkpoint has `change` in the place of its file `name`.
+fn in_only(path: &Path, base: &Base, name: &str, change: fn(&Path, &str)) -> Option<File> {
+    base.run(path, |run| {
+        only(run);
+        change(run, &format!("checkpoints/step-00000004/{name}"));
+    })
 }
 
 /// The bytes that a file is to have instead of those given, if it is to be there.

@@ -1,7 +1,7 @@
 //! The noise levels of one sampling run.
 
 use super::sequence::linspace;
-use crate::invalid::{Invalid, expect_valid};
+use crate::invalid::{Invalid, Number, expect_valid};
 use crate::path::{AnyPath, Path, VarianceExploding};
 use crate::precision::{MAX_SIGMA, MIN_SIGMA, is_level};
 use std::ops::Deref;
@@ -45,12 +45,14 @@ impl<P: Path> Sigmas<P> {
         let mut before = path.max_sigma().min(MAX_SIGMA);
         for (i, &level) in levels.iter().enumerate() {
             Invalid::unless(level <= before, "sigmas", || {
-                format!("noise level {i} is {level:?}, expected at most {before:?}")
+                format!("noise level {i} is {}, expected at most {}", Number(level), Number(before))
             })?;
             let is_last = i + 1 == levels.len();
             Invalid::unless(is_level(level) || is_last && level == 0.0, "sigmas", || {
                 format!(
-                    "noise level {i} is {level:?}, expected at least {MIN_SIGMA:?}, whose square f32 holds"
+                    "noise level {i} is {}, expected at least {}, whose square f32 holds",
+                    Number(level),
+                    Number(MIN_SIGMA)
                 )
             })?;
             before = level;

@@ -1,7 +1,7 @@
 //! Where CIFAR's files lie: in a folder, in one below it, or in an archive.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     fs,
     path::{Path, PathBuf},
 };
@@ -16,8 +16,18 @@ use crate::{
     tar,
 };
 
-const HINT: &str = "CIFAR-10 and CIFAR-100 are published at https://www.cs.toronto.edu/~kriz/cifar.html; give the archive, \
-                    or the folder that it is unpacked to";
+macro_rules! published {
+    () => {
+        "CIFAR-10 and CIFAR-100 are published at https://www.cs.toronto.edu/~kriz/cifar.html; give the archive, or the \
+         folder that it is unpacked to"
+    };
+}
+
+const HINT: &str = published!();
+const LOOKED: &str = concat!(
+    "looked into were the folder, the folders in it, and the archives in it whose names begin with cifar. ",
+    published!()
+);
 
 /// The most names that an error tells.
 const NAMED: usize = 8;
@@ -27,6 +37,10 @@ pub(super) struct Place {
     path: PathBuf,
     /// By their names in small letters, without `.gz`.
     files: BTreeMap<String, File>,
+    /// Further copies of these files, by the same names.
+    copies: Vec<(String, PathBuf)>,
+    /// What is read of several copies, in sentences.
+    pub(super) notes: Vec<String>,
 }
 
 enum File {
@@ -39,23 +53,27 @@ impl Place {
     fn folder(path: &Path) -> Result<(Self, Vec<PathBuf>), DataError> {
         let failed = DataError::io(path);
         let (mut files, mut folders) = (BTreeMap::new(), Vec::new());
-        for entry in fs::read_dir(path).map_err(&failed)? {
-            let entry = entry.map_err(&failed)?;
-            let (path, name) = (entry.path(), entry.file_name());
-            let name = name.to_string_lossy().to_ascii_lowercase();
+        let mut copies = Vec::new();
+        let entries = fs::read_dir(path).map_err(&failed)?.collect::<Result<Vec<_>, _>>();
+        let mut entries: Vec<_> = entries.map_err(&failed)?.iter().map(fs::DirEntry::path).collect();
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        // A file before its compressed copy.
+        entries.sort_by_cached_key(|path| (name(path), path.clone()));
+        for path in entries {
+            let name = name(&path);
             if name.starts_with(['.', '_', '@']) {
                 continue;
             }
             if fs::metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
                 folders.push(path);
-            } else if let Some(plain) = name.strip_suffix(".gz") {
-                files.entry(plain.to_owned()).or_insert(File::At(path));
-            } else {
-                files.insert(name, File::At(path));
+                continue;
+            }
+            match files.entry(name.trim_end_matches(".gz").to_owned()) {
+                Entry::Vacant(place) => drop(place.insert(File::At(path))),
+                Entry::Occupied(place) => copies.push((place.key().clone(), path)),
             }
         }
-        folders.sort();
-        Ok((Self { path: path.to_owned(), files }, folders))
+        Ok((Self { path: path.to_owned(), files, copies, notes: Vec::new() }, folders))
     }
 
     /// What is in an archive of a split.
@@ -76,7 +94,7 @@ impl Place {
         let limit = versions().map(Version::limit).max().unwrap_or_default();
         let files = tar::read(path, is_wanted, limit, watch)?;
         let files = files.into_iter().map(|(name, bytes)| (name, File::Read(bytes))).collect();
-        Ok(Self { path: path.to_owned(), files })
+        Ok(Self { path: path.to_owned(), files, copies: Vec::new(), notes: Vec::new() })
     }
 
     /// Whether a file is there.
@@ -132,7 +150,8 @@ pub(super) fn find(
     let metadata = fs::metadata(path).map_err(DataError::io(path)).map_err(|error| error.with_hint(HINT))?;
     if !metadata.is_dir() {
         if !tar::is_archive(path)? {
-            return Err(Problem::format("is no tar archive", "the published one").at(path).with_hint(HINT));
+            let error = Source::open(path)?.is_not("is no tar archive".to_owned(), "the published one");
+            return Err(if error.hint().is_some() { error } else { error.with_hint(HINT) });
         }
         let place = Place::archive(path, split, &wanted, watch)?;
         return only(path, split, vec![place], wanted)?.ok_or_else(|| missing(path, split, Vec::new()));
@@ -162,28 +181,43 @@ fn archive((name, file): (&String, &File)) -> Option<PathBuf> {
     }
 }
 
-/// The place with files of a split. Of both versions of a data set either will do; of two data sets neither.
+/// The place with files of a split. Of several copies of one data set the first is taken: the binary version before the
+/// Python version, and then by their names; of two data sets neither.
 fn only(
     path: &Path,
     split: Split,
     places: Vec<Place>,
     wanted: impl Fn(Version) -> bool,
 ) -> Result<Option<(Version, Place)>, DataError> {
-    let mut found: Vec<(Version, Place)> = Vec::new();
-    for place in places {
-        let versions = place.versions(split, &wanted);
-        if let [first, .., last] = versions[..]
-            && first.is_100() != last.is_100()
-        {
-            return Err(both(path));
-        }
-        found.extend(versions.first().map(|&version| (version, place)));
+    let mut found: Vec<(Version, usize)> = Vec::new();
+    for (at, place) in places.iter().enumerate() {
+        found.extend(place.versions(split, &wanted).into_iter().map(|version| (version, at)));
     }
     found.sort_by_key(|(version, _)| *version);
-    match &found[..] {
-        [(first, _), .., (last, _)] if first.is_100() != last.is_100() => Err(both(path)),
-        _ => Ok(found.into_iter().next()),
+    let (Some(&(version, at)), Some(last)) = (found.first(), found.last()) else { return Ok(None) };
+    if version.is_100() != last.0.is_100() {
+        return Err(both(path));
     }
+    let named =
+        |&(version, at): &(Version, usize)| format!("{} in {}", version.form(), places[at].path.display());
+    let others: Vec<String> = found[1..].iter().map(named).collect();
+    let mut notes = Vec::new();
+    if !others.is_empty() {
+        notes.push(format!("{} is read, and not {}", named(&found[0]), others.join(", ")));
+    }
+    let files = version.names(split);
+    let mut copies = places[at].copies.iter().filter(|(name, _)| files.contains(name));
+    if let Some((name, copy)) = copies.next()
+        && let Some(File::At(taken)) = places[at].files.get(name)
+    {
+        let more = match copies.count() {
+            0 => String::new(),
+            more => format!(", and so for {more} more"),
+        };
+        notes.push(format!("{} is read, and not {}{more}", taken.display(), copy.display()));
+    }
+    let place = places.into_iter().nth(at);
+    Ok(place.map(|place| (version, Place { notes, ..place })))
 }
 
 fn both(path: &Path) -> DataError {
@@ -195,5 +229,5 @@ fn both(path: &Path) -> DataError {
 fn missing(path: &Path, split: Split, found: Vec<String>) -> DataError {
     let (of_10, of_100) = (Version::Binary10.names(split), Version::Binary100.names(split));
     let wanted = format!("{} of CIFAR-10 and no {} of CIFAR-100", of_10[0], of_100[0]);
-    Problem::Missing { wanted, found }.at(path).with_hint(HINT)
+    Problem::Missing { wanted, found }.at(path).with_hint(LOOKED)
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use diffusion_core::counted;
 use diffusion_weights::PickledDict;
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +56,11 @@ impl Version {
 
     fn is_python(self) -> bool {
         matches!(self, Self::Python10 | Self::Python100)
+    }
+
+    /// What it is called, e.g. `the binary version`.
+    pub(super) fn form(self) -> &'static str {
+        if self.is_python() { "the Python version" } else { "the binary version" }
     }
 
     /// The files of a split, in order.
@@ -126,7 +132,7 @@ impl Version {
     fn decode_binary(self, bytes: &[u8], labels: CifarLabels, into: &mut Records) -> Result<(), Problem> {
         let record = self.labels() + PIXELS;
         if bytes.is_empty() || !bytes.len().is_multiple_of(record) {
-            let found = format!("is {} bytes long", bytes.len());
+            let found = format!("is {} long", counted(bytes.len(), "byte"));
             return Err(Problem::format(found, format!("whole records of {record} bytes, and at least one")));
         }
         // CIFAR-100's records begin with the coarse label.
@@ -155,7 +161,7 @@ impl Version {
             || pixels.len() != labels.len() * PIXELS
             || shape.first() != Some(&(labels.len() as u64))
         {
-            let found = format!("has {} labels and `data` of shape {shape:?}", labels.len());
+            let found = format!("has {} and `data` of shape {shape:?}", counted(labels.len(), "label"));
             return Err(Problem::format(
                 found,
                 format!("[images, {PIXELS}], a label for each, and at least one"),

@@ -100,7 +100,7 @@ fn settings_that_cannot_be_used_are_named() {
         (TREE, "branching_factor = 4", "branching_factor = 0", "branching_factor"),
         (TREE, "depth = 3", "depth = 0", "depth"),
         (TREE, "depth = 3", "depth = 65", "depth"),
-        (TREE, "depth = 3", "depth = 40", "num_samples_per_path"),
+        (TREE, "depth = 3", "depth = 40", "depth"),
         (TREE, "path = 30", "path = 0", "num_samples_per_path"),
         (TREE, "path = 30", "path = 2000000", "num_samples_per_path"),
         (ALL[6], "scale = 0.18215", "scale = 0.0", "scale"),

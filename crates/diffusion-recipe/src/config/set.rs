@@ -73,7 +73,17 @@ impl Assignment {
         if keys.iter().any(String::is_empty) {
             return Err(bad("expected a dotted path before `=`, e.g. network.depth"));
         }
-        Ok(Self { keys, value: parse_value(value.trim()) })
+        let value = value.trim();
+        // TOML's integers end here, and as text it would be refused for its type.
+        let digits = value.strip_prefix(['-', '+']).unwrap_or(value);
+        if !digits.is_empty()
+            && digits.bytes().all(|byte| byte.is_ascii_digit())
+            && value.parse::<i64>().is_err()
+        {
+            let reason = format!("is {value}, expected a whole number from {} to {}", i64::MIN, i64::MAX);
+            return Err(RecipeError::Setting { key: keys.join("."), reason });
+        }
+        Ok(Self { keys, value: parse_value(value) })
     }
 
     fn apply(&self, table: &mut Table) -> Result<(), RecipeError> {
@@ -126,6 +136,18 @@ mod tests {
         assert_eq!(config.checkpoint_every, Interval::Minutes(10.0));
         let text = config.to_toml().unwrap();
         assert!(text.contains("path = \"/some where/else\"") && text.contains("sigma_data = 0.25"), "{text}");
+    }
+
+    #[test]
+    fn a_whole_number_beyond_all_others_is_no_text() {
+        for (value, is_named) in
+            [("18446744073709551615", true), ("-9223372036854775809", true), ("many", false)]
+        {
+            let error = changed(&[&format!("training.seed={value}")]).unwrap_err();
+            assert!(error.starts_with("training.seed: "), "{error}");
+            assert_eq!(error.contains(&i64::MAX.to_string()), is_named, "{error}");
+        }
+        assert!(changed(&["data.path=18446744073709551615a", "training.seed=9223372036854775807"]).is_ok());
     }
 
     #[test]

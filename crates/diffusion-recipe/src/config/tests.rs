@@ -228,3 +228,24 @@ fn extreme_numbers_are_read_or_refused() {
     let fates = fates(texts);
     assert!(fates.iter().all(|&count| count > INPUTS as usize / 20), "{fates:?}");
 }
+
+/// Names may hold commas and be numbers; the longest name counts, and a name before a number.
+#[test]
+fn labels_are_read_by_name_and_by_number() {
+    let mut config = RunConfig::preset("fashion-dit-cond").unwrap();
+    config.classes = ["a", "a,b", "b", "2", "c, d, e"].map(str::to_owned).to_vec();
+    for (text, expected) in [
+        ("a", &[0][..]),
+        ("a,b", &[1]),
+        ("b,a", &[2, 0]),
+        ("a,a,b,b", &[0, 1, 2]),
+        ("2,3", &[3, 3]),
+        ("c, d, e,0", &[4, 0]),
+        ("9", &[9]),
+    ] {
+        assert_eq!(config.labels(text).as_deref(), Ok(expected), "{text}");
+    }
+    for (text, unknown) in [("a,c", "c"), ("a,,b", ""), ("10", "10"), ("c, d", "c"), ("-1", "-1")] {
+        assert_eq!(config.labels(text), Err(unknown.to_owned()), "{text}");
+    }
+}

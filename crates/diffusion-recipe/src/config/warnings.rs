@@ -1,6 +1,7 @@
 //! Settings that can be used together, and that nobody wants together.
 
 use super::RunConfig;
+use diffusion::core::invalid::Number;
 use diffusion::core::{Guidance, Schedule};
 
 impl RunConfig {
@@ -17,12 +18,14 @@ impl RunConfig {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let Some(dropout) = self.network.label_dropout() else { return warnings };
-        if dropout == 0.0 && self.is_guided() {
-            warnings.push(
-                "network.labels.dropout is 0, so the network never learns to do without a label, and guidance compares \
+        // As often as a label is expected to be dropped in all of training.
+        let seen = self.training.steps as f64 * self.batch_size as f64 * self.training.accumulate as f64;
+        if dropout * seen < 1.0 && self.is_guided() {
+            let dropout = Number(dropout);
+            warnings.push(format!(
+                "network.labels.dropout is {dropout}, so the network never learns to do without a label, and guidance compares \
                  with an output that means nothing: train with 0.1, or sample without guidance"
-                    .to_string(),
-            );
+            ));
         }
         if dropout == 1.0 {
             warnings.push(

@@ -148,7 +148,7 @@ where
     N: Module<Flex> + Network<Flex, D>,
 {
     match load_state_dict(network, dict) {
-        Err(WeightsError::Tensors { path: None, problems }) => {
+        Err(WeightsError::Tensors { path: None, problems, .. }) => {
             problems.iter().map(ToString::to_string).collect()
         }
         other => panic!("{:?}", other.map(|_| ())),
@@ -169,7 +169,7 @@ fn everything_that_does_not_fit_is_listed_at_once() {
         [
             "tensor `net.0.bias` of shape [3] is missing",
             "tensor `net.0.weight` has shape [4, 3], expected [3, 4]",
-            "tensor `net.2.bias` is of type I64, expected F64, F32, F16 or BF16",
+            "tensor `net.2.bias` is of type I64, expected one of type F64, F32, F16 or BF16",
             "tensor `net.6.bias` of shape [7] is not in the network",
             "tensor `net.2.weight` holds inf at index 0, expected finite values in the range of f32",
             "tensor `net.4.bias` holds NaN at index 1, expected finite values in the range of f32",

@@ -3,8 +3,9 @@
 use super::pickle::{Pickle, Storage, Tensor, Value};
 use super::view::View;
 use super::walk::{self, Beside};
-use crate::error::{Fault, malformed};
+use crate::error::{Fault, malformed, shown};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// What a file holds.
 #[derive(Debug, Default)]
@@ -33,23 +34,37 @@ pub(super) fn contents(pickle: &Pickle<'_>, size: usize, place: &Placing<'_>) ->
         return Err(fault);
     }
     let walked = walk::walk(pickle, size)?;
-    let mut tensors = BTreeMap::new();
+    let mut beside = walked.beside;
+    let (mut tensors, mut twice) = (BTreeMap::new(), BTreeMap::new());
     for (name, id, home) in walked.tensors {
         let view = view(pickle, pickle.value(id), place).map_err(|fault| match fault {
             Fault::Malformed(reason) => Fault::Malformed(format!("in `{name}`, {reason}")),
             other => other,
         })?;
-        if tensors.insert(name.clone(), view.of(home)).is_some() {
-            return malformed(format!("it has the tensor `{name}` twice"));
+        match tensors.entry(name) {
+            Entry::Vacant(free) => drop(free.insert((id, view.of(home)))),
+            // The same tensor by another way.
+            Entry::Occupied(same) if same.get().0 == id => {}
+            // Neither can be meant.
+            Entry::Occupied(other) => {
+                let (name, [first, second]) = (other.key(), [other.get().1.home, home]);
+                let [first, second] = [first, second].map(|home| beside.keys_to(name, home));
+                twice.insert(name.clone(), format!("the name of two tensors, {first} and {second}"));
+            }
         }
     }
-    let beside = walked.beside;
+    tensors.retain(|name, _| !twice.contains_key(name));
+    let tensors: BTreeMap<String, View> = tensors.into_iter().map(|(name, (_, view))| (name, view)).collect();
     if tensors.is_empty() {
+        if let Some((name, kind)) = twice.first_key_value() {
+            return Err(Fault::Unsupported(format!("`{}` is {kind}", shown(name))));
+        }
         if let Some(object) = beside.objects.first() {
             return Err(Fault::Refused(object.clone()));
         }
         walk::check_is_empty(pickle)?;
     }
+    beside.others.extend(twice);
     Ok(Contents { tensors, beside })
 }
 

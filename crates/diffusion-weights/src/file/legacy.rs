@@ -2,8 +2,8 @@
 
 use super::contents::{Contents, contents};
 use super::pickle::{Pickle, Storage, Value};
-use super::torch::MAX_PICKLE;
-use crate::error::{Fault, malformed};
+use super::torch::{MAX_PICKLE, big};
+use crate::error::{Fault, malformed, unsupported};
 use crate::source::Source;
 use std::collections::HashMap;
 
@@ -53,7 +53,7 @@ fn check_order(system: &Pickle<'_>) -> Result<(), Fault> {
         matches!((system.value(key), system.value(value)), (Value::Text("little_endian"), Value::Bool(false)))
     };
     match notes.iter().any(is_big) {
-        true => malformed("its bytes are in the order \"big\", expected \"little\""),
+        true => unsupported(big("big")),
         false => Ok(()),
     }
 }

@@ -16,7 +16,7 @@ mod object;
 pub use dict::PickledDict;
 pub(super) use object::{Id, Storage, Tensor, Value};
 
-use crate::error::{Fault, malformed};
+use crate::error::{Fault, count, malformed};
 
 /// All values of a pickle, and which one it stands for.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl<'a> Pickle<'a> {
         match Self::read_first(bytes)? {
             (pickle, []) => Ok(pickle),
             (_, rest) => {
-                malformed(format!("{} bytes follow the end of its pickle, expected none", rest.len()))
+                malformed(format!("{} after the end of its pickle, expected none", count(rest.len(), "byte")))
             }
         }
     }

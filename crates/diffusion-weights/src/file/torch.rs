@@ -5,7 +5,7 @@ use super::entry::Entry;
 use super::pickle::{Pickle, Storage};
 use super::view::View;
 use super::{kind, zip};
-use crate::error::{Fault, malformed};
+use crate::error::{Fault, malformed, unsupported};
 use crate::source::Source;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -16,6 +16,14 @@ pub(super) const MAX_PICKLE: u64 = 64 << 20;
 
 /// How much larger than its tensors a packed storage may be.
 const SLACK: u64 = 1 << 20;
+
+/// What is said of bytes in another order.
+pub(super) fn big(order: &str) -> String {
+    format!(
+        "its bytes are in the order {order:?}, expected \"little\"; in Python on this computer, load it and save it \
+         again"
+    )
+}
 
 /// The tensors in an archive, each inside its storage.
 pub(super) fn read(source: &Source) -> Result<Contents, Fault> {
@@ -30,7 +38,7 @@ pub(super) fn read(source: &Source) -> Result<Contents, Fault> {
         let order = order.read_text(source, 8)?;
         if order != b"little" {
             let order = String::from_utf8_lossy(&order).into_owned();
-            return malformed(format!("its bytes are in the order {order:?}, expected \"little\""));
+            return unsupported(big(&order));
         }
     }
     let Some(pickle) = files.remove(name) else { return malformed("its pickle is missing") };

@@ -11,6 +11,9 @@ const MAX_DEPTH: usize = 32;
 /// A key that is longer leads to no weights.
 const MAX_KEY: usize = 1024;
 
+/// The most items of a tuple that is a key, and the most bytes of them together.
+const MAX_TUPLE: (usize, usize) = (8, 64);
+
 /// How many bytes the paths may have together, per byte of the pickle, and for small ones. A path takes its own length,
 /// while a pickle names a key once.
 const PATHS: (usize, usize) = (4, 1 << 16);
@@ -35,16 +38,30 @@ pub(crate) struct Beside {
     pub aliases: BTreeMap<String, String>,
     /// Paths to the collections that hold tensors, by their numbers.
     pub homes: BTreeMap<u32, String>,
+    /// Collections whose own keys have dots in them: the lengths of the paths to what holds them, and their paths.
+    pub dotted: Vec<(usize, String)>,
     /// Classes and functions of objects, which Python would have to run.
     pub objects: Vec<String>,
 }
 
 impl Beside {
+    /// The keys to the tensor of this name in a collection, as they can be shown.
+    pub(super) fn keys_to(&self, name: &str, home: u32) -> String {
+        match self.homes.get(&home).filter(|path| !path.is_empty()) {
+            Some(path) => {
+                let key = name.get(path.len() + 1..).unwrap_or_default();
+                format!("`{}` in `{}`", shown(key), shown(path))
+            }
+            None => format!("`{}`", shown(name)),
+        }
+    }
+
     /// What a file of tensors alone has.
     pub(crate) const NOTHING: Self = Self {
         others: BTreeMap::new(),
         aliases: BTreeMap::new(),
         homes: BTreeMap::new(),
+        dotted: Vec::new(),
         objects: Vec::new(),
     };
 }
@@ -66,7 +83,12 @@ pub(super) fn walk(pickle: &Pickle<'_>, size: usize) -> Result<Walked, Fault> {
         walk.leaves(&path, &items, is_dict, home)?;
         for (key, id) in items {
             if depth + 1 < MAX_DEPTH && is_collection(pickle.value(id)) {
-                pending.push((id, walk.join(&path, &key)?, depth + 1));
+                let inner = walk.join(&path, &key)?;
+                if key.contains('.') {
+                    let again = walk.join(&path, &key)?;
+                    walk.found.beside.dotted.push((path.len(), again));
+                }
+                pending.push((id, inner, depth + 1));
             }
         }
         // The first is looked at first, and what was seen meanwhile is an alias.
@@ -86,12 +108,19 @@ struct Walk<'p, 'a> {
 }
 
 impl<'a> Walk<'_, 'a> {
-    /// The keys and values of a collection, and whether it is a dict. Keys that are neither strings nor integers lead
-    /// nowhere.
+    /// The keys and values of a collection, and whether it is a dict. Keys that are neither strings, integers, `None`,
+    /// bools nor short tuples of strings and integers lead nowhere, as numbers with a fraction do.
     fn items(&self, id: Id) -> (Vec<(Cow<'a, str>, Id)>, bool) {
         let key = |&(key, id): &(Id, Id)| match self.pickle.value(key) {
             &Value::Text(key) if key.len() <= MAX_KEY => Some((Cow::Borrowed(key), id)),
             Value::Int(key) => Some((Cow::Owned(key.to_string()), id)),
+            Value::Tuple(items) => Some((Cow::Owned(tuple(self.pickle, items)?), id)),
+            Value::Bytes(key) if key.len() <= MAX_TUPLE.1 => {
+                Some((Cow::Owned(str::from_utf8(key).ok()?.to_string()), id))
+            }
+            Value::None => Some((Cow::Borrowed("None"), id)),
+            Value::Bool(true) => Some((Cow::Borrowed("True"), id)),
+            Value::Bool(false) => Some((Cow::Borrowed("False"), id)),
             _ => None,
         };
         match self.pickle.value(id) {
@@ -184,6 +213,22 @@ impl<'a> Walk<'_, 'a> {
     }
 }
 
+/// The items of a tuple that is a key, with dots between; nothing if it leads nowhere.
+fn tuple(pickle: &Pickle<'_>, items: &[Id]) -> Option<String> {
+    let mut key = String::new();
+    for (i, &item) in items.iter().take(MAX_TUPLE.0 + 1).enumerate() {
+        if i > 0 {
+            key.push('.');
+        }
+        match pickle.value(item) {
+            &Value::Text(part) if part.len() <= MAX_TUPLE.1 => key.push_str(part),
+            Value::Int(part) => key.push_str(&part.to_string()),
+            _ => return None,
+        }
+    }
+    (!items.is_empty() && items.len() <= MAX_TUPLE.0 && key.len() <= MAX_TUPLE.1).then_some(key)
+}
+
 /// The name of a class or function that is none of the known ones.
 pub(super) fn name_of(pickle: &Pickle<'_>, class: Id) -> Option<String> {
     match pickle.value(class) {
@@ -225,7 +270,18 @@ pub(super) fn check_is_empty(pickle: &Pickle<'_>) -> Result<(), Fault> {
         other => other.kind().to_string(),
     };
     let keys: Vec<String> = entries.iter().take(NAMED).map(key).collect();
-    Err(Fault::NotAStateDict(format!("it holds no tensors; its keys begin with {}", keys.join(", "))))
+    let keys = keys.join(", ");
+    if pickle.values().any(is_tensor) {
+        return Err(Fault::Unsupported(format!(
+            "its tensors are deeper than {MAX_DEPTH} dicts, or under keys that are neither strings nor whole numbers; \
+             its keys begin with {keys}"
+        )));
+    }
+    let arrays = match pickle.values().any(|value| matches!(value, Value::Array(_))) {
+        true => ", but NumPy arrays",
+        false => "",
+    };
+    Err(Fault::NotAStateDict(format!("it holds no tensors{arrays}; its keys begin with {keys}")))
 }
 
 fn is_tensor(value: &Value<'_>) -> bool {

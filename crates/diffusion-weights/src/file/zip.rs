@@ -5,7 +5,7 @@
 //! tell that two have the same name.
 
 use super::entry::Entry;
-use crate::error::{Fault, MAX_HEADER, malformed};
+use crate::error::{Fault, MAX_HEADER, count as named, malformed, shown, unsupported};
 use crate::source::Source;
 use std::collections::BTreeMap;
 
@@ -19,6 +19,9 @@ const END64: &[u8] = b"PK\x06\x06";
 const ENTRY: &[u8] = b"PK\x01\x02";
 const ENTRY_SIZE: usize = 46;
 const LOCAL_SIZE: usize = 30;
+/// What to do with an archive that is packed in another way.
+const AGAIN: &str =
+    "unpack the archive, and pack its files again, neither compressed nor encrypted: `zip -0 -r`";
 /// In place of a size or offset that stands in an entry's extra field.
 const ELSEWHERE: u64 = u32::MAX as u64;
 
@@ -50,7 +53,7 @@ pub(super) fn read(source: &Source) -> Result<BTreeMap<String, Entry>, Fault> {
         }
     }
     if entries.len() as u64 != count {
-        return malformed(format!("its directory has {} files, expected {count}", entries.len()));
+        return malformed(format!("its directory has {}, expected {count}", named(entries.len(), "file")));
     }
     ranges.sort_unstable();
     if ranges.windows(2).any(|pair| pair[1].0 < pair[0].1) {
@@ -107,10 +110,15 @@ fn parse_entry(directory: &[u8]) -> Result<(&str, u64, Entry, &[u8]), Fault> {
     let is_deflated = match (u16_at(entry, 8) & 1, u16_at(entry, 10)) {
         (0, 0) => false,
         (0, 8) => true,
-        (0, method) => {
-            return malformed(format!("`{name}` is compressed by method {method}, expected 0 or 8"));
+        (0, method) if method != 99 => {
+            let name = shown(name);
+            let known = compression(method).map(|known| format!("{known}, ")).unwrap_or_default();
+            return unsupported(format!("`{name}` is compressed by {known}method {method}; {AGAIN}"));
         }
-        _ => return malformed(format!("`{name}` is encrypted, expected that it is not")),
+        _ => {
+            let name = shown(name);
+            return unsupported(format!("`{name}` is encrypted; {AGAIN}"));
+        }
     };
     // Uncompressed size, compressed size, offset: in this order, the extra field has those that need 64 bits.
     let mut fields = [u32_at(entry, 24), u32_at(entry, 20), u32_at(entry, 42)];
@@ -128,6 +136,25 @@ fn parse_entry(directory: &[u8]) -> Result<(&str, u64, Entry, &[u8]), Fault> {
     }
     let crc32 = u32_at(entry, 16) as u32;
     Ok((name, header, Entry::new(name, [packed, size], crc32, is_deflated), rest))
+}
+
+/// The ways to compress a file in an archive that are not read here, by their numbers.
+fn compression(method: usize) -> Option<&'static str> {
+    Some(match method {
+        1 => "Shrink",
+        2..=5 => "Reduce",
+        6 => "Implode",
+        9 => "Deflate64",
+        12 => "bzip2",
+        14 => "LZMA",
+        20 | 93 => "Zstandard",
+        94 => "MP3",
+        95 => "XZ",
+        96 => "JPEG",
+        97 => "WavPack",
+        98 => "PPMd",
+        _ => return None,
+    })
 }
 
 /// The part of an extra field that holds 64-bit sizes; nothing where there is none.

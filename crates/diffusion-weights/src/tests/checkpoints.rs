@@ -174,3 +174,45 @@ fn a_storage_that_unpacks_to_more_than_its_tensors_is_refused() {
     fs::write(&path, zip(&files)).unwrap();
     assert!(matches!(import(mlp(), &path), Err(WeightsError::Malformed { .. })));
 }
+
+/// What was compared, what else could have been, and what is wrong.
+fn compared(name: &str, key: Option<&str>) -> (String, Vec<(String, usize)>, Vec<TensorProblem>) {
+    match taken(name, key) {
+        Err(WeightsError::Tensors { key, others, problems, .. }) => (key, others, problems),
+        other => panic!("{name}, {key:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn what_is_compared_is_named_with_the_others() {
+    for (name, key, compared, others, problems) in [
+        ("checkpoint-near.pth", None, "generator", &[("critic", 3)][..], 1),
+        ("checkpoint-near.pth", Some("critic"), "critic", &[], 3),
+        ("checkpoint-keys.pth", Some("bad"), "bad", &[], 1),
+        ("checkpoint-averages.pth", None, "shadow_params", &[], 12),
+        ("checkpoint-odd.pth", None, "", &[], 2),
+    ] {
+        let found = self::compared(name, key);
+        let others: Vec<(String, usize)> = others.iter().map(|(key, n)| (key.to_string(), *n)).collect();
+        assert_eq!((&found.0[..], found.1, found.2.len()), (compared, others, problems), "{name}, {key:?}");
+    }
+}
+
+#[test]
+fn keys_are_meant_whole_and_may_be_tuples() {
+    for (key, factor) in [("model.x", 1.0), ("ema_0.9999", 2.0)] {
+        let (dict, taken) = taken("checkpoint-keys.pth", Some(key)).unwrap();
+        assert_eq!((dict, &taken.key[..]), (expected(factor), key));
+    }
+    // A dict of its own, beside one whose key begins so.
+    let (key, _, problems) = compared("checkpoint-keys.pth", Some("ema_0"));
+    let is_extra = |problem: &&TensorProblem| matches!(problem, TensorProblem::Extra { .. });
+    let extra: Vec<&str> = problems.iter().filter(is_extra).map(TensorProblem::name).collect();
+    assert_eq!((&key[..], extra), ("ema_0", vec!["other.a"]));
+    for key in ["ema", "model.", "mode", "a.b.c", "ema_0.99"] {
+        match taken("checkpoint-keys.pth", Some(key)) {
+            Ok((_, taken)) => assert_eq!((key, &taken.key[..]), ("model.", "model.x")),
+            Err(error) => assert!(matches!(error, WeightsError::NoKey { .. }), "{key}: {error}"),
+        }
+    }
+}

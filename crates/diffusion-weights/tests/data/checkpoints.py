@@ -179,6 +179,14 @@ def main():
     torch.save({**weights(), "epoch": 3, "optimizer": adam, "lr": 1e-3}, "checkpoint-amid.pth")
     torch.save({**weights(), "net.2.bias": None, "net.0.bias": torch.eye(3).to_sparse()}, "checkpoint-odd.pth")
 
+    bad = {**weights(), "net.4.bias": torch.ones(3)}
+    ema = {"ema_0.9999": twice(), "ema_0": {"other": {"a": torch.ones(1)}}}
+    nested = {"a.b": torch.ones(1), "a": {"b": torch.ones(2), "c": torch.ones(3)}}
+    torch.save({("model", "x"): weights(), **ema, **nested, "bad": bad, None: {"a": 1}}, "checkpoint-keys.pth")
+    near = {name: tensor for name, tensor in bad.items() if "weight" in name}
+    torch.save({"critic": near, "generator": bad, "epoch": 3}, "checkpoint-near.pth")
+    torch.save({"decay": 0.999, "shadow_params": list(weights().values())}, "checkpoint-averages.pth")
+
     deflated({"model": weights(), "optimizer": adam}, "checkpoint-deflated.pth")
     torch.save(negative(), "checkpoint-negative.pth")
     shared = torch.cat([tensor.flatten() for tensor in weights().values()]).double()

@@ -14,6 +14,8 @@ pub enum Kind {
     Pickle,
     /// The same of many repetitions.
     Repeated,
+    /// A pickled dict of lists, names and arrays.
+    Dict,
     /// A pickle of such a file with changes.
     Legacy,
     /// An archive with changes, its checksums mostly put right.
@@ -60,6 +62,8 @@ impl Inputs {
             "checkpoint-negative.pth",
             "checkpoint-odd.pth",
             "checkpoint-deflated.pth",
+            "checkpoint-plain-4.pth",
+            "checkpoint-objects.pth",
         ];
         let archives = archives.iter().map(read).map(Archive::new).collect();
         Self { legacy, archives, safetensors }
@@ -70,7 +74,8 @@ impl Inputs {
         let random = &mut Random::new(number);
         match number % 20 {
             0 if number.is_multiple_of(1000) => (Kind::Repeated, pickle::repeated(random)),
-            0..=7 => (Kind::Pickle, pickle::file(random)),
+            7 => (Kind::Dict, pickle::dict(random)),
+            0..=6 => (Kind::Pickle, pickle::file(random)),
             8..=10 => (Kind::Legacy, self.legacy(random)),
             11..=14 => (Kind::Archive, self.archive(random)),
             15..=17 => (Kind::Safetensors, self.safetensors(random)),

@@ -1,5 +1,6 @@
 //! Pickles of random instructions that mostly mean something.
 
+use crate::array::array;
 use crate::random::Random;
 
 /// Functions and classes with modules.
@@ -37,6 +38,8 @@ const GLOBALS: &[&str] = &[
     "argparse\nNamespace",
     "os\nsystem",
     "no\nsuch.thing",
+    "numpy\ndtype",
+    "numpy._core.numeric\n_frombuffer",
 ];
 
 /// What stands before the pickle of tensors.
@@ -82,6 +85,21 @@ pub fn file(random: &mut Random) -> Vec<u8> {
     for count in [count, 6] {
         bytes.extend(count.to_le_bytes());
         bytes.extend([1; 24]);
+    }
+    bytes
+}
+
+/// A dict of lists, names and arrays under the keys `a` and `0`, by itself.
+pub fn dict(random: &mut Random) -> Vec<u8> {
+    let mut writer = Writer { random, bytes: b"\x80\x04}(".to_vec(), depth: 0, height: 0, memo: 0 };
+    for key in [b"U\x01a", b"U\x010"] {
+        writer.put(key);
+        if writer.random.one_in(2) { writer.array() } else { writer.value() }
+    }
+    writer.put(b"u.");
+    let mut bytes = writer.bytes;
+    if random.one_in(3) {
+        random.mutate(&mut bytes);
     }
     bytes
 }
@@ -166,7 +184,7 @@ impl Writer<'_> {
     fn value(&mut self) {
         self.depth += 1;
         self.height += 1;
-        match self.random.below(if self.depth > 6 { 9 } else { 19 }) {
+        match self.random.below(if self.depth > 6 { 9 } else { 20 }) {
             0 => {
                 let byte = self.random.next() as u8;
                 self.put(&[b'K', byte]);
@@ -203,6 +221,7 @@ impl Writer<'_> {
                 let call = [&b"R"[..], b"\x81", b"Nb", b"R}b"][self.random.below(4)];
                 self.put(call);
             }
+            18 => self.array(),
             _ => self.storage(),
         }
         if self.memo < 250 && self.random.one_in(4) {
@@ -293,6 +312,11 @@ impl Writer<'_> {
             self.put(b"}U\x03neg\x88s");
         }
         self.put(b"tR");
+    }
+
+    fn array(&mut self) {
+        let array = array(self.random);
+        self.put(&array);
     }
 
     fn dict(&mut self) {

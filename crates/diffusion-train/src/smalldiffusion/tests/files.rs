@@ -188,7 +188,7 @@ fn safetensors_of_other_types_are_converted_or_listed() {
         error,
         format!(
             "{} does not fit the network: tensor `net.0.bias` of shape [3] is missing; \
-             tensor `net.4.bias` is of type I64, expected F64, F32, F16 or BF16",
+             tensor `net.4.bias` is of type I64, expected one of type F64, F32, F16 or BF16",
             file.path().display()
         )
     );

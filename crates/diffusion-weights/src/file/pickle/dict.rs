@@ -173,7 +173,7 @@ fn items<'v>(value: &'v Value<'_>) -> Option<&'v [Id]> {
 /// What is wrong with a pickle, without the file's name.
 fn reason(fault: Fault) -> String {
     match fault {
-        Fault::NotAStateDict(reason) | Fault::Malformed(reason) => reason,
+        Fault::NotAStateDict(reason) | Fault::Malformed(reason) | Fault::Unsupported(reason) => reason,
         other => other.at(Path::new("it")).to_string(),
     }
 }

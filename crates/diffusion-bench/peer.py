@@ -17,6 +17,8 @@ import tempfile
 import time
 
 REQUIRED = {"smalldiffusion": "0.5.0", "torch": "2.15.0", "accelerate": "1.15.0", "numpy": "2.4.6"}
+# For latent diffusion alone.
+DIFFUSERS = {"diffusers": "0.32.1"}
 IMAGES = 1024
 
 
@@ -48,11 +50,11 @@ def main():
         answer({"failed": f"{type(error).__name__}: {error}"})
 
 
-def check_versions():
+def check_versions(all_required=REQUIRED):
     from importlib.metadata import PackageNotFoundError, version
 
     lacking = []
-    for name, required in REQUIRED.items():
+    for name, required in all_required.items():
         try:
             # A build of PyTorch says after a plus sign what it is for.
             found = version(name).split("+")[0]
@@ -61,7 +63,7 @@ def check_versions():
         if found != required:
             lacking.append(f"{name} {required} (found {found})")
     if lacking:
-        pins = " ".join(f"{name}=={required}" for name, required in REQUIRED.items())
+        pins = " ".join(f"{name}=={required}" for name, required in all_required.items())
         raise Refused(f"{sys.executable} lacks {', '.join(lacking)}; {sys.executable} -m pip install {pins}")
 
 
@@ -84,6 +86,7 @@ def prepare(work, threads, gpu):
         "ideal": ideal,
         "checkpoint-save": checkpoint_save,
         "checkpoint-load": checkpoint_load,
+        "latent": latent,
     }[kind](accelerator, **work)
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     versions = (
@@ -287,6 +290,49 @@ def checkpoint_load(accelerator, dit):
 
     steps.folder = folder
     return model, steps
+
+
+def latent(accelerator, folder, piece, size):
+    """Pieces of Stable Diffusion with diffusers' networks in float32."""
+    check_versions(DIFFUSERS)
+    import diffusers
+    import torch
+
+    torch.set_grad_enabled(False)
+
+    def opened(part, kind):
+        model = kind.from_pretrained(folder, subfolder=part, torch_dtype=torch.float32)
+        return model.to(accelerator.device)
+
+    def of(function):
+        def run(count):
+            begun = time.perf_counter()
+            for _ in range(count):
+                function()
+                finish(accelerator)
+            return time.perf_counter() - begun
+
+        return run
+
+    def unet():
+        return opened("unet", diffusers.UNet2DConditionModel)
+
+    def noise(*shape):
+        return torch.randn(*shape, device=accelerator.device)
+
+    if piece == "open":
+        held = [unet()]
+
+        def again():
+            held.clear()
+            held.append(unet())
+
+        return held[0], of(again)
+    if piece == "guided":
+        model, x, text = unet(), noise(2, 4, size, size), noise(2, 77, 768)
+        return model, of(lambda: model(x, 500, encoder_hidden_states=text).sample)
+    model, x = opened("vae", diffusers.AutoencoderKL), noise(1, 4, size, size)
+    return model, of(lambda: model.decode(x).sample)
 
 
 main()

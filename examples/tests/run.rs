@@ -104,6 +104,46 @@ fn imagenet_dit() {
     assert!((1.0..2.0).contains(&loss), "loss {loss}");
 }
 
+/// A tiny model in a folder as diffusers writes it, with made-up weights.
+fn tiny_stable_diffusion(folder: &Path) {
+    let about = include_str!("../../crates/diffusion-tests/fixtures/latent.json");
+    let about: serde_json::Value = serde_json::from_str(about).expect("JSON");
+    let write = |file: &str, bytes: &[u8]| {
+        let path = folder.join(file);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, bytes).expect("a file");
+    };
+    let objects = |value: &serde_json::Value| value.as_object().expect("an object").clone();
+    for (file, text) in objects(&about["folders"]["sd1"]) {
+        write(&file, text.as_str().expect("text").as_bytes());
+    }
+    for (file, parameters) in objects(&about["parameters"]["sd1"]) {
+        let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = objects(&parameters)
+            .into_iter()
+            .map(|(name, shape)| {
+                let shape: Vec<usize> = serde_json::from_value(shape).expect("a shape");
+                let scale = (shape[1..].iter().product::<usize>() as f32).powf(-0.5);
+                let values = (0..shape.iter().product()).map(|i: usize| scale * (i as f32 * 1.7).sin());
+                (name, shape, values.flat_map(f32::to_le_bytes).collect())
+            })
+            .collect();
+        let view = |shape: &Vec<usize>, bytes| TensorView::new(Dtype::F32, shape.clone(), bytes);
+        let views = tensors.iter().map(|(name, shape, bytes)| (name, view(shape, bytes).expect("a tensor")));
+        write(&file, &safetensors::serialize(views, None).expect("tensors"));
+    }
+}
+
+#[test]
+fn text_to_picture() {
+    let folder = tempfile::tempdir().expect("a folder");
+    tiny_stable_diffusion(folder.path());
+    let picture = folder.path().join("picture.png").display().to_string();
+    let arguments = [folder.path().to_str().expect("a name"), "a fox", "3", &picture];
+    let contrast = number(env!("CARGO_BIN_EXE_text_to_picture"), &arguments, "contrast ");
+    assert!(contrast.is_finite() && contrast > 0.0, "contrast {contrast}");
+    assert!(std::fs::read(&picture).expect("the picture").starts_with(b"\x89PNG"), "no PNG");
+}
+
 #[test]
 fn from_toml() {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -23,6 +23,12 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t)]
         backend: BackendName,
     },
+    /// Write networks of the sizes of Stable Diffusion 1.5 to a folder.
+    #[command(hide = true)]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -36,6 +42,10 @@ pub struct BenchArgs {
     /// The Python that has smalldiffusion.
     #[arg(long, value_name = "PATH", default_value = "python3", requires = "peer")]
     pub python: PathBuf,
+    /// Measure latent diffusion alone, beside diffusers, with networks of the sizes of Stable Diffusion 1.5 in this folder;
+    /// they are made, of 2 GB, if there is no such folder.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["scaling", "curves"])]
+    pub latent: Option<PathBuf>,
     /// Measure these only: works of the tables or curves, by their names.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub only: Vec<String>,

@@ -1,6 +1,8 @@
 //! The work itself, on any backend.
 
 use crate::error::BenchError;
+use crate::latent;
+use crate::serve::{Serve, finish};
 use crate::work::{DitSizes, Work, mlp};
 use burn::module::{AutodiffModule, Module, ModuleDisplay};
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -12,12 +14,6 @@ use std::time::Instant;
 
 /// Images in a training set: more than a batch, and little memory.
 const IMAGES: usize = 1024;
-
-/// Does so many steps and tells the seconds that they took, all together.
-pub type Steps<'a> = dyn FnMut(u64) -> Result<f64, BenchError> + 'a;
-
-/// Is given the number of weights that are trained and the means to do steps, and returns when no more are wanted.
-pub type Serve<'a> = dyn FnMut(usize, &mut Steps<'_>) -> Result<(), BenchError> + 'a;
 
 /// Prepares `work` and hands its steps to `serve`.
 pub fn run<B: AutodiffBackend>(
@@ -58,6 +54,9 @@ pub fn run<B: AutodiffBackend>(
         }
         Work::CheckpointSave { dit } => checkpoint::<B>(dit, false, device, serve),
         Work::CheckpointLoad { dit } => checkpoint::<B>(dit, true, device, serve),
+        Work::Latent { folder, piece, size } => {
+            latent::run::<B::InnerBackend>(folder, *piece, *size, device, serve)
+        }
     }
 }
 
@@ -65,11 +64,6 @@ pub fn run<B: AutodiffBackend>(
 fn images<B: Backend>(in_dim: usize, device: &B::Device) -> Points {
     let noise = Noise::new(1).initial::<B, 4>([IMAGES, 1, in_dim, in_dim], device).into_data();
     Points::new(noise.into_vec::<f32>().expect("noise is f32"), &[1, in_dim, in_dim])
-}
-
-/// Waits until everything that was asked for is computed.
-fn finish<B: Backend>(device: &B::Device) -> Result<(), BenchError> {
-    B::sync(device).map_err(|error| BenchError::Device(format!("{error:?}")))
 }
 
 /// Whole training steps of the library's own loop: batch, noise, forward, loss, backward, the look at the gradients,

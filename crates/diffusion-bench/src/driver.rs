@@ -7,7 +7,7 @@ use diffusion_backends::BackendName;
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// The worker that speaks Python.
@@ -62,8 +62,7 @@ impl Contestant {
         let threads = self.threads().to_string();
         Ok(match self {
             Self::Here { backend, .. } => {
-                let program = env::current_exe()
-                    .map_err(|source| BenchError::Start { program: "diffusion-bench".into(), source })?;
+                let program = this_program()?;
                 let mut command = Command::new(&program);
                 command.args(["worker", "--backend", backend.name()]);
                 // Of Rayon and, where the backend is PyTorch's library, of that.
@@ -78,6 +77,20 @@ impl Contestant {
                 (python.clone(), command)
             }
         })
+    }
+}
+
+fn this_program() -> Result<PathBuf, BenchError> {
+    env::current_exe().map_err(|source| BenchError::Start { program: "diffusion-bench".into(), source })
+}
+
+/// Writes a folder for latent diffusion, in a process of its own, which takes its memory along when it ends.
+pub fn make_folder(folder: &Path) -> Result<(), BenchError> {
+    let program = this_program()?;
+    let status = Command::new(&program).arg("folder").arg(folder).status();
+    match status.map_err(|source| BenchError::Start { program, source })? {
+        status if status.success() => Ok(()),
+        _ => Err(BenchError::Ended("folder")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What can go wrong, in one sentence each, with a hint where there is one.
 
 use diffusion::data::DataError;
+use diffusion::latent::LatentError;
 use diffusion::train::CheckpointError;
 use diffusion_backends::BackendError;
 use std::io;
@@ -13,6 +14,8 @@ pub enum BenchError {
     Checkpoint(#[from] CheckpointError),
     #[error("{0}")]
     Data(#[from] DataError),
+    #[error("{0}")]
+    Latent(#[from] LatentError),
     #[error("a step was skipped: its loss or gradients are not finite")]
     Skipped,
     #[error("the device failed: {0}")]

@@ -11,9 +11,11 @@ mod compute;
 mod driver;
 mod error;
 mod facts;
+mod latent;
 mod measure;
 mod protocol;
 mod report;
+mod serve;
 mod statistics;
 mod suite;
 mod table;
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     let args = args::Args::parse();
     let result = match args.command {
         Some(args::Command::Worker { backend }) => worker::main(backend),
+        Some(args::Command::Folder { path }) => latent::write_folder(&path),
         None => report::main(&args.bench),
     };
     match result {

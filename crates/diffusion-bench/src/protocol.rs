@@ -42,15 +42,21 @@ pub enum Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::work::Piece;
 
     /// The worker in Python reads and writes these very lines.
     #[test]
     fn lines_are_as_the_peer_knows_them() {
         let work = Work::Ideal { examples: 3, numbers: 2, queries: 1 };
+        let latent = Work::Latent { folder: "f".into(), piece: Piece::Guided, size: 64 };
         for (request, line) in [
             (
                 Request::Prepare { work, threads: 2, gpu: false },
                 r#"{"prepare":{"work":{"kind":"ideal","examples":3,"numbers":2,"queries":1},"threads":2,"gpu":false}}"#,
+            ),
+            (
+                Request::Prepare { work: latent, threads: 1, gpu: true },
+                r#"{"prepare":{"work":{"kind":"latent","folder":"f","piece":"guided","size":64},"threads":1,"gpu":true}}"#,
             ),
             (Request::Steps(7), r#"{"steps":7}"#),
         ] {

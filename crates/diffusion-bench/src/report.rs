@@ -1,7 +1,7 @@
 //! The driver: measures what was asked for and writes it as Markdown.
 
 use crate::args::BenchArgs;
-use crate::driver::Contestant;
+use crate::driver::{self, Contestant};
 use crate::error::BenchError;
 use crate::facts::{Facts, processors};
 use crate::measure::{Measured, take_turns};
@@ -20,6 +20,8 @@ struct Report {
     backend: &'static str,
     threads: u32,
     repeats: u32,
+    #[serde(skip)]
+    entries: Vec<Entry>,
     table: Vec<Pair>,
     scaling: Vec<Scaling>,
     curves: Vec<Measurements>,
@@ -52,6 +54,9 @@ struct Measurements {
 /// Measures and prints.
 pub fn main(args: &BenchArgs) -> Result<(), BenchError> {
     let (entries, curves) = chosen(args)?;
+    if let Some(folder) = args.latent.as_ref().filter(|folder| !folder.exists()) {
+        driver::make_folder(folder)?;
+    }
     let threads = args.threads.unwrap_or_else(processors);
     let mut contestants = vec![Contestant::Here { backend: args.backend, threads }];
     if args.peer {
@@ -69,6 +74,7 @@ pub fn main(args: &BenchArgs) -> Result<(), BenchError> {
         backend: args.backend.name(),
         threads,
         repeats: args.repeats,
+        entries: entries.clone(),
         table: Vec::new(),
         scaling: Vec::new(),
         curves: Vec::new(),
@@ -114,7 +120,10 @@ fn wants_table(args: &BenchArgs) -> bool {
 
 /// What `--only` leaves.
 fn chosen(args: &BenchArgs) -> Result<(Vec<Entry>, Vec<Curve>), BenchError> {
-    let (mut entries, mut curves) = (suite::entries(), suite::curves());
+    let (mut entries, mut curves) = match &args.latent {
+        Some(folder) => (suite::latent(folder), Vec::new()),
+        None => (suite::entries(), suite::curves()),
+    };
     if args.only.is_empty() {
         return Ok((entries, curves));
     }
@@ -184,7 +193,7 @@ impl Report {
     fn markdown(&self) -> String {
         let mut parts = vec![self.head()];
         if !self.table.is_empty() {
-            parts.push(table(&self.table, &suite::entries()));
+            parts.push(table(&self.table, &self.entries));
         }
         if !self.scaling.is_empty() {
             parts.push(scaling_table(&self.scaling));

@@ -1,6 +1,7 @@
 //! What is measured: the works by their names, what must come out, and the curves.
 
-use crate::work::{DitSizes, UnetSizes, Work};
+use crate::work::{DitSizes, Piece, UnetSizes, Work};
+use std::path::Path;
 
 /// A work with a name.
 #[derive(Clone, Debug)]
@@ -76,6 +77,23 @@ pub fn entries() -> Vec<Entry> {
     ]
 }
 
+/// Latent diffusion with the networks of a folder, pictures being of 512 × 512 pixels.
+pub fn latent(folder: &Path) -> Vec<Entry> {
+    let entry = |name, piece| Entry {
+        name,
+        work: Work::Latent { folder: folder.into(), piece, size: 64 },
+        measure: Measure::Step,
+        time: (piece != Piece::Open).then_some(1.0),
+        memory: Some(1.0),
+        scales: false,
+    };
+    vec![
+        entry("latent-open", Piece::Open),
+        entry("latent-guided", Piece::Guided),
+        entry("latent-decode", Piece::Decode),
+    ]
+}
+
 /// All curves, in their order.
 pub fn curves() -> Vec<Curve> {
     let train = |dit, batch| Work::TrainDit { dit, batch };
@@ -117,6 +135,7 @@ mod tests {
     #[test]
     fn no_name_is_given_twice() {
         let mut names: Vec<&str> = entries().iter().map(|entry| entry.name).collect();
+        names.extend(latent(Path::new("")).iter().map(|entry| entry.name));
         names.extend(curves().iter().map(|curve| curve.name));
         let count = names.len();
         names.sort_unstable();

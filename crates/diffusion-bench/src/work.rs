@@ -2,6 +2,7 @@
 
 use diffusion::prelude::{DitConfig, TimeInputMlpConfig, UnetConfig};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// A kind of work with its sizes.
 ///
@@ -58,6 +59,27 @@ pub enum Work {
         /// The network.
         dit: DitSizes,
     },
+    /// A piece of latent diffusion with the networks of a folder as diffusers has them.
+    Latent {
+        /// The folder.
+        folder: PathBuf,
+        /// Which piece.
+        piece: Piece,
+        /// Height and width of the latents.
+        size: usize,
+    },
+}
+
+/// What is done of latent diffusion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Piece {
+    /// Opening the U-Net.
+    Open,
+    /// One answer of the U-Net to two latents, with a text and without: a guided step.
+    Guided,
+    /// One picture from its latent.
+    Decode,
 }
 
 /// A transformer on square images of one channel.

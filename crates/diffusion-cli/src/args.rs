@@ -24,6 +24,12 @@ pub enum Command {
     Train(Box<TrainArgs>),
     /// Draw samples from a trained model.
     Sample(SampleArgs),
+    /// Draw a picture of a text, by a pretrained model in a folder of diffusers.
+    Generate(Box<GenerateArgs>),
+    /// Turn a folder of images into latents, by the autoencoder of a pretrained model.
+    Encode(EncodeArgs),
+    /// Turn latents into images.
+    Decode(DecodeArgs),
     /// Make a run of a model that smalldiffusion trained.
     Import(ImportArgs),
     /// Write a run's weights as smalldiffusion loads them.
@@ -74,18 +80,22 @@ pub struct TrainArgs {
     pub data: Option<PathBuf>,
     /// Train on the images of a folder (PNG, JPEG, WebP, BMP, GIF, TIFF, PNM); a subfolder is a class. Without a preset or configuration all
     /// settings follow from the images.
-    #[arg(long, value_name = "FOLDER", conflicts_with = "data")]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "data", group = "folder")]
     pub images: Option<PathBuf>,
+    /// Train on the latents of a folder, as `encode` makes them of images. Without a preset or configuration all settings
+    /// follow from them.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "data", group = "folder")]
+    pub latents: Option<PathBuf>,
     /// The height and width that the images are brought to.
     #[arg(long, value_name = "N|HxW", default_value = "64", requires = "images", conflicts_with_all = CONFIGURED)]
     pub image_size: ImageSize,
-    /// The network for the images.
+    /// The network for the images or latents.
     #[arg(long, value_parser = of_names::<ImageNetwork, 2>(ImageNetwork::NAMES), default_value = "unet",
-        requires = "images", conflicts_with_all = CONFIGURED)]
+        requires = "folder", conflicts_with_all = CONFIGURED)]
     pub network: ImageNetwork,
     /// How large that network is.
     #[arg(long, value_parser = of_names::<ModelSize, 2>(ModelSize::NAMES), default_value = "small",
-        requires = "images", conflicts_with_all = CONFIGURED)]
+        requires = "folder", conflicts_with_all = CONFIGURED)]
     pub size: ModelSize,
     /// Number of updates; with --resume, in all [default: the configuration's].
     #[arg(long, value_name = "N")]
@@ -162,6 +172,9 @@ pub struct SampleArgs {
     /// Replace the file that is there already.
     #[arg(long)]
     pub overwrite: bool,
+    /// Of a run on latents: a folder of diffusers whose autoencoder makes images of the samples.
+    #[arg(long, value_name = "FOLDER")]
+    pub decoder: Option<PathBuf>,
     #[command(flatten)]
     pub weights: WeightsArgs,
 }
@@ -175,6 +188,130 @@ pub struct WeightsArgs {
     /// Use the weights themselves instead of their exponential moving average.
     #[arg(long)]
     pub no_ema: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct GenerateArgs {
+    /// The folder of a model as diffusers saves it: Stable Diffusion 1, 2 or XL.
+    pub folder: PathBuf,
+    /// What is to be seen.
+    pub prompt: String,
+    /// What is not to be seen.
+    #[arg(long, value_name = "TEXT")]
+    pub negative: Option<String>,
+    /// Number of sampling steps.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub steps: usize,
+    /// Strength of guidance by the text, as other programs count it: 1 is none.
+    #[arg(long, value_name = "G", default_value_t = 7.5, allow_negative_numbers = true)]
+    pub guidance: f64,
+    /// Height and width of the picture in pixels, multiples of 8 [default: those that the model was trained with].
+    #[arg(long, value_name = "N|HxW")]
+    pub size: Option<ImageSize>,
+    /// How many pictures; each has a seed of its own, one more than the one before.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub count: u64,
+    /// The seed of the noise.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// The sampler [default: that of the folder].
+    #[arg(long, value_parser = PossibleValuesParser::new(AnySampler::NAMES))]
+    pub sampler: Option<String>,
+    /// Which of the training's timesteps are taken [default: as the folder says].
+    #[arg(long, value_enum)]
+    pub spacing: Option<SpacingArg>,
+    /// A picture to begin with.
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<PathBuf>,
+    /// How much of that picture is made new, above 0 and at most 1 [default: 0.8; with --mask 1].
+    #[arg(long, value_name = "S", requires = "image", allow_negative_numbers = true)]
+    pub strength: Option<f64>,
+    /// A picture of the same size that is white where the other is painted anew.
+    #[arg(long, value_name = "FILE")]
+    pub mask: Option<PathBuf>,
+    /// Decode large pictures in tiles, for the sake of memory: it changes the picture.
+    #[arg(long)]
+    pub tiles: bool,
+    /// Write a small preview every so many steps: NAME-preview.png beside NAME.png.
+    #[arg(long, value_name = "N")]
+    pub preview_every: Option<usize>,
+    /// A file of LoRA, as kohya's scripts or PEFT write it, with its weight; repeat it as often as needed.
+    #[arg(long, value_name = "FILE[:WEIGHT]")]
+    pub lora: Vec<String>,
+    /// Which files of weights to take where there are several, e.g. fp16.
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    pub backend: BackendName,
+    /// The picture [default: generated-seed-N.png]; of several, each with its seed in its name.
+    #[arg(long, value_name = "FILE.png")]
+    pub out: Option<PathBuf>,
+    /// Replace files that are there already.
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+/// Which of the training's timesteps a run visits.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum SpacingArg {
+    /// Evenly, from the smallest on.
+    Leading,
+    /// Evenly, from the largest on.
+    Trailing,
+    /// Evenly, with both ends.
+    Linspace,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct EncodeArgs {
+    /// A folder of diffusers with an autoencoder: of a whole model, or its `vae` alone.
+    pub folder: PathBuf,
+    /// The folder of images (PNG, JPEG, WebP, BMP, GIF, TIFF, PNM); a subfolder is a class.
+    #[arg(long, value_name = "FOLDER")]
+    pub images: PathBuf,
+    /// The height and width that the images are brought to, multiples of the autoencoder's factor.
+    #[arg(long, value_name = "N|HxW", default_value = "256")]
+    pub size: ImageSize,
+    /// The folder of latents.
+    #[arg(long, value_name = "FOLDER", default_value = "latents")]
+    pub out: PathBuf,
+    /// How many images to encode at once.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub batch_size: usize,
+    /// Encode large images in tiles, for the sake of memory: it changes the latents.
+    #[arg(long)]
+    pub tiles: bool,
+    /// Replace latents of other images or settings in the folder.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    pub backend: BackendName,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DecodeArgs {
+    /// A folder of diffusers with an autoencoder: of a whole model, or its `vae` alone.
+    pub folder: PathBuf,
+    /// A safetensors file of latents, as `sample` and `encode` write them.
+    #[arg(value_name = "FILE.safetensors")]
+    pub file: PathBuf,
+    /// The picture [default: the file's name with .png].
+    #[arg(long, value_name = "FILE.png")]
+    pub out: Option<PathBuf>,
+    /// How many latents to decode at once.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub batch_size: usize,
+    /// Decode large images in tiles, for the sake of memory: it changes the images.
+    #[arg(long)]
+    pub tiles: bool,
+    /// Replace the file that is there already.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    pub backend: BackendName,
 }
 
 #[derive(Debug, clap::Args)]

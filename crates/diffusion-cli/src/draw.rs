@@ -43,7 +43,7 @@ pub fn is_safetensors(path: &Path) -> bool {
 /// Draws the picture of `samples`: points over the data, or a grid of images. Of images with other channels than gray
 /// or red, green and blue it shows the first three, or the first, from −3 to 3 standard deviations. Where the samples are
 /// too many it shows the first of them.
-fn picture(path: &Path, samples: &Samples, behind: Option<TensorData>) -> Result<(), CliError> {
+pub fn picture(path: &Path, samples: &Samples, behind: Option<TensorData>) -> Result<(), CliError> {
     match samples.shape[..] {
         [2] => {
             let points = |values: &[f32]| values.chunks_exact(2).map(|p| [p[0], p[1]]).collect::<Vec<_>>();

@@ -4,6 +4,7 @@ use crate::invocation::{go_on, invocation, resume, word};
 use crate::pictures::PictureError;
 use crate::signals;
 use diffusion::core::Invalid;
+use diffusion::latent::LatentError;
 use diffusion::train::{Checkpoint, CheckpointError, NonFinite};
 use diffusion::weights::{TensorProblem, WeightsError};
 use diffusion_backends::BackendError;
@@ -29,6 +30,9 @@ pub enum CliError {
     /// An option that cannot be used; `hint` says which can.
     #[error("{what}")]
     Usage { what: String, hint: &'static str },
+    /// The value of the option of that name cannot be used.
+    #[error("--{setting} {reason}", setting = .0.setting, reason = .0.reason)]
+    Option(Invalid),
     #[error("{} exists already", .0.display())]
     FileExists(PathBuf),
     #[error("{backend} does not compute what {reference} computes")]
@@ -38,6 +42,12 @@ pub enum CliError {
 impl From<Invalid> for CliError {
     fn from(invalid: Invalid) -> Self {
         Self::Recipe(invalid.into())
+    }
+}
+
+impl From<LatentError> for CliError {
+    fn from(error: LatentError) -> Self {
+        Self::Recipe(error.into())
     }
 }
 
@@ -74,7 +84,7 @@ impl CliError {
         let hint = match self {
             Self::Recipe(error) => return recipe_hint(error),
             Self::Moved(_) => "pass --data PATH with --resume if the data were moved",
-            Self::Picture(_) | Self::Output(_) => return None,
+            Self::Picture(_) | Self::Output(_) | Self::Option(_) => return None,
             Self::Backend(error) => error.hint(),
             Self::Usage { hint, .. } => hint,
             Self::FileExists(_) => "pass --overwrite to replace it, or --out FILE for another name",
@@ -141,6 +151,12 @@ fn misfit_hint(others: &[(String, usize)], problems: &[TensorProblem]) -> Option
 fn recipe_hint(error: &RecipeError) -> Option<String> {
     let program = invocation();
     Some(match error {
+        RecipeError::Invalid(Invalid { setting, .. }) if setting == "decoder" => {
+            "pass the folder of the autoencoder that made them".to_string()
+        }
+        RecipeError::Invalid(Invalid { setting, .. }) if setting == "latents" => {
+            format!("encode the images with another --size, by `{program} encode`")
+        }
         RecipeError::Invalid(Invalid { setting, .. }) => {
             format!("change it by --set {setting}=VALUE{}, or in the configuration", flag(setting))
         }
@@ -178,6 +194,16 @@ fn recipe_hint(error: &RecipeError) -> Option<String> {
             Some(run) => format!("pass {}, the run that it is in", word(run)),
             None => format!("pass the folder that `{program} train` made, e.g. runs/swissroll"),
         },
+        RecipeError::Latent(error) => return latent_hint(error).map(ToString::to_string),
+        RecipeError::OtherLatents(_) => {
+            "pass --overwrite to replace them, or --out FOLDER for another folder".to_string()
+        }
+        RecipeError::NoLatents { path, .. } if path.is_dir() => {
+            format!("pass a folder that `{program} encode` has made")
+        }
+        RecipeError::NoLatents { .. } => {
+            format!("pass a file that `{program} sample` or `{program} encode` has written")
+        }
         RecipeError::NoSamples(_) => "pass --out FILE for another name".to_string(),
         RecipeError::InUse(_) => "wait until it has ended; a new run can go into another folder, --out RUN".to_string(),
         RecipeError::AlreadyLonger { .. } => "pass --steps with a larger number, or leave it out".to_string(),
@@ -210,6 +236,21 @@ fn recipe_hint(error: &RecipeError) -> Option<String> {
             if matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) =>
         {
             "a new run or file can go elsewhere, --out; a run that is to go on needs a folder that can be written".into()
+        }
+        _ => return None,
+    })
+}
+
+fn latent_hint(error: &LatentError) -> Option<&'static str> {
+    Some(match error {
+        LatentError::Io { .. } | LatentError::NoPart { .. } => {
+            "pass a folder as diffusers saves it, with model_index.json, or one of its parts, with config.json"
+        }
+        LatentError::Setting { .. } => {
+            "this kind of model is not supported; docs/pretrained.md lists those that are"
+        }
+        LatentError::NoWeights { .. } => {
+            "a copy without large files has none: fetch them, e.g. by `git lfs pull` or `huggingface-cli download`"
         }
         _ => return None,
     })

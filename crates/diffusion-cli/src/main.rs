@@ -6,9 +6,11 @@ mod args;
 mod display;
 mod doctor;
 mod draw;
+mod encode;
 mod error;
 mod estimate;
 mod export;
+mod generate;
 mod going_on;
 mod import;
 mod invocation;
@@ -61,6 +63,9 @@ fn run(command: args::Command) -> Result<(), CliError> {
     let result = match command {
         args::Command::Train(args) => train::main(*args, &display),
         args::Command::Sample(args) => sample::main(args, &display),
+        args::Command::Generate(args) => generate::main(*args, &display),
+        args::Command::Encode(args) => encode::main(args, &display),
+        args::Command::Decode(args) => encode::decode_main(args, &display),
         args::Command::Import(args) => import::main(args, &display),
         args::Command::Export(args) => export::main(args, &display),
         args::Command::Doctor(args) => doctor::main(args, &display),

@@ -13,9 +13,12 @@ use crate::train::{self, set_all};
 use burn::tensor::TensorData;
 use burn::tensor::backend::Backend;
 use diffusion::core::counted;
+use diffusion::latent::Autoencoder;
 use diffusion::train::{Checkpoint, Weights};
 use diffusion_backends::{Job, run_on};
-use diffusion_recipe::{RecipeError, Run, RunConfig, RunFolder, SampleRequest, check_replaceable};
+use diffusion_recipe::{
+    RecipeError, Run, RunConfig, RunFolder, SampleRequest, Samples, check_replaceable, decode,
+};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -34,10 +37,23 @@ pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
     let out = args.out.unwrap_or_else(|| run.file(&format!("samples-seed-{seed}.png")));
     check_out(&out, &config, args.overwrite)?;
     let checkpoint = train::weights(&run, args.weights.checkpoint, args.weights.weights())?;
+    let decoder = match args.decoder {
+        Some(_) if config.data.latents().is_none() => {
+            return Err(CliError::usage(
+                "--decoder was given, but this run makes no latents",
+                "leave it out",
+            ));
+        }
+        Some(_) if draw::is_safetensors(&out) => {
+            let what = format!("--decoder makes a picture, and {} is none", out.display());
+            return Err(CliError::usage(what, "let --out end in .png, or leave --decoder out"));
+        }
+        decoder => decoder,
+    };
     let (sampling, batch_size) = (config.sampling.clone(), args.batch_size);
     let request = SampleRequest { sampling, seed, labels, batch_size };
     let weights = args.weights.weights();
-    run_on(args.backend, Sampling { config, checkpoint, weights, request, out, display })?
+    run_on(args.backend, Sampling { config, checkpoint, weights, request, out, decoder, display })?
 }
 
 impl WeightsArgs {
@@ -109,6 +125,7 @@ struct Sampling<'a> {
     weights: Weights,
     request: SampleRequest,
     out: PathBuf,
+    decoder: Option<PathBuf>,
     display: &'a Display,
 }
 
@@ -120,20 +137,37 @@ impl Job for Sampling<'_> {
         during(Work::Network);
         let mut run = self.config.build::<B>(device)?;
         run.watch(self.display.watch().clone());
-        self.sample(run)
+        let autoencoder = match &self.decoder {
+            Some(folder) => Some(Autoencoder::<B>::open(folder, device)?),
+            None => None,
+        };
+        self.sample(run, |latents| {
+            let Some(autoencoder) = &autoencoder else { return Ok(None) };
+            let codec = self.config.data.latents();
+            decode(latents, codec, autoencoder, (false, 1), self.display.watch(), device).map(Some)
+        })
     }
 }
 
 impl Sampling<'_> {
-    fn sample(&self, mut run: Box<dyn Run>) -> Result<(), CliError> {
+    /// Draws samples and their picture, of latents that of the images that `decode` makes of them.
+    fn sample(
+        &self,
+        mut run: Box<dyn Run>,
+        decode: impl Fn(&Samples) -> Result<Option<Samples>, RecipeError>,
+    ) -> Result<(), CliError> {
         run.load(&self.checkpoint, self.weights)?;
         let begun = Instant::now();
         during(Work::Samples);
         let samples = run.sample(&self.request, &mut |_| {})?;
         let behind = self.behind(&mut *run)?;
+        let images = decode(&samples)?;
         self.display.end();
         let _busy = Busy::begin();
         draw::samples(&self.out, &samples, &self.config, behind)?;
+        if let Some(images) = images.filter(|_| !draw::is_safetensors(&self.out)) {
+            draw::picture(&self.out, &images, None)?;
+        }
         try_print(format_args!(
             "{} of step {} in {:.1} s: {}",
             counted(samples.count(), "sample"),

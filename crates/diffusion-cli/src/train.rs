@@ -152,7 +152,8 @@ fn checkpoint(run: &RunFolder, which: Which) -> Result<Checkpoint, CliError> {
 
 /// The preset's, the file's, the images' or the other run's configuration with what the command line changes.
 fn configure(args: &TrainArgs, display: &Display) -> Result<RunConfig, CliError> {
-    let mut config = match (&args.config, &args.init_from, &args.preset, &args.images) {
+    let folder = (&args.images, &args.latents);
+    let mut config = match (&args.config, &args.init_from, &args.preset, folder) {
         (Some(path), ..) => RunConfig::read(path)?,
         (_, Some(from), ..) => {
             let (run, config) = RunFolder::open(from)?;
@@ -161,7 +162,8 @@ fn configure(args: &TrainArgs, display: &Display) -> Result<RunConfig, CliError>
             RunConfig { init_from: Some(absolute(from)), init_checkpoint, init_ema: args.ema, ..config }
         }
         (_, _, Some(preset), _) => RunConfig::preset(preset)?,
-        (.., Some(images)) => for_images(images, args, display)?,
+        (.., (Some(images), _)) => for_images(images, args, display)?,
+        (.., (_, Some(latents))) => for_latents(latents, args)?,
         _ => RunConfig::preset("swissroll")?,
     };
     set_data(&mut config, args)?;
@@ -174,6 +176,9 @@ fn configure(args: &TrainArgs, display: &Display) -> Result<RunConfig, CliError>
 fn set_data(config: &mut RunConfig, args: &TrainArgs) -> Result<(), CliError> {
     if let Some(images) = &args.images {
         config.set_images(absolute(images));
+    }
+    if let Some(latents) = &args.latents {
+        config.set_latents(absolute(latents))?;
     }
     if let Some(data) = &args.data
         && !config.data.set_path(absolute(data))
@@ -191,10 +196,23 @@ fn for_images(images: &Path, args: &TrainArgs, display: &Display) -> Result<RunC
     let config = RunConfig::for_images(folder, args.image_size, args.network, args.size, watch);
     display.end();
     let config = config?;
-    if !args.print_config {
-        log(format_args!("settings for the images in {}:\n\n{}", images.display(), config.to_toml()?));
-    }
+    say_settings("images", images, &config, args)?;
     Ok(config)
+}
+
+/// The configuration that follows from a folder of latents.
+fn for_latents(latents: &Path, args: &TrainArgs) -> Result<RunConfig, CliError> {
+    let config = RunConfig::for_latents(absolute(latents), args.network, args.size)?;
+    say_settings("latents", latents, &config, args)?;
+    Ok(config)
+}
+
+/// Says which settings follow from a folder.
+fn say_settings(what: &str, folder: &Path, config: &RunConfig, args: &TrainArgs) -> Result<(), CliError> {
+    if !args.print_config {
+        log(format_args!("settings for the {what} in {}:\n\n{}", folder.display(), config.to_toml()?));
+    }
+    Ok(())
 }
 
 /// Changes what the command line changes, and returns the paths of these settings.

@@ -11,6 +11,7 @@
 
 #[path = "bad_input/places.rs"]
 mod places;
+mod pretrained;
 
 use places::{Base, PLACES, Place};
 use std::collections::{BTreeMap, BTreeSet};

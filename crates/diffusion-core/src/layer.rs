@@ -15,8 +15,8 @@ pub mod resnet;
 pub mod sequential;
 pub mod sigma;
 
-pub use activation::{gelu, gelu_tanh, silu};
-pub use attention::{Attention, AttentionConfig};
+pub use activation::{geglu, gelu, gelu_tanh, quick_gelu, silu};
+pub use attention::{Attention, AttentionConfig, attend};
 pub use conv::conv2d;
 pub use count::{conv3x3_params, linear_params, norm_params};
 pub use init::{Init, Window};
@@ -24,13 +24,16 @@ pub use label::{CondEmbedderLabel, CondEmbedderLabelConfig, ConditionEmbedder, N
 pub use linear::linear;
 pub use modulation::{
     ModulatedLayerNorm, ModulatedLayerNormConfig, Modulation, ModulationConfig, gated, layer_norm,
+    modulated_layer_norm,
 };
 pub use norm::{group_norm, group_norm_layer, group_norm_silu};
 pub use patch::{PatchEmbed, PatchEmbedConfig, position_embedding};
-pub use resample::{Downsample, Upsample};
-pub use resnet::{AttnBlock, AttnBlockConfig, ResnetBlock, ResnetBlockConfig};
+pub use resample::{Downsample, Upsample, nearest};
+pub use resnet::{
+    AttnBlock, AttnBlockConfig, ResnetBlock, ResnetBlockConfig, join_channels, shift_channels, transpose,
+};
 pub use sequential::{CondModule, CondSequential};
 pub use sigma::{
     SigmaEmbedder, SigmaEmbedderSinCos, SigmaEmbedderSinCosConfig, SigmaEmbedding, TimestepEmbedder,
-    TimestepEmbedderConfig, sigma_embedding, timestep_embedding,
+    TimestepEmbedderConfig, sigma_embedding, sin_cos, timestep_embedding,
 };

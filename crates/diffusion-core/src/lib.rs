@@ -46,7 +46,10 @@ pub use parameterization::{
 };
 pub use path::{AnyPath, Path, Straight, VarianceExploding};
 pub use random::{Noise, Purpose};
-pub use sampler::{AnySampler, GradientEstimation, Heun, Sampler, SamplerStep, sample, sample_from};
+pub use sampler::{
+    AnySampler, DpmSolver, GradientEstimation, Heun, Pndm, Sampler, SamplerStep, sample, sample_changed,
+    sample_from,
+};
 pub use schedule::{AnySchedule, Schedule, ScheduleConfig, Sigmas};
 pub use sigma::Sigma;
 pub use trace::{Tracer, Untraced};

@@ -204,14 +204,58 @@ pub fn sample_from<'a, B, const D: usize, M, S, Z>(
     denoiser: &'a M,
     sampler: S,
     sigmas: &'a Sigmas<M::Path>,
-    mut x: Tensor<B, D>,
-    mut noise: Z,
+    x: Tensor<B, D>,
+    noise: Z,
 ) -> impl Iterator<Item = Tensor<B, D>> + use<'a, B, D, M, S, Z>
 where
     B: Backend,
     M: Denoiser<B, D> + ?Sized,
     S: Sampler,
     Z: NoiseSource<B, D>,
+{
+    sample_changed(denoiser, sampler, sigmas, x, noise, |_, x| x)
+}
+
+/// Samples as [`sample_from`] does, while `change` may put another state in the place of the one that a step has reached:
+/// the run goes on from there. It is given the step and the state at `step.to`.
+///
+/// What a sampler remembers from step to step is not changed.
+/// ```
+/// # use burn::backend::Flex;
+/// # use burn::tensor::{Tensor, TensorData};
+/// # use diffusion_core::network::ideal::IdealDenoiser;
+/// # use diffusion_core::schedule::{LogLinear, Schedule};
+/// use diffusion_core::{GradientEstimation, Noise, sample_changed};
+///
+/// # let device = Default::default();
+/// # let data = TensorData::new(vec![0.0f32, 0.0, 0.0, 1.0], [2, 2]);
+/// # let (model, sigmas) = (IdealDenoiser::<Flex, 2>::new(&data, &device), LogLinear::default().sigmas(10));
+/// // No state leaves a box.
+/// let x = Tensor::<Flex, 2>::ones([4, 2], &device) * sigmas[0];
+/// let clamped = |_, x: Tensor<Flex, 2>| x.clamp(-2.0, 2.0);
+/// let states = sample_changed(&model, GradientEstimation::DDIM, &sigmas, x, Noise::new(0), clamped);
+/// assert!(states.into_iter().all(|x| x.abs().max().into_scalar() <= 2.0));
+/// ```
+///
+/// # Shapes
+/// - `x`, what `change` is given and returns, yields: `[batch, …]`
+///
+/// # Panics
+/// As [`sample_from`].
+pub fn sample_changed<'a, B, const D: usize, M, S, Z, F>(
+    denoiser: &'a M,
+    sampler: S,
+    sigmas: &'a Sigmas<M::Path>,
+    mut x: Tensor<B, D>,
+    mut noise: Z,
+    mut change: F,
+) -> impl Iterator<Item = Tensor<B, D>> + use<'a, B, D, M, S, Z, F>
+where
+    B: Backend,
+    M: Denoiser<B, D> + ?Sized,
+    S: Sampler,
+    Z: NoiseSource<B, D>,
+    F: FnMut(SamplerStep, Tensor<B, D>) -> Tensor<B, D>,
 {
     assert_eq!(denoiser.path(), sigmas.path(), "the denoiser and the noise levels are on different paths");
     expect_valid(denoiser.check_levels(sigmas));
@@ -220,7 +264,8 @@ where
     sigmas.windows(2).enumerate().map(move |(index, levels)| {
         let step = SamplerStep { index, from: levels[0], to: levels[1] };
         let mut draw = |from, to| noise.draw(SamplerStep { index, from, to }, &x);
-        x = sampler.step(&run, x.clone(), step, &mut draw, &mut state);
+        let reached = sampler.step(&run, x.clone(), step, &mut draw, &mut state);
+        x = change(step, reached);
         x.clone()
     })
 }

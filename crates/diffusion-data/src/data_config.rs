@@ -219,7 +219,8 @@ impl DataConfig {
         let known = &input.class_names;
         let found = data.class_names().unwrap_or_default();
         let is_allowed = |num_classes| renamed && found.len() <= num_classes;
-        let others = !known.is_empty() && found != known;
+        // Files of latents do not name classes.
+        let others = !known.is_empty() && self.latents().is_none() && found != known;
         if others && input.num_classes.is_some_and(|num_classes| !is_allowed(num_classes)) {
             let without = |all: &[String], others: &[String]| -> Vec<String> {
                 all.iter().filter(|name| !others.contains(name)).cloned().collect()

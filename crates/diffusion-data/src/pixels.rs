@@ -12,11 +12,12 @@ pub fn img_normalize(x: f32) -> f32 {
     ((x + 1.0) / 2.0).clamp(0.0, 1.0)
 }
 
-/// A model's output, nominally in [−1, 1], as the nearest of the bytes 0 to 255.
+/// A model's output, nominally in [−1, 1], as the nearest of the bytes 0 to 255, the even one where two are as near: as
+/// diffusers has it, where torchvision's `save_image` takes the higher.
 ///
 /// Not a number becomes 0, black.
 pub fn to_u8(x: f32) -> u8 {
-    (img_normalize(x) * 255.0).round() as u8
+    (img_normalize(x) * 255.0).round_ties_even() as u8
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! The kernels for `Flex` and `Autodiff<Flex>`.
 
 mod activation;
+mod attend;
 mod attention;
+mod bands;
 mod conv;
 mod dropout;
+mod geglu;
 mod gemm;
 mod image;
 mod kernel;

@@ -24,8 +24,8 @@ use burn::tensor::{Tensor, TensorPrimitive, backend::Backend, ops::FloatTensor};
 #[cfg(not(feature = "flex"))]
 use none as flex;
 use operation::{
-    Attention, Conv2d, Dropout, EmaUpdate, Gated, GroupNorm, JoinChannels, Linear, ModulatedLayerNorm,
-    ShiftChannels, SumOfSquares, Transpose, Upsample,
+    Attend, Attention, Conv2d, Dropout, EmaUpdate, Gated, Geglu, GroupNorm, JoinChannels, Linear,
+    ModulatedLayerNorm, ShiftChannels, SumOfSquares, Transpose, Upsample,
 };
 
 pub use memory::{TellingAllocator, keep_memory};
@@ -99,6 +99,36 @@ pub fn gated<B: Backend>(x: &Tensor<B, 3>, h: &Tensor<B, 3>, gate: &Tensor<B, 2>
 pub fn attention<B: Backend>(qkv: &Tensor<B, 3>, heads: usize) -> Option<Tensor<B, 3>> {
     assert!(qkv.dims()[2].is_multiple_of(3 * heads), "queries, keys and values for {heads} heads");
     call(Attention { heads }, [float(qkv)?])
+}
+
+/// Multi-head attention, softmax(QKᵀ/√head_dim)·V per head, in tiles: no scores are saved, and those held at a time do not
+/// grow with the number of tokens. If it is `causal`, a query sees only the keys up to its own place.
+///
+/// # Shapes
+/// - `q`, returns: `[batch, queries, heads · head_dim]`
+/// - `k`, `v`: `[batch, keys, heads · head_dim]`
+pub fn attend<B: Backend>(
+    q: &Tensor<B, 3>,
+    k: &Tensor<B, 3>,
+    v: &Tensor<B, 3>,
+    heads: usize,
+    causal: bool,
+) -> Option<Tensor<B, 3>> {
+    let [[batch, _, dim], [given, keys, size]] = [q.dims(), k.dims()];
+    assert!(dim.is_multiple_of(heads), "queries for {heads} heads");
+    assert_eq!(([given, size], v.dims()), ([batch, dim], k.dims()), "keys and values for each example");
+    assert!(keys > 0, "something to look at");
+    call(Attend { heads, causal }, [float(q)?, float(k)?, float(v)?])
+}
+
+/// The first half of each row times the GELU of its second (Shazeer 2020, arXiv:2002.05202, eq. 6): `value·gelu(gate)`.
+///
+/// # Shapes
+/// - `x`: `[.., 2·dim]`, values first
+/// - returns `[.., dim]`
+pub fn geglu<B: Backend, const D: usize>(x: &Tensor<B, D>) -> Option<Tensor<B, D>> {
+    assert!(x.dims()[D - 1].is_multiple_of(2), "a gate for each value");
+    call(Geglu, [float(x)?])
 }
 
 /// Group norm with a scale and a shift per channel, followed by SiLU if `silu` is set.

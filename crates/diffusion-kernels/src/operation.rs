@@ -8,6 +8,8 @@ pub enum Activation {
     Gelu,
     /// The same with Φ approximated by a tanh (ibid.).
     GeluTanh,
+    /// `x·sigmoid(1.702·x)` (ibid.), the activation of CLIP's first text encoders.
+    QuickGelu,
     /// `x·sigmoid(x)`, also called swish.
     Silu,
 }
@@ -31,6 +33,18 @@ pub struct Gated;
 pub struct Attention {
     pub heads: usize,
 }
+
+/// Attention of an example's queries to its keys, head by head.
+#[derive(Clone, Debug)]
+pub struct Attend {
+    pub heads: usize,
+    /// Whether a query sees only the keys up to its own place.
+    pub causal: bool,
+}
+
+/// The first half of the last axis times the GELU of the second.
+#[derive(Clone, Debug)]
+pub struct Geglu;
 
 /// Group norm, followed by SiLU if asked for.
 #[derive(Clone, Debug)]

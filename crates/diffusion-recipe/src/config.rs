@@ -8,6 +8,7 @@ mod warnings;
 
 pub use sampling::SamplingConfig;
 
+use crate::encoded::Encoded;
 use crate::error::RecipeError;
 use crate::interval::Interval;
 use crate::network::NetworkConfig;
@@ -15,7 +16,7 @@ use diffusion::core::invalid::MAX_SIZE;
 use diffusion::core::{
     AnyGuidance, AnyObjective, AnyPrediction, Invalid, Parameterization, Schedule, ScheduleConfig,
 };
-use diffusion::data::{DataConfig, DataError, ImagesConfig, Problem};
+use diffusion::data::{DataConfig, DataError, ImagesConfig, LatentShardsConfig, Problem};
 use diffusion::eval::ValidationConfig;
 use diffusion::train::TrainConfig;
 use serde::{Deserialize, Serialize};
@@ -126,6 +127,23 @@ impl RunConfig {
             data => *data = DataConfig::Images(ImagesConfig { path: folder, memory_mib: None }),
         }
         self.classes.clear();
+    }
+
+    /// Trains on the latents in `folder` instead, in the scale that [`encode`](crate::encode()) wrote beside them, or in that of
+    /// the configuration where nothing is written.
+    ///
+    /// # Errors
+    /// If what is written beside them cannot be read.
+    pub fn set_latents(&mut self, folder: impl AsRef<Path>) -> Result<(), RecipeError> {
+        let path = folder.as_ref().to_path_buf();
+        let about = Encoded::read(&path)?;
+        let written = about.as_ref().map(|about| (about.scale, about.shift));
+        let own = self.data.latents().map(|codec| (codec.scale, codec.shift));
+        let (scale, shift) = written.or(own).unwrap_or((1.0, 0.0));
+        self.data = DataConfig::Latents(LatentShardsConfig { path, scale, shift });
+        let names = about.map(|about| about.classes).filter(|names| names.len() > 1);
+        self.classes = names.filter(|_| self.network.classes().is_some()).unwrap_or_default();
+        Ok(())
     }
 
     /// The label of the class that is called `name`, or whose number this is; a name is looked for first. Nothing if the

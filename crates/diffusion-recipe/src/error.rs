@@ -4,6 +4,7 @@ use crate::change::Change;
 use diffusion::core::Invalid;
 use diffusion::core::watch::Stopped;
 use diffusion::data::{DataError, Problem};
+use diffusion::latent::LatentError;
 use diffusion::train::{CheckpointError, NonFinite};
 use diffusion::weights::WeightsError;
 use std::io;
@@ -72,6 +73,20 @@ pub enum RecipeError {
     /// A file, or a link to nothing, is in the place of the folder.
     #[error("{} is {}, and a run is a folder", .0.display(), kind(.0))]
     FileInPlace(PathBuf),
+    /// A pretrained model cannot be opened.
+    #[error("{0}")]
+    Latent(#[from] LatentError),
+    /// There are latents of other images or settings in the folder.
+    #[error("{} has latents of other images or settings", .0.display())]
+    OtherLatents(PathBuf),
+    /// A file holds no latents.
+    #[error("{} holds no latents: {reason}", path.display())]
+    NoLatents {
+        /// The file.
+        path: PathBuf,
+        /// What it has instead.
+        reason: String,
+    },
     /// A file is there that holds no samples.
     #[error("{} exists and holds no samples, so it is not replaced", .0.display())]
     NoSamples(PathBuf),

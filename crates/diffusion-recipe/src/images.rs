@@ -1,6 +1,7 @@
-//! A run for a folder of images: what must suit them follows from them.
+//! A run for a folder of images or latents: what must suit them follows from them.
 
 use crate::config::RunConfig;
+use crate::encoded::Encoded;
 use crate::error::RecipeError;
 use diffusion::core::Invalid;
 use diffusion::core::watch::Watch;
@@ -85,25 +86,80 @@ impl RunConfig {
         };
         let channels = if is_gray(&images)? { 1 } else { 3 };
         let batch = (BATCH_PIXELS / (height * width).max(1)).clamp(4, 128).min(images.len());
-        let mut settings = vec![
-            "preset=images".to_string(),
-            "data.kind=images".to_string(),
-            format!("data.path={}", toml::Value::from(folder.display().to_string())),
-            format!("batch_size={batch}"),
-            format!("network.in_dim={height}"),
+        let settings =
+            vec!["preset=images".to_string(), "data.kind=images".to_string(), path_setting(folder)];
+        Self::of_shape(preset, settings, network, [channels, height, batch], images.num_classes())
+    }
+
+    /// A run for the latents in `folder`, as [`encode`](crate::encode()) makes them of images. Scale, channels, classes,
+    /// patches, levels and attention follow from them; everything else is that of a preset with such a network.
+    ///
+    /// # Errors
+    /// If there are none that [`encode`](crate::encode()) has made, or no such network takes latents of this size.
+    pub fn for_latents(
+        folder: impl AsRef<Path>,
+        network: ImageNetwork,
+        model: ModelSize,
+    ) -> Result<Self, RecipeError> {
+        let folder = folder.as_ref();
+        let about = Encoded::read(folder)?.ok_or_else(|| RecipeError::NoLatents {
+            path: folder.to_path_buf(),
+            reason: "it has no encoded.toml".to_string(),
+        })?;
+        let [channels, height, width] = about.latent_shape;
+        if height != width {
+            let reason = format!("are {height}x{width}, expected a square: the networks take no others");
+            return Err(Invalid::new("latents", reason).into());
+        }
+        let preset = match (network, model) {
+            (ImageNetwork::Unet, ModelSize::Small) => "fashion-unet-small",
+            (ImageNetwork::Unet, ModelSize::Base) => "cifar-unet",
+            (ImageNetwork::Dit, ModelSize::Small) => "fashion-dit-small",
+            (ImageNetwork::Dit, ModelSize::Base) => "imagenet-dit",
+        };
+        let settings = vec![
+            "preset=latents".to_string(),
+            "data.kind=latents".to_string(),
+            path_setting(folder),
+            format!("data.scale={:?}", about.scale),
+            format!("data.shift={:?}", about.shift),
+            "flip=true".to_string(),
         ];
+        let batch = (BATCH_PIXELS / (height * width).max(1)).clamp(4, 128).min(about.count);
+        let classes = about.classes.len().max(1);
+        let mut config = Self::of_shape(preset, settings, network, [channels, height, batch], classes)?;
+        config.classes = if classes > 1 { about.classes } else { Vec::new() };
+        Ok(config)
+    }
+
+    /// The preset with these settings and a network for squares of `height`.
+    fn of_shape(
+        preset: &str,
+        mut settings: Vec<String>,
+        network: ImageNetwork,
+        [channels, height, batch]: [usize; 3],
+        classes: usize,
+    ) -> Result<Self, RecipeError> {
+        settings.extend([format!("batch_size={batch}"), format!("network.in_dim={height}")]);
         match network {
             ImageNetwork::Unet => settings.extend(unet(height, channels)),
             ImageNetwork::Dit => settings.extend(dit(height, channels)?),
         }
-        if images.num_classes() > 1 {
-            settings.push(format!("network.labels.num_classes={}", images.num_classes()));
-        }
         let mut config = Self::preset(preset)?;
+        if classes > 1 {
+            settings.push(format!("network.labels.num_classes={classes}"));
+        } else {
+            config.network.forget_labels();
+            config.sampling.set_cfg_scale(0.0);
+        }
         config.set_all(settings.iter().map(String::as_str))?;
         config.validate()?;
         Ok(config)
     }
+}
+
+fn path_setting(folder: &Path) -> String {
+    format!("data.path={}", toml::Value::from(folder.display().to_string()))
 }
 
 /// Halves the images down to 8 pixels or as often as possible, in up to four levels.

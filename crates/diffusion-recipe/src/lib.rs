@@ -22,6 +22,9 @@
 
 mod change;
 mod config;
+mod decode;
+mod encode;
+mod encoded;
 mod error;
 mod feed;
 mod folder;
@@ -45,6 +48,9 @@ mod watched;
 
 pub use change::Change;
 pub use config::{RunConfig, SamplingConfig};
+pub use decode::{decode, read_latents};
+pub use encode::{EncodeRequest, encode};
+pub use encoded::Encoded;
 pub use error::RecipeError;
 pub use folder::{RunFolder, check_replaces_not, check_writable};
 pub use images::{ImageNetwork, ImageSize, ModelSize, ParseError};

@@ -117,6 +117,17 @@ pub struct CustomNetworkConfig {
     pub settings: Table,
 }
 
+impl NetworkConfig {
+    /// Of a network that has labels or none, as its settings say: it has none.
+    pub(crate) fn forget_labels(&mut self) {
+        match self {
+            Self::Dit(dit) => dit.labels = None,
+            Self::Unet(unet) => unet.labels = None,
+            _ => {}
+        }
+    }
+}
+
 /// A network's settings, and those of its labels if it has some: a table `labels` among the others.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Conditional<C> {

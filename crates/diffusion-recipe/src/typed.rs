@@ -130,7 +130,9 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> TypedRun<B, N, D> {
             };
             let opened = opened.map_err(data_error)?;
             // Of a run that goes on the record compares their names, with all else that identifies the data.
-            if num_classes.is_some() && (classes.is_empty() || self.split.is_some()) {
+            // Latents name none, so that those stay that were written beside them.
+            let is_told = classes.is_empty() || self.split.is_some();
+            if num_classes.is_some() && is_told && data.latents().is_none() {
                 self.config.classes = opened.class_names.clone();
             }
             if self.config.flip

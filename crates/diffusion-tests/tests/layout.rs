@@ -6,9 +6,9 @@
 //!                         diffusion-recipe
 //!                                 │
 //!                             diffusion              the package diffusion-burn: re-exports and prelude
-//!                ┌────────────────┼────────────────┐
-//!         diffusion-train   diffusion-eval   diffusion-data
-//!                └────────────────┼────────────────┘
+//!                ┌────────────────┼────────────────┬────────────────┐
+//!         diffusion-train   diffusion-eval   diffusion-data   diffusion-latent
+//!                └────────────────┼────────────────┴────────────────┘
 //!                 diffusion-core   diffusion-weights
 //!                                 │
 //!    diffusion-backends   diffusion-kernels
@@ -39,6 +39,11 @@ const DRAWING: &[(&str, &[&str], &str)] = &[
         &["diffusion-core", "diffusion-kernels", "diffusion-weights"],
         "training takes batches as they come and knows no data set",
     ),
+    (
+        "diffusion-latent",
+        &["diffusion-core", "diffusion-weights"],
+        "a pretrained model knows no training, data set or picture in a file",
+    ),
     ("diffusion-eval", &["diffusion-core"], "judging a model needs neither its data set nor its training"),
     ("diffusion-backends", &[], "a backend is chosen for whatever is to run on it"),
     (
@@ -49,6 +54,7 @@ const DRAWING: &[(&str, &[&str], &str)] = &[
             "diffusion-train",
             "diffusion-eval",
             "diffusion-kernels",
+            "diffusion-latent",
             "diffusion-weights",
             "diffusion-backends",
         ],

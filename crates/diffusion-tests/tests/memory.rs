@@ -4,14 +4,25 @@
 #![cfg(all(feature = "flex", target_os = "linux"))]
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+#[allow(dead_code, reason = "the tests of tensors use the rest")]
+#[path = "tensors/support"]
+mod support {
+    pub mod fixture;
+    pub mod folders;
+    pub mod formula;
+}
+
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{Tensor, TensorData};
 use diffusion::core::schedule::LogLinear;
+use diffusion::latent::Autoencoder;
 use diffusion::prelude::{
     Diffusion, EpsPrediction, IdealDenoiser, TimeInputMlpConfig, export_state_dict, import_state_dict,
 };
 use diffusion::train::{TrainConfig, train};
+use safetensors::tensor::{Dtype, TensorView};
 use std::fs;
+use support::folders::{Folder, Latent};
 
 /// The most memory that this process has held since the last call of [`forget_peak`], in MiB.
 fn peak() -> usize {
@@ -30,6 +41,7 @@ fn memory_is_bounded() {
     weights_are_read_without_a_second_copy();
     sixty_thousand_images_need_less_than_a_gibibyte_besides_themselves();
     a_step_of_many_batches_holds_one();
+    pretrained_models_are_opened_one_tensor_at_a_time();
 }
 
 /// Sixty-four batches of 8 MiB: all of them would be half a gibibyte.
@@ -48,6 +60,40 @@ fn a_step_of_many_batches_holds_one() {
     println!("{before} MiB before, {grown} MiB more for {accumulate} batches of 8 MiB");
     assert!(step.examples == (batch * accumulate) as u64 && step.skipped.is_none());
     assert!(grown < 256, "{grown} MiB more for {accumulate} batches of 8 MiB");
+}
+
+/// An autoencoder of 170 MB, of which the largest tensor has 9.
+fn pretrained_models_are_opened_one_tensor_at_a_time() {
+    let folder = Folder::new("sd1");
+    let latent = Latent::read();
+    let wider = |size: &usize| if matches!(size, 32 | 64) { size * 8 } else { *size };
+    let tensors: Vec<(&String, Vec<usize>)> = latent
+        .parameters("sd1", "vae/diffusion_pytorch_model.safetensors")
+        .iter()
+        .map(|(name, shape)| (name, shape.iter().map(wider).collect()))
+        .collect();
+    let zeros = vec![0; 4 * 512 * 512 * 9];
+    let views = tensors.iter().map(|(name, shape)| {
+        let bytes = &zeros[..4 * shape.iter().product::<usize>()];
+        (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+    });
+    let path = folder.join("vae/diffusion_pytorch_model.safetensors");
+    fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+    folder.edit("vae/config.json", |text| {
+        let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
+        config["block_out_channels"] = serde_json::json!([256, 512]);
+        config.to_string()
+    });
+    let size = fs::metadata(&path).unwrap().len() as usize / (1 << 20);
+    assert!((140..180).contains(&size), "{size} MiB");
+
+    forget_peak();
+    let before = peak();
+    let model = Autoencoder::<Flex>::open(folder.path(), &Default::default()).unwrap();
+    let grown = peak() - before;
+    println!("{before} MiB before, {grown} MiB more for a pretrained model of {size} MiB");
+    assert!(grown < size + 40, "{grown} MiB more for a model of {size} MiB");
+    assert_eq!(model.config.factor(), 2);
 }
 
 fn weights_are_read_without_a_second_copy() {

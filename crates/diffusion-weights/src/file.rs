@@ -54,8 +54,8 @@ pub struct TensorFile {
 
 impl TensorFile {
     /// Opens a file that `torch.save` has written, or a safetensors file, told by its first bytes and not by its name; or,
-    /// by a name that ends in `.index.json`, the index of such files in the same folder, as Hugging Face's libraries write
-    /// it.
+    /// by a name that ends in `.index.json`, or in `.index.fp16.json` and the like, the index of such files in the same
+    /// folder, as Hugging Face's libraries write it.
     ///
     /// A tensor in a dict of a checkpoint is named by all keys that lead to it, as in `model.net.0.weight`; the items of a key
     /// that is a tuple are joined by dots as well. What is no tensor is passed over, and so are two tensors of the same name. The bytes of a file in an archive are compared with their checksum when they are read first.
@@ -66,7 +66,8 @@ impl TensorFile {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
         let path = path.as_ref();
         let name = path.file_name().unwrap_or_default();
-        match name.as_encoded_bytes().ends_with(b".index.json") {
+        let name = name.to_string_lossy();
+        match name.ends_with(".json") && name.contains(".index.") {
             true => {
                 let (parts, tensors) = index::open_all(path)?;
                 Ok(Self { path: path.to_path_buf(), parts, tensors, beside: Beside::default() })
@@ -100,6 +101,42 @@ impl TensorFile {
         let tensors = tensors.into_iter().map(|(name, view)| (name, (0, view))).collect();
         let path = path.to_path_buf();
         Ok(Self { parts: vec![Part { path: path.clone(), source }], path, tensors, beside })
+    }
+
+    /// The same tensors under the names that `rename` gives for theirs; those that it gives none are left out. Of two that
+    /// get the same name, the last in the order of the old ones stays.
+    ///
+    /// ```
+    /// # use diffusion_weights::TensorFile;
+    /// # let bytes = safetensors::serialize([("old.weight", safetensors::tensor::TensorView::new(
+    /// #     safetensors::Dtype::F32, vec![1], &[0; 4])?)], None)?;
+    /// # let file = TensorFile::from_bytes("model.safetensors", bytes)?;
+    /// let file = file.renamed(|name| Some(name.replace("old", "new")));
+    /// assert_eq!(file.names().collect::<Vec<_>>(), ["new.weight"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn renamed(mut self, mut rename: impl FnMut(&str) -> Option<String>) -> Self {
+        let tensors = std::mem::take(&mut self.tensors);
+        self.tensors =
+            tensors.into_iter().filter_map(|(name, tensor)| Some((rename(&name)?, tensor))).collect();
+        self
+    }
+
+    /// The same tensors, but for `name`, in the place of which are as many as `into` has names, of equally many of its rows
+    /// each, in this order; as it is if its rows cannot be divided so.
+    #[must_use]
+    pub fn divided(mut self, name: &str, into: &[String]) -> Self {
+        let rows = self.shape(name).and_then(|shape| shape.first().copied()).unwrap_or_default();
+        if rows == 0 || into.is_empty() || !rows.is_multiple_of(into.len()) {
+            return self;
+        }
+        if let Some((part, view)) = self.tensors.remove(name) {
+            let rows = rows / into.len();
+            let piece = |i: usize| (part, view.rows(i * rows..(i + 1) * rows));
+            self.tensors.extend(into.iter().enumerate().map(|(i, name)| (name.clone(), piece(i))));
+        }
+        self
     }
 
     /// The file that was opened.

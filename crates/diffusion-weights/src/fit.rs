@@ -32,6 +32,15 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Whether the values are those of a tensor of this shape: a kernel of one pixel and a matrix are the same.
+    pub(crate) fn has_values_of(&self, shape: &[usize]) -> bool {
+        let matrix = |shape: &[usize]| match shape {
+            &[outputs, inputs, 1, 1] => vec![outputs, inputs],
+            shape => shape.to_vec(),
+        };
+        matrix(&self.shape) == matrix(shape)
+    }
+
     fn is_counter(&self, name: &str) -> bool {
         let is_one = self.shape.iter().all(|&size| size == 1);
         let last = name.rsplit('.').next().unwrap_or(name);
@@ -201,7 +210,7 @@ impl Names<'_> {
     fn has_shapes(&self, fit: &Fit) -> bool {
         fit.names.iter().all(|(name, source)| {
             let entry = &self.entries[source];
-            entry.dtype.is_float() && Some(&entry.shape) == self.expected.get(name)
+            entry.dtype.is_float() && self.expected.get(name).is_some_and(|shape| entry.has_values_of(shape))
         })
     }
 

@@ -33,11 +33,12 @@ pub use error::{TensorProblem, WeightsError};
 pub use file::{PickledDict, TensorFile};
 pub use kind::FileKind;
 pub use load::Taken;
-pub use names::NameTable;
+pub use names::{NameTable, Place};
 pub use regular::{check_regular, open_regular, read_regular};
+pub use shapes::shapes;
 pub use state_dict::{
-    export_state_dict, import_state_dict, import_state_dict_at, load_state_dict, restore, state_dict,
-    write_state_dict,
+    export_state_dict, import_state_dict, import_state_dict_at, import_tensors, load_state_dict, restore,
+    state_dict, write_state_dict,
 };
 
 #[cfg(test)]

@@ -69,10 +69,11 @@ impl NameTable {
     }
 }
 
-/// Where a walk through a module is, in the names of a table.
+/// Where a walk through a module is, in the names of a table: for visitors and mappers of your own.
 ///
 /// Burn tells a visitor each field that it enters and the type that holds it.
-pub(crate) struct Place<'a> {
+#[derive(Clone, Debug)]
+pub struct Place<'a> {
     table: &'a NameTable,
     name: String,
     /// The pairs entered so far, each with the length of the name before it.
@@ -80,12 +81,13 @@ pub(crate) struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    pub(crate) fn new(table: &'a NameTable) -> Self {
+    /// At the module itself, whose name is empty.
+    pub fn new(table: &'a NameTable) -> Self {
         Self { table, name: String::new(), entered: Vec::new() }
     }
 
     /// One level down, into `field` of a `container` as Burn writes it: "Struct:Linear", "Enum:SigmaEmbedder", "Vec".
-    pub(crate) fn enter(&mut self, field: &str, container: &str) {
+    pub fn enter(&mut self, field: &str, container: &str) {
         let length = self.name.len();
         let step = self.translate(field, container);
         if !step.is_empty() {
@@ -99,19 +101,19 @@ impl<'a> Place<'a> {
     }
 
     /// One level up.
-    pub(crate) fn leave(&mut self) {
+    pub fn leave(&mut self) {
         if let Some((_, _, length)) = self.entered.pop() {
             self.name.truncate(length);
         }
     }
 
     /// The table's name of this place.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Whether the other library has the transpose of what is here.
-    pub(crate) fn is_transposed(&self) -> bool {
+    pub fn is_transposed(&self) -> bool {
         self.innermost().is_some_and(|place| self.table.transposed.contains(&place))
     }
 

@@ -5,11 +5,11 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use std::collections::BTreeMap;
 
-/// Of all floating-point parameters and of `buffers`.
+/// The shapes of all floating-point parameters and of `buffers`, by their names in the state dict; no values are read.
 ///
 /// # Panics
 /// If two of them have the same name.
-pub(crate) fn shapes<B: Backend, M: Module<B>>(
+pub fn shapes<B: Backend, M: Module<B>>(
     module: &M,
     names: &NameTable,
     buffers: &[(&str, TensorData)],

@@ -70,6 +70,8 @@ pub fn import_state_dict<B: Backend, M: Module<B>>(
 /// The module with the tensors of a file that [`TensorFile::open`] reads, and what was taken of the file. Tensors are read
 /// one at a time, and none that the module does not ask for.
 ///
+/// A kernel of one pixel, `[outputs, inputs, 1, 1]`, and a matrix are the same and stand for each other.
+///
 /// Of a checkpoint, the one collection of tensors is taken that has all of the module's names and shapes, wherever it
 /// stands; `key` is the path to it where there are several, its keys with dots between, as in `state.ema`, and `.` for
 /// those that stand by themselves.
@@ -84,7 +86,21 @@ pub fn import_state_dict_at<B: Backend, M: Module<B>>(
     path: impl AsRef<Path>,
     key: Option<&str>,
 ) -> Result<(M, Taken), WeightsError> {
-    load::load(module, names, buffers, &TensorFile::open(path)?, (Accept::Foreign, key))
+    import_tensors(module, names, buffers, &TensorFile::open(path)?, key)
+}
+
+/// As [`import_state_dict_at`], of a file that is open, whose tensors may have been [renamed](TensorFile::renamed).
+///
+/// # Errors
+/// As there.
+pub fn import_tensors<B: Backend, M: Module<B>>(
+    module: M,
+    names: &NameTable,
+    buffers: &[(&str, TensorData)],
+    file: &TensorFile,
+    key: Option<&str>,
+) -> Result<(M, Taken), WeightsError> {
+    load::load(module, names, buffers, file, (Accept::Foreign, key))
 }
 
 /// Writes the module's [`state_dict`] as a safetensors file of f32, which `safetensors.torch.load_file` reads; one that

@@ -34,7 +34,8 @@
 //!
 //! # Features
 //! Each backend of Burn that is listed in `diffusion-backends`, e.g. `flex` or `wgpu`, is a feature that turns it on. `flex` also brings
-//! fused operations for it, and its threads. `autotune` lets a GPU choose its fastest kernels.
+//! fused operations for it, and its threads. `autotune` lets a GPU choose its fastest kernels. `latent` brings the module
+//! of that name, for pretrained latent diffusion models.
 
 #[doc(no_inline)]
 pub use burn;
@@ -46,6 +47,9 @@ pub use diffusion_core as core;
 pub use diffusion_data as data;
 #[doc(inline)]
 pub use diffusion_eval as eval;
+#[cfg(feature = "latent")]
+#[doc(inline)]
+pub use diffusion_latent as latent;
 #[doc(inline)]
 pub use diffusion_train as train;
 #[doc(inline)]

@@ -1,5 +1,6 @@
 //! The places in which the table's rows are typed.
 
+use crate::pretrained::folders::Folder as Pretrained;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
@@ -15,7 +16,8 @@ pub struct Place {
 }
 
 /// What many places have, made once: `run` and `tree`, two small runs, `out.safetensors`, the weights of the first,
-/// `imported`, a run of these, and `pictures`, a run of three images.
+/// `imported`, a run of these, and `pictures`, a run of three images, `model`, a pretrained one, and
+/// `latents`, by it of these images.
 pub struct Base(tempfile::TempDir);
 
 impl Base {
@@ -52,7 +54,16 @@ impl Base {
         let small = small.iter().flat_map(|setting| ["--set", setting]);
         let train = "train --images data --image-size 8 --network dit --out pictures".split(' ');
         diffusion(&Vec::from_iter(train.chain(small)), path);
+        copy(Pretrained::new("sd1").path(), &path.join("model"));
+        diffusion(&["encode", "model", "--images", "data", "--size", "8"], path);
         base
+    }
+
+    /// `model`, changed.
+    fn model(&self, to: &Path, changes: impl FnOnce(&Path)) -> Option<File> {
+        self.copy("model", to);
+        changes(&to.join("model"));
+        None
     }
 
     fn copy(&self, name: &str, to: &Path) {
@@ -412,6 +423,38 @@ pub const PLACES: &[Place] = &[
             fs::write(state, &text[..text.len() / 2]).unwrap();
         })
     }),
+    // Pretrained models.
+    place("a pretrained model", |path, base| {
+        images(path, &["cat/a.png", "cat/b.png", "dog/a.png"]);
+        base.copy("pictures", path);
+        base.copy("latents", path);
+        base.model(path, |_| ())
+    }),
+    place("a pretrained model without `vae`", |path, base| {
+        images(path, &["cat/a.png"]);
+        base.model(path, |model| fs::remove_dir_all(model.join("vae")).unwrap())
+    }),
+    place("a pretrained model without its scheduler", |path, base| {
+        base.model(path, |model| fs::remove_dir_all(model.join("scheduler")).unwrap())
+    }),
+    place("a pretrained model without weights", |path, base| {
+        base.model(path, |model| {
+            fs::remove_file(model.join("unet/diffusion_pytorch_model.safetensors")).unwrap();
+        })
+    }),
+    place("a pretrained model with weights of another size", |path, base| {
+        base.model(path, |model| {
+            edit_file(&model.join("vae/config.json"), "\"latent_channels\": 4", "\"latent_channels\": 8");
+        })
+    }),
+    place("a pretrained model of another kind", |path, base| {
+        base.model(path, |model| {
+            edit_file(&model.join("unet/config.json"), "\"act_fn\": \"silu\"", "\"act_fn\": \"relu\"");
+        })
+    }),
+    place("a pretrained model whose `model_index.json` is a letter", |path, base| {
+        base.model(path, |model| drop(write(model, "model_index.json", b"dear reader")))
+    }),
     // Pipes, which are waited for, and files that are all hole.
     place("a run whose `config.toml` is a pipe", |path, base| {
         base.run(path, |run| drop(pipe(run, "config.toml")))
@@ -521,9 +564,12 @@ fn small(path: &Path) -> Option<File> {
 }
 
 fn edit(folder: &Path, from: &str, to: &str) {
-    let file = folder.join("config.toml");
-    let text = fs::read_to_string(&file).unwrap();
-    assert!(text.contains(from), "{from} is not in the configuration:\n{text}");
+    edit_file(&folder.join("config.toml"), from, to);
+}
+
+fn edit_file(file: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(file).unwrap();
+    assert!(text.contains(from), "{from} is not in {}:\n{text}", file.display());
     fs::write(file, text.replacen(from, to, 1)).unwrap();
 }
 

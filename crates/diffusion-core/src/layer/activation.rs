@@ -34,6 +34,31 @@ pub fn gelu_tanh<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
     })
 }
 
+/// GELU in its quick form (ibid.): `x·sigmoid(1.702·x)`.
+///
+/// # Shapes
+/// - `x`, returns: any, the same
+pub fn quick_gelu<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+    activation(Activation::QuickGelu, &x).unwrap_or_else(|| x.clone() * sigmoid(x * 1.702))
+}
+
+/// A gated linear unit with GELU (Shazeer 2020, arXiv:2002.05202, eq. 6): the first half of the last axis times the GELU
+/// of the second.
+///
+/// # Shapes
+/// - `x`: `[.., 2·dim]`, values first
+/// - returns `[.., dim]`
+///
+/// # Panics
+/// If the last axis is odd.
+pub fn geglu<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+    diffusion_kernels::geglu(&x).unwrap_or_else(|| {
+        let dim = x.dims()[D - 1] / 2;
+        let (values, gates) = (x.clone().narrow(D - 1, 0, dim), x.narrow(D - 1, dim, dim));
+        values * gelu(gates)
+    })
+}
+
 /// SiLU (Hendrycks & Gimpel 2016, arXiv:1606.08415, §4), also called swish: `x·sigmoid(x)`.
 ///
 /// # Shapes

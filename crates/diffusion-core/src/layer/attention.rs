@@ -1,4 +1,4 @@
-//! Multi-head self-attention.
+//! Multi-head attention.
 
 use super::{Init, linear, linear_params};
 use crate::invalid::{Invalid, MAX_SIZE, expect_valid};
@@ -78,10 +78,64 @@ impl<B: Backend> Attention<B> {
                 .reshape([batch, tokens, 3, self.num_heads, dim / self.num_heads])
                 .permute([2, 0, 3, 1, 4]); // [3, batch, heads, tokens, head_dim]
             let [q, k, v] = [0, 1, 2].map(|i| qkv.clone().narrow(0, i, 1).squeeze_dim::<4>(0));
-            attention(q, k, v, None, None, AttentionModuleOptions::default())
+            let options = AttentionModuleOptions::default();
+            in_parts(q, k, v, options)
                 .swap_dims(1, 2) // [batch, tokens, heads, head_dim]
                 .reshape([batch, tokens, dim])
         });
         linear(&self.proj, x)
     }
+}
+
+/// How many scores are held at a time, of all examples and heads together.
+const MAX_SCORES: usize = 1 << 26;
+
+/// Attention of some tokens to others (Vaswani et al. 2017, arXiv:1706.03762, §3.2): softmax(QKᵀ/√head_dim)·V per head.
+/// If it is `causal`, a query sees only the keys up to its own place.
+///
+/// # Shapes
+/// - `q`: `[batch, queries, head_dim · num_heads]`
+/// - `k`, `v`: `[batch, keys, head_dim · num_heads]`
+/// - returns the shape of `q`
+///
+/// # Panics
+/// If the heads do not divide the token dimension, or shapes do not fit.
+pub fn attend<B: Backend>(
+    q: Tensor<B, 3>,
+    k: Tensor<B, 3>,
+    v: Tensor<B, 3>,
+    num_heads: usize,
+    causal: bool,
+) -> Tensor<B, 3> {
+    let [batch, tokens, dim] = q.dims();
+    assert!(dim.is_multiple_of(num_heads), "{num_heads} heads of {dim} values");
+    if let Some(out) = diffusion_kernels::attend(&q, &k, &v, num_heads, causal) {
+        return out;
+    }
+    let heads = |x: Tensor<B, 3>| {
+        let tokens = x.dims()[1];
+        x.reshape([batch, tokens, num_heads, dim / num_heads]).swap_dims(1, 2)
+    };
+    let options = AttentionModuleOptions { is_causal: causal, ..Default::default() };
+    in_parts(heads(q), heads(k), heads(v), options).swap_dims(1, 2).reshape([batch, tokens, dim])
+}
+
+/// Burn's attention, of as many queries at a time as keep the scores below [`MAX_SCORES`]; each query is by itself, so that
+/// the result is the same.
+///
+/// # Shapes
+/// - `q`, returns: `[batch, heads, queries, head_dim]`; `k`, `v`: `[batch, heads, keys, head_dim]`
+fn in_parts<B: Backend>(
+    q: Tensor<B, 4>,
+    k: Tensor<B, 4>,
+    v: Tensor<B, 4>,
+    options: AttentionModuleOptions,
+) -> Tensor<B, 4> {
+    let [batch, heads, queries, _] = q.dims();
+    let at_a_time = (MAX_SCORES / (batch * heads * k.dims()[2])).max(1);
+    if options.is_causal || queries <= at_a_time {
+        return attention(q, k, v, None, None, options);
+    }
+    let parts = q.split(at_a_time, 2).into_iter();
+    Tensor::cat(parts.map(|q| attention(q, k.clone(), v.clone(), None, None, options)).collect(), 2)
 }

@@ -34,6 +34,9 @@ impl Init {
         stream: &mut Stream,
         device: &B::Device,
     ) -> Param<Tensor<B, D>> {
+        if self == Self::Zeros {
+            return Param::from_tensor(Tensor::zeros(shape, device));
+        }
         let uniform = |bound: f64, stream: &mut Stream| (2.0 * stream.uniform() - 1.0) * bound;
         let mut draw = || match self {
             Self::Zeros => 0.0,

@@ -165,11 +165,25 @@ impl<B: Backend> ModulatedLayerNorm<B> {
     /// - `y`: `[batch, dim]`
     pub fn forward(&self, x: Tensor<B, 3>, y: Tensor<B, 2>) -> Tensor<B, 3> {
         let [scale, shift] = self.modulation.forward(y);
-        diffusion_kernels::modulated_layer_norm(&x, &scale, &shift, self.epsilon).unwrap_or_else(|| {
-            let tokens = x.dims()[1];
-            layer_norm(x, self.epsilon) * (repeat(scale, tokens) + 1.0) + repeat(shift, tokens)
-        })
+        modulated_layer_norm(x, scale, shift, self.epsilon)
     }
+}
+
+/// `layer_norm(x)·(1 + scale) + shift`, by a fused operation where the backend has one.
+///
+/// # Shapes
+/// - `x`, returns: `[batch, tokens, dim]`
+/// - `scale`, `shift`: `[batch, dim]`
+pub fn modulated_layer_norm<B: Backend>(
+    x: Tensor<B, 3>,
+    scale: Tensor<B, 2>,
+    shift: Tensor<B, 2>,
+    epsilon: f64,
+) -> Tensor<B, 3> {
+    diffusion_kernels::modulated_layer_norm(&x, &scale, &shift, epsilon).unwrap_or_else(|| {
+        let tokens = x.dims()[1];
+        layer_norm(x, epsilon) * (repeat(scale, tokens) + 1.0) + repeat(shift, tokens)
+    })
 }
 
 /// Layer norm over the last axis without scale and shift, which Burn's own layer always has.

@@ -35,7 +35,7 @@ impl<B: Backend> Upsample<B> {
 /// # Shapes
 /// - `x`: `[batch, channels, height, width]`
 /// - returns `[batch, channels, 2·height, 2·width]`
-fn nearest<B: Backend>(x: Tensor<B, 4>) -> Tensor<B, 4> {
+pub fn nearest<B: Backend>(x: Tensor<B, 4>) -> Tensor<B, 4> {
     if let Some(larger) = diffusion_kernels::upsample(&x) {
         return larger;
     }

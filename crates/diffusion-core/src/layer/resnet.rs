@@ -115,8 +115,7 @@ impl<B: Backend> CondModule<B, 4> for ResnetBlock<B> {
         let h = tracer.layer(&"norm1", group_norm_silu(&self.norm1, x.clone()));
         let h = tracer.layer(&"conv1", conv2d(&self.conv1, h));
         let y = tracer.layer(&"temb_proj", linear(&self.temb_proj, silu(y))); // [batch, out_ch]
-        let h =
-            diffusion_kernels::shift_channels(&h, &y).unwrap_or_else(|| h + y.unsqueeze_dims::<4>(&[2, 3]));
+        let h = shift_channels(h, y);
         let h = tracer.layer(&"norm2", group_norm_silu(&self.norm2, h));
         let h = tracer.layer(&"conv2", conv2d(&self.conv2, dropout(&self.dropout, h)));
         match &self.shortcut {
@@ -230,7 +229,29 @@ fn dropout<B: Backend>(layer: &Dropout, x: Tensor<B, 4>) -> Tensor<B, 4> {
     diffusion_kernels::dropout(&x, layer.prob).unwrap_or_else(|| layer.forward(x))
 }
 
+/// Images with a value added to each channel.
+///
+/// # Shapes
+/// - `x`, returns: `[batch, channels, height, width]`
+/// - `shift`: `[batch, channels]`
+pub fn shift_channels<B: Backend>(x: Tensor<B, 4>, shift: Tensor<B, 2>) -> Tensor<B, 4> {
+    diffusion_kernels::shift_channels(&x, &shift).unwrap_or_else(|| x + shift.unsqueeze_dims::<4>(&[2, 3]))
+}
+
+/// The channels of one image behind those of the other.
+///
+/// # Shapes
+/// - `x`: `[batch, first, height, width]`, `y`: `[batch, second, height, width]`
+/// - returns `[batch, first + second, height, width]`
+pub fn join_channels<B: Backend>(x: Tensor<B, 4>, y: Tensor<B, 4>) -> Tensor<B, 4> {
+    diffusion_kernels::join_channels(&x, &y).unwrap_or_else(|| Tensor::cat(vec![x, y], 1))
+}
+
 /// The last two axes exchanged.
-fn transpose<B: Backend>(x: Tensor<B, 3>) -> Tensor<B, 3> {
+///
+/// # Shapes
+/// - `x`: `[batch, rows, columns]`
+/// - returns `[batch, columns, rows]`
+pub fn transpose<B: Backend>(x: Tensor<B, 3>) -> Tensor<B, 3> {
     diffusion_kernels::transpose(&x).unwrap_or_else(|| x.swap_dims(1, 2))
 }

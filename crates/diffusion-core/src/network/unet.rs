@@ -6,7 +6,7 @@ use crate::layer::resnet::{validate_channels, validate_dropout};
 use crate::layer::{
     AttnBlock, AttnBlockConfig, CondEmbedderLabel, CondEmbedderLabelConfig, CondModule, ConditionEmbedder,
     Downsample, Init, NoCondition, ResnetBlock, ResnetBlockConfig, SigmaEmbedder, SigmaEmbedding, Upsample,
-    Window, conv2d, conv3x3_params, group_norm_layer, group_norm_silu, norm_params,
+    Window, conv2d, conv3x3_params, group_norm_layer, group_norm_silu, join_channels, norm_params,
 };
 use crate::random::{Purpose, Stream};
 use crate::trace::{Tracer, Untraced};
@@ -482,8 +482,7 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 4> for Unet<B, C> {
                 let name = format_args!("ups.{i}.blocks.{j}");
                 let inside = &mut tracer.within(&name);
                 let skip = skips.pop().expect(BALANCED);
-                let joined = diffusion_kernels::join_channels(&h, &skip);
-                h = inside.layer(&"skip", joined.unwrap_or_else(|| Tensor::cat(vec![h, skip], 1)));
+                h = inside.layer(&"skip", join_channels(h, skip));
                 h = block.trace(h, y.clone(), inside);
             }
             if let Some(upsample) = &up.upsample {

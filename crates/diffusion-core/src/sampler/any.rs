@@ -1,10 +1,14 @@
 //! The sampler that is chosen while the program runs: the list of all samplers.
 
+mod dpm_solver;
 mod gradient_estimation;
 mod heun;
+mod pndm;
 
+pub use dpm_solver::{DpmSolver, Estimate};
 pub use gradient_estimation::{GradientEstimation, Previous};
 pub use heun::{Heun, Steps};
+pub use pndm::{Outputs, Pndm};
 
 use super::{Sampler, SamplerStep};
 use crate::denoiser::Denoiser;
@@ -114,6 +118,8 @@ samplers! {
         "accelerated" = GradientEstimation::ACCELERATED,
         "gradient-estimation" = GradientEstimation::DDIM;
     Heun: "heun" = Heun::default();
+    Pndm: "pndm" = Pndm {};
+    DpmSolver: "dpm-solver" = DpmSolver {};
 }
 
 #[cfg(test)]
@@ -138,6 +144,8 @@ mod tests {
         let churn = parse(r#"{"kind": "heun", "s_churn": 40}"#).unwrap();
         assert_eq!(churn, Heun { s_churn: 40.0, ..Heun::default() }.into());
         assert!(parse(r#"{"kind": "heun", "gam": 1.0}"#).is_err());
+        assert_eq!(parse(r#"{"kind": "pndm"}"#).unwrap(), Pndm {}.into());
+        assert!(parse(r#"{"kind": "pndm", "gam": 1.0}"#).is_err());
     }
 
     #[test]

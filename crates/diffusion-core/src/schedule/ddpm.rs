@@ -28,7 +28,7 @@ impl Ddpm {
 
     fn table(n: usize, beta_start: f64, beta_end: f64) -> Result<Levels<VarianceExploding>, Invalid> {
         check_betas(n, beta_start, beta_end)?;
-        Levels::from_betas(linspace(beta_start, beta_end, n).into_iter(), "beta_start", "beta_end")
+        Levels::from_betas(linspace(beta_start, beta_end, n), "beta_start", "beta_end")
     }
 }
 

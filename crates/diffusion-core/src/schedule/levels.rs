@@ -52,16 +52,13 @@ impl<P: Path + Default> Levels<P> {
 }
 
 impl Levels<VarianceExploding> {
-    /// The levels σ = √(1/∏(1−β) − 1) of a discrete diffusion with variances β (Ho et al. 2020, §2).
+    /// The levels σ = √(1/∏(1−β) − 1) of a discrete diffusion with variances β (Ho et al. 2020, §2); an error names the
+    /// setting `low` where a level is too small and `high` where one is too large.
     ///
     /// # Errors
-    /// As [`between`](Self::between).
-    pub(super) fn from_betas(
-        betas: impl Iterator<Item = f64>,
-        low: &str,
-        high: &str,
-    ) -> Result<Self, Invalid> {
-        let log_alpha_bar = betas.scan(0.0, |sum, beta| {
+    /// Where [`on`](Self::on) would panic.
+    pub fn from_betas(betas: impl IntoIterator<Item = f64>, low: &str, high: &str) -> Result<Self, Invalid> {
+        let log_alpha_bar = betas.into_iter().scan(0.0, |sum, beta| {
             *sum += f64::ln_1p(-beta);
             Some(*sum)
         });

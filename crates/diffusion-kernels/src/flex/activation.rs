@@ -21,13 +21,27 @@ fn gelu_tanh_derivative(x: f32) -> f32 {
     s + x * s * (1.0 - s) * SCALE * (1.0 + 3.0 * CUBIC * x * x)
 }
 
+/// The factor in the quick form of GELU.
+const QUICK: f32 = 1.702;
+
 #[inline(always)]
-fn gelu(x: f32) -> f32 {
+fn quick_gelu(x: f32) -> f32 {
+    x * sigmoid(QUICK * x)
+}
+
+#[inline(always)]
+fn quick_gelu_derivative(x: f32) -> f32 {
+    let s = sigmoid(QUICK * x);
+    s * (1.0 + QUICK * x * (1.0 - s))
+}
+
+#[inline(always)]
+pub fn gelu(x: f32) -> f32 {
     0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2))
 }
 
 #[inline(always)]
-fn gelu_derivative(x: f32) -> f32 {
+pub fn gelu_derivative(x: f32) -> f32 {
     0.5 * (1.0 + erf(x * FRAC_1_SQRT_2)) + x * exp(-0.5 * x * x) / (2.0 * PI).sqrt()
 }
 
@@ -49,6 +63,7 @@ impl Kernel<1> for Activation {
         let y = match self {
             Activation::Gelu => map(x.values(), gelu),
             Activation::GeluTanh => map(x.values(), gelu_tanh),
+            Activation::QuickGelu => map(x.values(), quick_gelu),
             Activation::Silu => map(x.values(), silu),
         };
         (Array::new(y, &x.shape()), ())
@@ -59,6 +74,7 @@ impl Kernel<1> for Activation {
         let g = match self {
             Activation::Gelu => zip(values, g, |x, g| g * gelu_derivative(x)),
             Activation::GeluTanh => zip(values, g, |x, g| g * gelu_tanh_derivative(x)),
+            Activation::QuickGelu => zip(values, g, |x, g| g * quick_gelu_derivative(x)),
             Activation::Silu => zip(values, g, |x, g| g * silu_derivative(x)),
         };
         [Some(Array::new(g, &x.shape()))]

@@ -18,6 +18,9 @@ const SUMS: usize = 16;
 /// The least number of input and output channels for which a convolution is computed by Winograd's method.
 const CHANNELS: usize = 16;
 
+/// Output channels of one task of a pointwise convolution.
+const OUTPUTS: usize = 64;
+
 /// Elements that a thread may hold for that; larger images are unfolded in parts.
 const SCRATCH: usize = 1 << 24;
 
@@ -89,9 +92,37 @@ impl Sizes {
     /// The same in fewer multiplications, where there are enough channels that it pays.
     fn winograd(self) -> Option<Winograd> {
         let Self { batch, inputs, outputs, image, result, before, .. } = self;
-        let pays = self.kernel == [3, 3] && self.stride == [1, 1] && inputs.min(outputs) >= CHANNELS;
         let winograd = Winograd { batch, inputs, outputs, image, result, before };
-        (pays && winograd.scratch() <= SCRATCH).then_some(winograd)
+        // All threads are then at work, and few outputs are done with the tiles while they are at hand.
+        let fewest = if winograd.is_shared() { inputs } else { inputs.min(outputs) };
+        let pays = self.kernel == [3, 3] && self.stride == [1, 1] && fewest >= CHANNELS;
+        pays.then_some(winograd)
+    }
+
+    /// The same for the gradient of the weights, for which whole images are held.
+    fn winograd_of_weights(self) -> Option<Winograd> {
+        let pays = self.outputs >= CHANNELS;
+        self.winograd().filter(|winograd| pays && winograd.scratch() <= SCRATCH)
+    }
+
+    /// A product of the weights with each image, by all threads.
+    fn pointwise(self, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
+        let pixels = self.image[0] * self.image[1];
+        let mut out = zeros(self.batch * self.of_result());
+        let images = out.par_chunks_mut(self.of_result().max(1)).zip(x.par_chunks(self.of_image().max(1)));
+        images.for_each(|(out, x)| {
+            let image = Matrix::new(x, self.inputs, pixels, pixels);
+            out.par_chunks_mut((OUTPUTS * pixels).max(1)).enumerate().for_each(|(part, out)| {
+                let first = part * OUTPUTS;
+                for (out, bias) in out.chunks_exact_mut(pixels).zip(&bias[first..]) {
+                    out.fill(*bias);
+                }
+                let weights = &weight[first * self.inputs..];
+                let weights = Matrix::new(weights, out.len() / pixels, self.inputs, self.inputs);
+                product(out, pixels, true, 1.0, weights, image, Threads::One);
+            });
+        });
+        out
     }
 
     /// Rows of results that are computed at once.
@@ -235,9 +266,15 @@ impl Kernel<3> for Conv2d {
     fn forward(&self, [x, weight, bias]: &[Array; 3]) -> (Array, ()) {
         let sizes = Sizes::new(self, x, weight);
         let [height, width] = sizes.result;
+        let shape = [sizes.batch, sizes.outputs, height, width];
+        let [values, weights, biases] = [x, weight, bias].map(Array::values);
         if let Some(winograd) = sizes.winograd() {
-            let out = winograd.forward(x.values(), weight.values(), bias.values());
-            return (Array::new(out, &[sizes.batch, sizes.outputs, height, width]), ());
+            let is_shared = winograd.is_shared() || winograd.scratch() > SCRATCH;
+            let forward = if is_shared { Winograd::forward_in_bands } else { Winograd::forward };
+            return (Array::new(forward(winograd, values, weights, biases), &shape), ());
+        }
+        if sizes.is_pointwise() && self.padding == [0; 4] {
+            return (Array::new(sizes.pointwise(values, weights, biases), &shape), ());
         }
         let mut out = zeros(sizes.batch * sizes.of_result());
         out.par_chunks_mut(sizes.of_result()).zip(x.values().par_chunks(sizes.of_image())).for_each_init(
@@ -253,7 +290,7 @@ impl Kernel<3> for Conv2d {
                 }
             },
         );
-        (Array::new(out, &[sizes.batch, sizes.outputs, height, width]), ())
+        (Array::new(out, &shape), ())
     }
 
     fn backward(
@@ -270,7 +307,7 @@ impl Kernel<3> for Conv2d {
             [1, 1] if is_narrow => self.grad_by_rotation(sizes, weight, gradient),
             _ => Array::new(grad_image(sizes, weight, gradient), &x.shape()),
         };
-        let grad_weight = || match sizes.winograd() {
+        let grad_weight = || match sizes.winograd_of_weights() {
             Some(winograd) => winograd.grad_weight(x.values(), gradient.values()),
             None => grad_weight(sizes, x, gradient),
         };
@@ -377,7 +414,9 @@ mod tests {
             let [x, weight] = [[1, 64, side, side], [64, 64, 3, 3]];
             let zeros = |shape: [usize; 4]| Array::new(vec![0.0; shape.iter().product()], &shape);
             let conv = Conv2d { stride: [1, 1], padding: [1; 4] };
-            Sizes::new(&conv, &zeros(x), &zeros(weight)).winograd().map(|winograd| 4 * winograd.scratch())
+            Sizes::new(&conv, &zeros(x), &zeros(weight))
+                .winograd_of_weights()
+                .map(|winograd| 4 * winograd.scratch())
         };
         assert!(memory(28).is_some_and(|bytes| bytes < 2 << 20));
         assert!(memory(128).is_some_and(|bytes| bytes <= 64 << 20));

@@ -12,9 +12,9 @@ use super::gemm::{Matrix, Threads, product};
 use super::math::{simd, zeros};
 
 /// Values of a transformed tile.
-const POSITIONS: usize = 16;
+pub const POSITIONS: usize = 16;
 /// Tiles that are transformed side by side.
-const LANES: usize = 16;
+pub const LANES: usize = 16;
 /// The least number of tiles in one product: fewer leave SIMD lanes empty.
 const TILES: usize = 192;
 /// The least number of products, which several threads share. It takes precedence over `TILES`.
@@ -43,18 +43,23 @@ pub struct Winograd {
 
 impl Winograd {
     /// Rows of tiles.
-    fn rows(self) -> usize {
+    pub fn rows(self) -> usize {
         self.result[0].div_ceil(2)
     }
 
     /// Tiles from one row to the next.
-    fn pitch(self) -> usize {
+    pub fn pitch(self) -> usize {
         self.result[1].div_ceil(2) + 1
     }
 
     /// Tiles of an image.
     fn tiles(self) -> usize {
         self.rows() * self.pitch()
+    }
+
+    /// Whether there are so few images that all threads share each.
+    pub fn is_shared(self) -> bool {
+        self.batch.div_ceil(self.at_once()) < PRODUCTS
     }
 
     /// The least number of elements that a thread holds besides the images.
@@ -79,14 +84,14 @@ impl Winograd {
     }
 
     /// The four planes of every second pixel, of zeros.
-    fn quarters(self) -> Quarters {
+    pub fn quarters(self) -> Quarters {
         std::array::from_fn(|_| vec![0.0; self.of_quarter()])
     }
 
     /// Splits an image, of the size of the input or smaller, into quarters after `before` rows and columns of zeros. What is
     /// around it stays.
     #[inline(always)]
-    fn split(self, image: &[f32], width: usize, before: [usize; 2], quarters: &mut Quarters) {
+    pub fn split(self, image: &[f32], width: usize, before: [usize; 2], quarters: &mut Quarters) {
         for (y, row) in image.chunks_exact(width).enumerate() {
             let y = y + before[0];
             let start = y / 2 * self.pitch();
@@ -109,7 +114,7 @@ impl Winograd {
 
     /// Bᵀ·d·B of every tile, into the matrices of the positions, from `start` in each.
     #[inline(always)]
-    fn transform_image(self, quarters: &Quarters, out: &mut [f32], start: usize, of_position: usize) {
+    pub fn transform_image(self, quarters: &Quarters, out: &mut [f32], start: usize, of_position: usize) {
         let pitch = self.pitch();
         for first in (0..self.tiles()).step_by(LANES) {
             let mut half = [[ZERO; 4]; 4];
@@ -148,7 +153,7 @@ impl Winograd {
 
     /// Aᵀ·m·A of every tile, with the bias, in the result's quarters.
     #[inline(always)]
-    fn transform_result(
+    pub fn transform_result(
         self,
         products: &[f32],
         start: usize,
@@ -176,7 +181,7 @@ impl Winograd {
 
     /// Joins the quarters of a result.
     #[inline(always)]
-    fn join(self, quarters: &Quarters, result: &mut [f32]) {
+    pub fn join(self, quarters: &Quarters, result: &mut [f32]) {
         for (y, row) in result.chunks_exact_mut(self.result[1]).enumerate() {
             let start = y / 2 * self.pitch();
             let (even, odd) = (&quarters[y % 2 * 2][start..], &quarters[y % 2 * 2 + 1][start..]);
@@ -197,18 +202,10 @@ impl Winograd {
         let mut out = vec![0.0; self.outputs * POSITIONS * inputs];
         out.par_chunks_mut(POSITIONS * inputs).zip(weight.par_chunks(9 * inputs)).for_each(
             |(out, weight)| {
-                for (input, kernel) in weight.as_chunks::<9>().0.iter().enumerate() {
-                    let mut half = [[0.0; 4]; 3];
-                    for (i, half) in half.iter_mut().enumerate() {
-                        *half = widened([kernel[3 * i], kernel[3 * i + 1], kernel[3 * i + 2]]);
-                    }
-                    for j in 0..4 {
-                        let column = widened([half[0][j], half[1][j], half[2][j]]);
-                        for i in 0..4 {
-                            out[(4 * i + j) * inputs + input] = column[i];
-                        }
-                    }
-                }
+                simd(
+                    #[inline(always)]
+                    || transform_kernels(weight, out, 0, inputs),
+                );
             },
         );
         out
@@ -353,8 +350,37 @@ impl Winograd {
     }
 }
 
+/// G·g·Gᵀ of 3 × 3 kernels, into the matrices of the positions, from `start` in each.
+#[inline(always)]
+pub fn transform_kernels(kernels: &[f32], out: &mut [f32], start: usize, of_position: usize) {
+    let (kernels, _) = kernels.as_chunks::<9>();
+    for (part, kernels) in kernels.chunks(LANES).enumerate() {
+        // Side by side: one value of each kernel in a vector.
+        let mut values = [ZERO; 9];
+        for (lane, kernel) in kernels.iter().enumerate() {
+            for (value, x) in values.iter_mut().zip(kernel) {
+                value[lane] = *x;
+            }
+        }
+        let mut half = [[ZERO; 4]; 3];
+        for (i, half) in half.iter_mut().enumerate() {
+            *half = widened(&[values[3 * i], values[3 * i + 1], values[3 * i + 2]]);
+        }
+        for j in 0..4 {
+            let column = widened(&[half[0][j], half[1][j], half[2][j]]);
+            for i in 0..4 {
+                let out = &mut out[(4 * i + j) * of_position + start + part * LANES..];
+                match out.first_chunk_mut() {
+                    Some(out) if kernels.len() == LANES => *out = column[i],
+                    _ => out[..kernels.len()].copy_from_slice(&column[i][..kernels.len()]),
+                }
+            }
+        }
+    }
+}
+
 /// Runs `work` with the thread's own scratch memory, which is not cleared in between.
-fn with_scratch<R>(lengths: [usize; 2], work: impl FnOnce(&mut [f32], &mut [f32]) -> R) -> R {
+pub fn with_scratch<R>(lengths: [usize; 2], work: impl FnOnce(&mut [f32], &mut [f32]) -> R) -> R {
     thread_local! {
         static SCRATCH: Cell<[Vec<f32>; 2]> = const { Cell::new([Vec::new(), Vec::new()]) };
     }
@@ -417,11 +443,16 @@ fn spread(x: &[Lanes; 2]) -> [Lanes; 4] {
     [x[0], add(&x[0], &x[1]), subtract(&x[0], &x[1]), subtract(&ZERO, &x[1])]
 }
 
-/// G times a column of a kernel.
+/// G times a column of kernels.
 #[inline(always)]
-fn widened(x: [f32; 3]) -> [f32; 4] {
-    let ends = 0.5 * (x[0] + x[2]);
-    [x[0], ends + 0.5 * x[1], ends - 0.5 * x[1], x[2]]
+fn widened(x: &[Lanes; 3]) -> [Lanes; 4] {
+    let mut out = [x[0], ZERO, ZERO, x[2]];
+    for i in 0..LANES {
+        let (ends, middle) = (0.5 * (x[0][i] + x[2][i]), 0.5 * x[1][i]);
+        out[1][i] = ends + middle;
+        out[2][i] = ends - middle;
+    }
+    out
 }
 
 /// Gᵀ times a column of a transformed kernel.

@@ -3,7 +3,8 @@
 use crate::case::Case;
 use crate::case::Layout::{self, Contiguous, Narrowed, Second, Transposed};
 use crate::cases::{
-    ATTENTION, CONV, GATED, GROUP_NORM, JOIN, LAYER_NORM, LINEAR, SHIFT, TRANSPOSE, UPSAMPLE, activations,
+    ATTEND, ATTENTION, CONV, GATED, GEGLU, GROUP_NORM, JOIN, LAYER_NORM, LINEAR, SHIFT, TRANSPOSE, UPSAMPLE,
+    activations,
 };
 use crate::run::{gradients, noise, off, result, same_bits};
 
@@ -60,6 +61,16 @@ fn gates_are_burns() {
 #[test]
 fn attention_is_burns() {
     check_everywhere(ATTENTION);
+}
+
+#[test]
+fn attention_to_others_is_burns() {
+    check_everywhere(ATTEND);
+}
+
+#[test]
+fn gated_linear_units_are_burns() {
+    check_everywhere(GEGLU);
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! Calls of the operations, and the same composed of Burn's own.
 
-use burn::tensor::Tensor;
-use burn::tensor::activation::{gelu, gelu_approximate, silu, softmax};
+use burn::tensor::activation::{gelu, gelu_approximate, sigmoid, silu, softmax};
 use burn::tensor::backend::Backend;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::{ConvOptions, PadMode};
-use diffusion_kernels::Activation::{Gelu, GeluTanh, Silu};
+use burn::tensor::{Bool, Tensor};
+use diffusion_kernels::Activation::{Gelu, GeluTanh, QuickGelu, Silu};
 use diffusion_kernels::{self as kernels, Activation};
 
 use self::Case::{
-    Activate, Attention, Conv, Gated, GroupNorm, Join, LayerNorm, Linear, Shift, Transpose, Upsample,
+    Activate, Attend, Attention, Conv, Gated, Geglu, GroupNorm, Join, LayerNorm, Linear, Shift, Transpose,
+    Upsample,
 };
 use self::Layout::{Contiguous, Narrowed, Second, Transposed};
 use crate::run::noise;
@@ -36,6 +37,8 @@ pub enum Case {
     LayerNorm([usize; 3]),
     Gated([usize; 3]),
     Attention { batch: usize, tokens: usize, heads: usize, size: usize },
+    Attend { batch: usize, tokens: [usize; 2], heads: usize, size: usize, causal: bool },
+    Geglu([usize; 3]),
     GroupNorm { x: [usize; 4], groups: usize, silu: bool },
     Conv { x: [usize; 4], outputs: usize, kernel: [usize; 2], stride: [usize; 2], padding: [usize; 4] },
     Shift([usize; 4]),
@@ -96,6 +99,10 @@ impl Case {
             LayerNorm(x) => vec![x.to_vec(), vec![x[0], x[2]], vec![x[0], x[2]]],
             Gated(x) => vec![x.to_vec(), x.to_vec(), vec![x[0], x[2]]],
             Attention { batch, tokens, heads, size } => vec![vec![batch, tokens, 3 * heads * size]],
+            Attend { batch, tokens: [queries, keys], heads, size, .. } => {
+                [queries, keys, keys].map(|tokens| vec![batch, tokens, heads * size]).to_vec()
+            }
+            Geglu(x) => vec![x.to_vec()],
             GroupNorm { x, .. } => vec![x.to_vec(), vec![x[1]], vec![x[1]]],
             Conv { x, outputs, kernel, .. } => {
                 vec![x.to_vec(), vec![outputs, x[1], kernel[0], kernel[1]], vec![outputs]]
@@ -121,6 +128,10 @@ impl Case {
             LayerNorm(_) => i.flat(kernels::modulated_layer_norm(&i.get(0), &i.get(1), &i.get(2), EPSILON)?),
             Gated(_) => i.flat(kernels::gated(&i.get(0), &i.get(1), &i.get(2))?),
             Attention { heads, .. } => i.flat(kernels::attention(&i.get(0), heads)?),
+            Attend { heads, causal, .. } => {
+                i.flat(kernels::attend(&i.get(0), &i.get(1), &i.get(2), heads, causal)?)
+            }
+            Geglu(_) => i.flat(kernels::geglu(&i.get::<3>(0))?),
             GroupNorm { groups, silu, .. } => {
                 i.flat(kernels::group_norm(&i.get(0), &i.get(1), &i.get(2), groups, EPSILON, silu)?)
             }
@@ -138,6 +149,10 @@ impl Case {
         match *self {
             Activate(Gelu, _) => i.flat(gelu(i.get::<2>(0))),
             Activate(GeluTanh, _) => i.flat(gelu_approximate(i.get::<2>(0))),
+            Activate(QuickGelu, _) => {
+                let x = i.get::<2>(0);
+                i.flat(x.clone() * sigmoid(x * 1.702))
+            }
             Activate(Silu, _) => i.flat(silu(i.get::<2>(0))),
             Linear { x, bias, .. } if x.len() == 2 => {
                 let y = i.get::<2>(0).matmul(i.get(1));
@@ -158,6 +173,23 @@ impl Case {
                 let scores = q.matmul(k.swap_dims(2, 3)) / (size as f64).sqrt();
                 let out = softmax(scores, 3).matmul(v).swap_dims(1, 2);
                 i.flat(out.reshape([batch, tokens, heads * size]))
+            }
+            Attend { batch, tokens: [queries, keys], heads, size, causal } => {
+                let [q, k, v] = [0, 1, 2].map(|which| {
+                    let tokens = if which == 0 { queries } else { keys };
+                    i.get::<3>(which).reshape([batch, tokens, heads, size]).swap_dims(1, 2)
+                });
+                let mut scores = q.matmul(k.swap_dims(2, 3)) / (size as f64).sqrt();
+                if causal {
+                    let unseen = Tensor::<B, 2, Bool>::tril_mask([queries, keys], 0, &scores.device());
+                    scores = scores.mask_fill(unseen.unsqueeze(), f64::NEG_INFINITY);
+                }
+                let out = softmax(scores, 3).matmul(v).swap_dims(1, 2);
+                i.flat(out.reshape([batch, queries, heads * size]))
+            }
+            Geglu([.., width]) => {
+                let [values, gates] = [0, width / 2].map(|first| i.get::<3>(0).narrow(2, first, width / 2));
+                i.flat(values * gelu(gates))
             }
             GroupNorm { x: [batch, channels, height, width], groups, silu: active } => {
                 let normal =
@@ -190,6 +222,8 @@ impl Case {
             LayerNorm(_) => [6e-7, 2e-6],
             Gated(_) => [1e-7, 1e-7],
             Attention { .. } => [1.2e-6, 1.5e-6],
+            Attend { .. } => [1.2e-6, 3e-6],
+            Geglu(_) => [5e-7, 1.5e-6],
             GroupNorm { .. } => [9e-7, 9e-7],
             Conv { .. } => [2.5e-6, 1e-5],
             Shift(_) => [0.0, 1e-6],

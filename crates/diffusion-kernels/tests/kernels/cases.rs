@@ -1,16 +1,17 @@
 //! The cases of every operation.
 
-use diffusion_kernels::Activation::{Gelu, GeluTanh, Silu};
+use diffusion_kernels::Activation::{Gelu, GeluTanh, QuickGelu, Silu};
 
 use crate::case::Case::{
-    self, Activate, Attention, Conv, Gated, GroupNorm, Join, LayerNorm, Linear, Shift, Transpose, Upsample,
+    self, Activate, Attend, Attention, Conv, Gated, Geglu, GroupNorm, Join, LayerNorm, Linear, Shift,
+    Transpose, Upsample,
 };
 
 pub fn activations() -> Vec<Case> {
     // Few, the most that one thread does, one more than those, and several chunks of which none is short.
     let shapes = [[3, 7], [256, 128], [32_769, 1], [3, 1 << 14]];
     let of = |which| shapes.map(|shape| Activate(which, shape));
-    [Gelu, GeluTanh, Silu].map(of).concat()
+    [Gelu, GeluTanh, QuickGelu, Silu].map(of).concat()
 }
 
 pub const LINEAR: &[Case] = &[
@@ -44,6 +45,24 @@ pub const ATTENTION: &[Case] = &[
     Attention { batch: 3, tokens: 16, heads: 2, size: 8 },
     Attention { batch: 1, tokens: 65, heads: 3, size: 16 },
 ];
+
+const fn attend(batch: usize, tokens: [usize; 2], heads: usize, size: usize, causal: bool) -> Case {
+    Attend { batch, tokens, heads, size, causal }
+}
+
+pub const ATTEND: &[Case] = &[
+    attend(2, [7, 5], 1, 5, false),
+    attend(2, [5, 7], 3, 4, true),
+    attend(1, [9, 4], 2, 3, true),
+    attend(3, [1, 2], 2, 8, false),
+    // Several tiles of keys, of which the last is short; several tasks; and both of a gradient.
+    attend(1, [40, 300], 3, 16, false),
+    attend(2, [270, 77], 2, 8, false),
+    attend(1, [300, 290], 2, 8, true),
+    attend(1, [520, 513], 1, 40, false),
+];
+
+pub const GEGLU: &[Case] = &[Geglu([2, 5, 24]), Geglu([1, 1, 2]), Geglu([3, 400, 74])];
 
 pub const GROUP_NORM: &[Case] = &[
     GroupNorm { x: [2, 6, 3, 5], groups: 2, silu: false },
@@ -100,6 +119,12 @@ pub const CONV: &[Case] = &[
     conv([5, 17, 4, 6], 16, [3, 3], [1, 1], [1; 4]),
     conv([35, 16, 15, 13], 18, [3, 3], [1, 1], [1; 4]),
     conv([17, 16, 28, 26], 16, [3, 3], [1, 1], [1; 4]),
+    // Bands of rows over several images, of odd sides; with products of 64 input channels and of fewer, and more output
+    // channels than one task has; with few output channels.
+    conv([3, 600, 21, 19], 70, [3, 3], [1, 1], [1; 4]),
+    conv([2, 64, 61, 90], 16, [3, 3], [1, 1], [1; 4]),
+    conv([1, 130, 66, 64], 40, [3, 3], [1, 1], [1, 0, 2, 1]),
+    conv([1, 70, 40, 5], 3, [3, 3], [1, 1], [1; 4]),
     // As many channels, and no tiles.
     conv([2, 16, 6, 8], 16, [3, 3], [2, 2], [0, 0, 1, 1]),
 ];
@@ -122,13 +147,22 @@ pub const UPSAMPLE: &[Case] = &[Upsample([2, 3, 4, 5]), Upsample([1, 1, 1, 1]), 
 
 pub fn cases() -> Vec<Case> {
     let moved = [SHIFT, JOIN, TRANSPOSE, UPSAMPLE].concat();
-    [&activations(), LINEAR, LAYER_NORM, GATED, ATTENTION, GROUP_NORM, CONV, &moved].concat()
+    [&activations(), LINEAR, LAYER_NORM, GATED, ATTENTION, ATTEND, GEGLU, GROUP_NORM, CONV, &moved].concat()
 }
 
 /// One case of every operation that no threshold is near, and the others whose gradients have ways of their own.
 pub fn small() -> Vec<Case> {
-    let mut cases = [Gelu, GeluTanh, Silu].map(|which| Activate(which, [3, 7])).to_vec();
-    cases.extend([LINEAR[2], LINEAR[3], LAYER_NORM[0], GATED[0], ATTENTION[0], ATTENTION[2]]);
+    let mut cases = [Gelu, GeluTanh, QuickGelu, Silu].map(|which| Activate(which, [3, 7])).to_vec();
+    cases.extend([
+        LINEAR[2],
+        LINEAR[3],
+        LAYER_NORM[0],
+        GATED[0],
+        ATTENTION[0],
+        ATTENTION[2],
+        ATTEND[0],
+        GEGLU[0],
+    ]);
     cases.extend([GROUP_NORM[0], GROUP_NORM[1], CONV[0], CONV[1], CONV[4], CONV[12]]);
     cases.extend([SHIFT[0], JOIN[0], TRANSPOSE[0], UPSAMPLE[0], IN_TILES]);
     cases

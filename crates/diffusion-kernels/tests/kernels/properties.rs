@@ -189,12 +189,21 @@ fn shapes_that_do_not_fit_are_refused() {
     let linear =
         |inputs, bias| kernels::linear(&zeros([2, 6]), &zeros([inputs, 5]), Some(&zeros([bias]))).is_some();
     let attention = |heads| kernels::attention(&zeros([2, 3, 24]), heads).is_some();
+    let attend =
+        |k, v, heads| kernels::attend(&zeros([2, 3, 24]), &zeros(k), &zeros(v), heads, false).is_some();
     let shift = |shift| kernels::shift_channels(&zeros([2, 6, 3, 3]), &zeros(shift)).is_some();
     let join = |second| kernels::join_channels(&zeros([2, 6, 3, 4]), &zeros(second)).is_some();
     let dropout = |probability| kernels::dropout(&zeros([2, 6]), probability).is_some();
     assert!(norm([2, 4], [2, 4]) && gated([2, 3, 4], [2, 4]) && group(6, 6, 3) && conv(6, 5));
-    assert!(linear(6, 5) && attention(4) && shift([2, 6]) && join([2, 5, 3, 4]) && dropout(0.0));
-    let refused: [&dyn Fn() -> bool; 21] = [
+    assert!(
+        linear(6, 5)
+            && attention(4)
+            && attend([2, 5, 24], [2, 5, 24], 4)
+            && shift([2, 6])
+            && join([2, 5, 3, 4])
+            && dropout(0.0)
+    );
+    let refused: [&dyn Fn() -> bool; 27] = [
         &|| norm([1, 4], [2, 4]),
         &|| norm([2, 4], [2, 1]),
         &|| gated([2, 3, 4], [1, 4]),
@@ -209,6 +218,12 @@ fn shapes_that_do_not_fit_are_refused() {
         &|| linear(6, 4),
         &|| linear(6, 6),
         &|| attention(5),
+        &|| attend([2, 5, 24], [2, 5, 24], 5),
+        &|| attend([2, 5, 24], [2, 4, 24], 4),
+        &|| attend([1, 5, 24], [1, 5, 24], 4),
+        &|| attend([2, 5, 12], [2, 5, 12], 4),
+        &|| attend([2, 0, 24], [2, 0, 24], 4),
+        &|| kernels::geglu(&zeros([2, 3])).is_some(),
         &|| shift([1, 6]),
         &|| shift([2, 1]),
         &|| join([1, 6, 3, 4]),

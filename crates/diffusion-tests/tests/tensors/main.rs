@@ -6,6 +6,8 @@
 
 mod support {
     pub mod fixture;
+    pub mod folders;
+    pub mod formula;
     pub mod gaussian;
     pub mod hashed;
     pub mod parameters;
@@ -26,6 +28,24 @@ mod reference {
     mod schedules;
     mod swissroll;
     mod trajectories;
+}
+
+/// Equality with diffusers 0.32.1 and transformers 4.48.3, by the numbers that `fixtures/latent.py` draws from them.
+mod latent {
+    mod autoencoder;
+    mod dit;
+    mod fine_tuning;
+    mod inpaint;
+    mod lora;
+    mod original;
+    mod pipeline;
+    #[cfg(feature = "flex")]
+    mod refusals;
+    mod runs;
+    mod schedule;
+    mod text;
+    mod tokens;
+    mod unet;
 }
 
 /// What must hold whatever smalldiffusion does.

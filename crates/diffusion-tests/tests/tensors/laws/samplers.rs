@@ -5,8 +5,8 @@ use burn::tensor::{Tensor, TensorData, backend::Backend};
 use diffusion::core::network::mlp::TimeInputMlpConfig;
 use diffusion::core::schedule::{Flow, LogLinear, Schedule};
 use diffusion::core::{
-    AnySampler, Denoiser, DenoiserOutput, Diffusion, EpsPrediction, GradientEstimation, Heun, Noise, Path,
-    Sampler, SamplerStep, Sigmas, Straight, VarianceExploding, sample, sample_from,
+    AnySampler, Denoiser, DenoiserOutput, Diffusion, DpmSolver, EpsPrediction, GradientEstimation, Heun,
+    Noise, Path, Pndm, Sampler, SamplerStep, Sigmas, Straight, VarianceExploding, sample, sample_from,
 };
 use diffusion_tests::{TestBackend, assert_close, backend_tests};
 use std::cell::Cell;
@@ -73,8 +73,10 @@ fn every_sampler_converges_with_its_order<B: TestBackend>(device: &B::Device) {
         if !matches!(sampler, AnySampler::Heun(Heun { s_churn, .. }) if s_churn > 0.0) {
             let error = |steps| std_error::<B, _>(sampler, &straight(steps), device);
             let order = (error(40) / error(80)).log2();
+            // Where steps in ln σ grow without bound, this one's error falls as ln N/N²: in f64 as 1.71 here, and as 1.85 at 640.
+            let slack = if matches!(sampler, AnySampler::DpmSolver(_)) { 0.32 } else { 0.15 };
             assert!(
-                (order - expected).abs() < 0.15,
+                (order - expected).abs() < slack,
                 "{sampler:?}: the order is {order} on the straight path"
             );
         }
@@ -111,6 +113,8 @@ fn a_sampler_chosen_at_run_time_is_the_one_that_it_stands_for<B: TestBackend>(de
     }
     check::<B, _>(GradientEstimation::new(1.6, 0.3), device);
     check::<B, _>(Heun { s_churn: 3.0, ..Heun::default() }, device);
+    check::<B, _>(Pndm {}, device);
+    check::<B, _>(DpmSolver {}, device);
 }
 
 /// So that noise may depend on the way, as that of a Brownian motion does.

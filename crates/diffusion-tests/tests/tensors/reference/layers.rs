@@ -6,7 +6,7 @@ use burn::nn::Linear;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use diffusion::core::layer::{
     AttentionConfig, CondEmbedderLabelConfig, Init, SigmaEmbedderSinCosConfig, TimestepEmbedder,
-    position_embedding, sigma_embedding, timestep_embedding,
+    position_embedding, sigma_embedding, sin_cos, timestep_embedding,
 };
 use diffusion::core::random::{Purpose, Stream};
 use diffusion::core::{Labels, Sigma};
@@ -16,6 +16,7 @@ backend_tests!(
     sigma_embeddings_match,
     sigma_embedder_sin_cos_matches,
     timestep_embedding_matches,
+    large_angles_have_sines,
     timestep_embedder_matches,
     label_embedder_matches,
     an_unknown_label_panics,
@@ -67,6 +68,18 @@ fn timestep_embedding_matches<B: TestBackend>(device: &B::Device) {
         let (name, t) = (format!("exact.dim{size}"), fixture.tensor::<B, 1>("in.t", device));
         assert_close(&name, timestep_embedding(t, size).into_data(), fixture.data(&name), ANGLES);
     }
+}
+
+/// Sines of angles to 10⁴ are as good as those of small ones.
+fn large_angles_have_sines<B: TestBackend>(device: &B::Device) {
+    let angles: Vec<f32> = (0..2000).map(|i| i as f32 * 5.03 - 5000.0).collect();
+    let exact = |of: fn(f64) -> f64| {
+        let values: Vec<f32> = angles.iter().map(|&angle| of(f64::from(angle)) as f32).collect();
+        TensorData::new(values, [angles.len()])
+    };
+    let [sin, cos] = sin_cos(Tensor::<B, 1>::from_floats(&angles[..], device));
+    assert_close("sines", sin.into_data(), exact(f64::sin), 2e-6);
+    assert_close("cosines", cos.into_data(), exact(f64::cos), 2e-6);
 }
 
 fn timestep_embedder_matches<B: TestBackend>(device: &B::Device) {

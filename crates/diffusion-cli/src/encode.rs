@@ -1,0 +1,94 @@
+//! `diffusion encode` and `diffusion decode`: images into latents, and back.
+
+use crate::args::{DecodeArgs, EncodeArgs};
+use crate::display::Display;
+use crate::draw;
+use crate::error::CliError;
+use crate::invocation::invocation;
+use crate::output::try_print;
+use crate::place::check_file;
+use crate::signals::{self, Busy, NOTHING_WRITTEN};
+use burn::tensor::backend::Backend;
+use diffusion::latent::Autoencoder;
+use diffusion_backends::{Job, run_on};
+use diffusion_recipe::{EncodeRequest, RecipeError, Samples, decode, encode, read_latents};
+use std::path::PathBuf;
+
+pub fn main(args: EncodeArgs, display: &Display) -> Result<(), CliError> {
+    signals::advise("the same command goes on with it".to_string());
+    let EncodeArgs { folder, images, size, out, batch_size, tiles, overwrite, backend } = args;
+    check_batch(batch_size)?;
+    let request = EncodeRequest { images, size, out, batch_size, in_tiles: tiles, overwrite };
+    run_on(backend, Encode { folder, request, display })?
+}
+
+fn check_batch(size: usize) -> Result<(), CliError> {
+    match size {
+        0 => Err(CliError::usage("0 images at once were asked for", "give --batch-size at least 1")),
+        _ => Ok(()),
+    }
+}
+
+struct Encode<'a> {
+    folder: PathBuf,
+    request: EncodeRequest,
+    display: &'a Display,
+}
+
+impl Job for Encode<'_> {
+    type Output = Result<(), CliError>;
+
+    fn run<B: Backend>(self, device: &B::Device) -> Self::Output {
+        self.display.begin("reading the autoencoder");
+        let autoencoder = Autoencoder::<B>::open(&self.folder, device)?;
+        let about = encode(&self.request, &autoencoder, device, self.display.watch());
+        let about = about.map_err(|error| match error {
+            RecipeError::Invalid(invalid) => CliError::Option(invalid),
+            error => error.into(),
+        })?;
+        self.display.end();
+        let out = self.request.out.display();
+        let [channels, height, width] = about.latent_shape;
+        try_print(format_args!("{} images as latents of {channels}x{height}x{width} in {out}", about.count));
+        try_print(format_args!("`{} train --latents {out}` trains on them", invocation()));
+        Ok(())
+    }
+}
+
+pub fn decode_main(args: DecodeArgs, display: &Display) -> Result<(), CliError> {
+    signals::advise(NOTHING_WRITTEN.to_string());
+    let out = args.out.clone().unwrap_or_else(|| args.file.with_extension("png"));
+    if out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
+        return Err(CliError::usage(
+            format!("{} is not the name of a PNG picture", out.display()),
+            "let --out end in .png",
+        ));
+    }
+    check_batch(args.batch_size)?;
+    check_file(&out, args.overwrite)?;
+    let latents = read_latents(&args.file)?;
+    run_on(args.backend, Decode { args, latents, out, display })?
+}
+
+struct Decode<'a> {
+    args: DecodeArgs,
+    latents: Samples,
+    out: PathBuf,
+    display: &'a Display,
+}
+
+impl Job for Decode<'_> {
+    type Output = Result<(), CliError>;
+
+    fn run<B: Backend>(self, device: &B::Device) -> Self::Output {
+        self.display.begin("reading the autoencoder");
+        let autoencoder = Autoencoder::<B>::open(&self.args.folder, device)?;
+        let how = (self.args.tiles, self.args.batch_size);
+        let images = decode(&self.latents, None, &autoencoder, how, self.display.watch(), device)?;
+        self.display.end();
+        let _busy = Busy::begin();
+        draw::picture(&self.out, &images, None)?;
+        try_print(format_args!("{} images: {}", images.count(), self.out.display()));
+        Ok(images.check()?)
+    }
+}

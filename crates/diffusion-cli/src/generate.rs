@@ -1,0 +1,286 @@
+//! `diffusion generate`: pictures of a text, by a pretrained model.
+
+use crate::args::GenerateArgs;
+use crate::display::Display;
+use crate::error::CliError;
+use crate::memory::{Work, during};
+use crate::output::{log, try_print};
+use crate::place::check_file;
+use crate::signals::{self, Busy, NOTHING_WRITTEN};
+use burn::tensor::{Tensor, backend::Backend};
+use diffusion::core::{AnySampler, Invalid, Noise};
+use diffusion::data::{Channels, ImageFolderConfig, read_image, write_png};
+use diffusion::latent::generate::{GenerateError, Request, Start};
+use diffusion::latent::schedule::Spacing;
+use diffusion::latent::{Folder, LoraFile, Preview, StableDiffusion};
+use diffusion_backends::{Job, run_on};
+use diffusion_recipe::RecipeError;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+pub fn main(args: GenerateArgs, display: &Display) -> Result<(), CliError> {
+    let may_write = args.count > 1 || args.preview_every.is_some();
+    signals::advise(if may_write { BEGINS_ANEW } else { NOTHING_WRITTEN }.to_string());
+    if args.count == 0 {
+        return Err(CliError::usage("0 pictures were asked for", "give --count at least 1"));
+    }
+    if args.preview_every == Some(0) {
+        return Err(CliError::usage(
+            "a preview every 0 steps was asked for",
+            "give --preview-every at least 1",
+        ));
+    }
+    if args.mask.is_some() && args.image.is_none() {
+        return Err(CliError::usage(
+            "--mask was given without --image",
+            "pass the picture with --image FILE",
+        ));
+    }
+    let is_png = |out: &PathBuf| out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
+    if let Some(out) = args.out.as_ref().filter(|out| !is_png(out)) {
+        let what = format!("{} is not the name of a PNG picture", out.display());
+        return Err(CliError::usage(what, "let --out end in .png"));
+    }
+    for number in 0..args.count {
+        check_file(&place(&args, number), args.overwrite)?;
+        if args.preview_every.is_some() {
+            check_file(&preview_place(&args, number), args.overwrite)?;
+        }
+    }
+    // Says what is wrong with the folder before a device is looked for.
+    Folder::open(&args.folder)?;
+    run_on(args.backend, Generate { args, display })?
+}
+
+/// What a user can do who stops it when something may have been written.
+const BEGINS_ANEW: &str = "the same command with --overwrite begins anew";
+
+/// Where the picture `number` goes.
+fn place(args: &GenerateArgs, number: u64) -> PathBuf {
+    let seed = args.seed.wrapping_add(number);
+    match (&args.out, args.count) {
+        (None, _) => PathBuf::from(format!("generated-seed-{seed}.png")),
+        (Some(out), 1) => out.clone(),
+        (Some(out), _) => {
+            let stem = out.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            out.with_file_name(format!("{stem}-seed-{seed}.png"))
+        }
+    }
+}
+
+/// Where the previews of the picture `number` go.
+fn preview_place(args: &GenerateArgs, number: u64) -> PathBuf {
+    let place = place(args, number);
+    let stem = place.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    place.with_file_name(format!("{stem}-preview.png"))
+}
+
+struct Generate<'a> {
+    args: GenerateArgs,
+    display: &'a Display,
+}
+
+impl Job for Generate<'_> {
+    type Output = Result<(), CliError>;
+
+    fn run<B: Backend>(self, device: &B::Device) -> Self::Output {
+        let Self { args, display } = &self;
+        during(Work::Network);
+        let folder = Folder::open(&args.folder)?;
+        let folder = match &args.variant {
+            Some(variant) => folder.with_variant(variant),
+            None => folder,
+        };
+        let pipe = StableDiffusion::<B>::of(&folder, device, &mut |part| {
+            display.begin(&format!("reading {part}"));
+        })?;
+        let mut pipe = pipe;
+        for text in &args.lora {
+            let (path, weight) = lora(text)?;
+            display.begin(&format!("applying {}", path.display()));
+            pipe = pipe.with_lora(&LoraFile::open(path)?, weight)?;
+        }
+        let request = self.request(&pipe)?;
+        self.say(&pipe, &request);
+        during(Work::Samples);
+        let preview = args.preview_every.map(|_| Preview::of(pipe.autoencoder(), device));
+        for number in 0..args.count {
+            self.draw(&pipe, &request, number, preview.as_ref(), device)?;
+        }
+        Ok(())
+    }
+}
+
+impl Generate<'_> {
+    /// What the command line asks for.
+    fn request<B: Backend>(&self, pipe: &StableDiffusion<B>) -> Result<Request, CliError> {
+        let args = &self.args;
+        let size = args.size.map_or(pipe.native_size(), |size| [size.height, size.width]);
+        // Looked at before pictures are read in it.
+        pipe.at(size[0], size[1]).map_err(CliError::Option)?;
+        let [height, width] = size;
+        let config = ImageFolderConfig { height, width, channels: Channels::Rgb };
+        let too_large =
+            |_| Invalid::new("size", format!("is {height}x{width}, expected at most 16384 pixels each"));
+        config.validate().map_err(too_large).map_err(CliError::Option)?;
+        let image = match &args.image {
+            Some(image) => Some(Start {
+                image: read(image, size, Channels::Rgb)?,
+                mask: args.mask.as_ref().map(|mask| read(mask, size, Channels::Gray)).transpose()?,
+                strength: args.strength.unwrap_or(if args.mask.is_some() { 1.0 } else { 0.8 }),
+            }),
+            None => None,
+        };
+        let spacing = args.spacing.map(|spacing| match spacing {
+            crate::args::SpacingArg::Leading => Spacing::Leading { offset: 1 },
+            crate::args::SpacingArg::Trailing => Spacing::Trailing,
+            crate::args::SpacingArg::Linspace => Spacing::Linspace,
+        });
+        Ok(Request {
+            negative: args.negative.clone(),
+            steps: args.steps,
+            guidance: args.guidance,
+            sampler: args.sampler.as_deref().and_then(AnySampler::from_name),
+            spacing,
+            image,
+            in_tiles: args.tiles,
+            ..Request::new(&args.prompt, size)
+        })
+    }
+
+    /// Says what is not as the user may think.
+    fn say<B: Backend>(&self, pipe: &StableDiffusion<B>, request: &Request) {
+        let texts = [Some(&request.prompt), request.negative.as_ref()];
+        for text in texts.into_iter().flatten() {
+            if let Some(cut) = pipe.text(&[text]).cut.first().cloned().flatten() {
+                log(format_args!(
+                    "warning: the text has more tokens than the model takes; left out: {cut:?}"
+                ));
+            }
+        }
+        if let (Some(class), None) = (pipe.schedule().replaced(), request.sampler) {
+            log(format_args!(
+                "note: {class} has no counterpart here; its noise levels are taken, with another sampler"
+            ));
+        }
+        if pipe.sees_pictures() && request.image.is_none() {
+            log(
+                "note: this model paints into pictures; without --image and --mask it paints all of an empty one",
+            );
+        }
+    }
+
+    fn draw<B: Backend>(
+        &self,
+        pipe: &StableDiffusion<B>,
+        request: &Request,
+        number: u64,
+        preview: Option<&Preview>,
+        device: &B::Device,
+    ) -> Result<(), CliError> {
+        let (args, watch, begun) = (&self.args, self.display.watch(), Instant::now());
+        let seed = args.seed.wrapping_add(number);
+        let work = match args.count {
+            1 => "drawing".to_string(),
+            count => format!("drawing picture {} of {count}", number + 1),
+        };
+        watch.report(&work, 0, Some(request.steps as u64)).map_err(RecipeError::from)?;
+        let mut observe = |step: usize, steps: usize, latents: &Tensor<B, 4>| {
+            watch.report(&work, step as u64, Some(steps as u64))?;
+            if let (Some(preview), Some(every)) = (preview, args.preview_every)
+                && step.is_multiple_of(every)
+                && let Err(error) =
+                    write(&preview_place(args, number), preview.pictures(latents.clone()), &[])
+            {
+                log(format_args!("warning: cannot write the preview: {error}"));
+            }
+            if step == steps {
+                watch.report("decoding", 0, None)?;
+            }
+            Ok(())
+        };
+        let picture =
+            pipe.generate(request, Noise::new(seed), device, &mut observe).map_err(|error| match error {
+                GenerateError::Invalid(invalid) => CliError::Option(invalid),
+                GenerateError::Stopped => CliError::Recipe(RecipeError::Stopped),
+            })?;
+        let values = picture.clone().into_data();
+        self.display.end();
+        let _busy = Busy::begin();
+        let out = place(args, number);
+        let about = self.about(request, seed);
+        let about: Vec<(&str, &str)> = about.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        write(&out, picture, &about).map_err(|source| RecipeError::Io {
+            action: "write",
+            path: out.clone(),
+            source,
+        })?;
+        try_print(format_args!("{} in {:.1} s", out.display(), begun.elapsed().as_secs_f64()));
+        match values.iter::<f32>().all(|value| value.is_finite()) {
+            true => Ok(()),
+            false => Err(CliError::usage(
+                format!("{} has values that are not finite", out.display()),
+                "the file is written; try a smaller --guidance, another --sampler, or weights of 32 bits",
+            )),
+        }
+    }
+
+    /// What a picture says of itself.
+    fn about(&self, request: &Request, seed: u64) -> Vec<(&'static str, String)> {
+        let [height, width] = request.size;
+        let mut about = vec![
+            ("prompt", request.prompt.clone()),
+            ("negative_prompt", request.negative.clone().unwrap_or_default()),
+            ("seed", seed.to_string()),
+            ("steps", request.steps.to_string()),
+            // As other programs count it, and as this library does.
+            ("guidance_scale", request.guidance.to_string()),
+            ("cfg_scale", (request.guidance - 1.0).to_string()),
+            ("sampler", self.args.sampler.clone().unwrap_or_else(|| "of the folder".to_string())),
+            ("size", format!("{width}x{height}")),
+            ("model", name(&self.args.folder)),
+            ("Software", format!("diffusion {}", env!("CARGO_PKG_VERSION"))),
+        ];
+        if !self.args.lora.is_empty() {
+            about.push(("lora", self.args.lora.join(", ")));
+        }
+        if let Some(start) = &request.image {
+            about.push(("strength", start.strength.to_string()));
+        }
+        about
+    }
+}
+
+/// The file and the weight of `FILE` or `FILE:WEIGHT`; a file of the whole name comes first.
+fn lora(text: &str) -> Result<(PathBuf, f64), CliError> {
+    let whole = PathBuf::from(text);
+    match text.rsplit_once(':') {
+        Some((path, weight)) if !whole.exists() => match weight.parse::<f64>() {
+            Ok(weight) if weight.is_finite() => Ok((PathBuf::from(path), weight)),
+            _ => Err(CliError::usage(
+                format!("--lora {text} ends in {weight}, which is no finite number"),
+                "pass --lora FILE or --lora FILE:WEIGHT, e.g. style.safetensors:0.7",
+            )),
+        },
+        _ => Ok((whole, 1.0)),
+    }
+}
+
+/// The last part of a path.
+fn name(path: &Path) -> String {
+    let whole = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    whole.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn read(
+    path: &Path,
+    [height, width]: [usize; 2],
+    channels: Channels,
+) -> Result<burn::tensor::TensorData, CliError> {
+    Ok(read_image(path, ImageFolderConfig { height, width, channels }).map_err(RecipeError::from)?)
+}
+
+/// Writes one picture.
+fn write<B: Backend>(path: &Path, picture: Tensor<B, 4>, about: &[(&str, &str)]) -> std::io::Result<()> {
+    write_png(path, &picture.squeeze_dim::<3>(0).into_data(), about)
+}

@@ -1,0 +1,239 @@
+//! A whole pipeline in one file.
+
+use super::autoencoder::autoencoder_name;
+use super::infer;
+use super::text::{text_name, unpacked};
+use super::unet::unet_name;
+use crate::autoencoder::{Autoencoder, AutoencoderConfig};
+use crate::error::LatentError;
+use crate::folder::names;
+use crate::layer::Build;
+use crate::text::{TextEncoder, TextEncoderConfig};
+use crate::unet::{AdditionEmbed, UNet2DConditionModel, UnetConfig};
+use burn::module::Module;
+use burn::tensor::backend::Backend;
+use diffusion_weights::{TensorFile, import_tensors, shapes};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A checkpoint in one file, of safetensors or of PyTorch, with the names of the original code.
+///
+/// What no file says is taken from the published models: 32 groups in all norms, and the numbers of heads; other sizes
+/// follow from the shapes. Whether Stable Diffusion 2 predicts ε or v, no file says either.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+}
+
+/// Which of the published models a checkpoint has the networks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Stable Diffusion 1.
+    StableDiffusion1,
+    /// Stable Diffusion 2.
+    StableDiffusion2,
+    /// Stable Diffusion XL.
+    StableDiffusionXl,
+}
+
+const UNET: &str = "model.diffusion_model.";
+const AUTOENCODER: &str = "first_stage_model.";
+const CLIP: &str = "cond_stage_model.transformer.";
+const OPEN_CLIP: &str = "cond_stage_model.model.";
+
+impl Checkpoint {
+    /// A checkpoint, with all of a U-Net, an autoencoder and a text encoder or some of them.
+    ///
+    /// # Errors
+    /// If it cannot be read, or has nothing of them.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, LatentError> {
+        let checkpoint = Self { path: path.as_ref().to_path_buf() };
+        let file = checkpoint.file()?;
+        let is_known = |name: &str| {
+            [UNET, AUTOENCODER, CLIP, OPEN_CLIP].iter().any(|start| below(name, start).is_some())
+        };
+        match file.names().any(is_known) {
+            true => Ok(checkpoint),
+            false => Err(checkpoint.without("tensors with the names of a one-file checkpoint")),
+        }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Which of the published models it has the networks of.
+    ///
+    /// # Errors
+    /// If it cannot be read, or has no U-Net.
+    pub fn family(&self) -> Result<Family, LatentError> {
+        let config = self.unet_config()?;
+        Ok(match (config.addition_embed_type, config.attention_head_dim) {
+            (Some(AdditionEmbed::TextTime), _) => Family::StableDiffusionXl,
+            (None, crate::config::PerLevel::All(_)) => Family::StableDiffusion1,
+            (None, crate::config::PerLevel::Each(_)) => Family::StableDiffusion2,
+        })
+    }
+
+    /// The sizes of its U-Net.
+    ///
+    /// # Errors
+    /// If it cannot be read, or has none.
+    pub fn unet_config(&self) -> Result<UnetConfig, LatentError> {
+        let shapes = shapes_below(&self.file()?, UNET);
+        infer::unet(&|name| shapes.get(name).cloned()).ok_or_else(|| self.without("U-Net"))
+    }
+
+    /// The sizes of its autoencoder, with the scale that its U-Net knows.
+    ///
+    /// # Errors
+    /// If it cannot be read, or has none.
+    pub fn autoencoder_config(&self) -> Result<AutoencoderConfig, LatentError> {
+        let shapes = shapes_below(&self.file()?, AUTOENCODER);
+        let config = infer::autoencoder(&|name| shapes.get(name).cloned())
+            .ok_or_else(|| self.without("autoencoder"))?;
+        let is_xl = matches!(self.family(), Ok(Family::StableDiffusionXl));
+        Ok(AutoencoderConfig {
+            scaling_factor: if is_xl { 0.13025 } else { config.scaling_factor },
+            ..config
+        })
+    }
+
+    /// Its U-Net.
+    ///
+    /// # Errors
+    /// If it cannot be read; if it has none; if tensors do not fit, with all that does not.
+    pub fn unet<B: Backend>(&self, device: &B::Device) -> Result<UNet2DConditionModel<B>, LatentError> {
+        self.unet_of(&self.unet_config()?, device)
+    }
+
+    /// As [`unet`](Self::unet), of sizes that are known.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn unet_of<B: Backend>(
+        &self,
+        config: &UnetConfig,
+        device: &B::Device,
+    ) -> Result<UNet2DConditionModel<B>, LatentError> {
+        self.load(config.build(&mut Build::to_load(device)), UNET, |name| unet_name(config, name))
+    }
+
+    /// Its autoencoder.
+    ///
+    /// # Errors
+    /// As [`unet`](Self::unet).
+    pub fn autoencoder<B: Backend>(&self, device: &B::Device) -> Result<Autoencoder<B>, LatentError> {
+        self.autoencoder_of(&self.autoencoder_config()?, device)
+    }
+
+    /// As [`autoencoder`](Self::autoencoder), of sizes that are known.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn autoencoder_of<B: Backend>(
+        &self,
+        config: &AutoencoderConfig,
+        device: &B::Device,
+    ) -> Result<Autoencoder<B>, LatentError> {
+        let module = config.build(&mut Build::to_load(device));
+        self.load(module, AUTOENCODER, |name| autoencoder_name(config, name))
+    }
+
+    /// The sizes of its text encoder.
+    ///
+    /// # Errors
+    /// If it cannot be read, or has none.
+    pub fn text_encoder_config(&self) -> Result<TextEncoderConfig, LatentError> {
+        let file = self.text_tensors()?;
+        let is_open_clip = self.file()?.names().any(|name| below(name, OPEN_CLIP).is_some());
+        infer::text(&|name| file.shape(name).map(<[usize]>::to_vec), is_open_clip)
+            .ok_or_else(|| self.without("text encoder"))
+    }
+
+    /// Its text encoder, without a projection.
+    ///
+    /// # Errors
+    /// As [`unet`](Self::unet).
+    pub fn text_encoder<B: Backend>(&self, device: &B::Device) -> Result<TextEncoder<B>, LatentError> {
+        self.text_encoder_of(&self.text_encoder_config()?, device)
+    }
+
+    /// As [`text_encoder`](Self::text_encoder), of sizes that are known; layers behind those are left out.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn text_encoder_of<B: Backend>(
+        &self,
+        config: &TextEncoderConfig,
+        device: &B::Device,
+    ) -> Result<TextEncoder<B>, LatentError> {
+        let is_behind = |name: &str| {
+            let layer =
+                name.strip_prefix("text_model.encoder.layers.").and_then(|rest| rest.split('.').next());
+            layer
+                .and_then(|layer| layer.parse().ok())
+                .is_some_and(|layer: usize| layer >= config.num_hidden_layers)
+        };
+        let is_needed = |name: &str| !name.ends_with("position_ids") && !is_behind(name);
+        let file = self.text_tensors()?.renamed(|name| is_needed(name).then(|| name.to_string()));
+        let module = config.build(false, &mut Build::to_load(device));
+        Ok(import_tensors(module, &names(), &[], &file, None)?.0)
+    }
+
+    /// The tensors of its text encoder, under the names of transformers: those of CLIP, or those of OpenCLIP with queries,
+    /// keys and values apart. OpenCLIP's last layer is among them, which Stable Diffusion 2 does not use.
+    ///
+    /// # Errors
+    /// If it cannot be read, or has none.
+    pub fn text_tensors(&self) -> Result<TensorFile, LatentError> {
+        let rename = |name: &str| match (below(name, CLIP), below(name, OPEN_CLIP)) {
+            (Some(name), _) => Some(name.to_string()),
+            (None, Some(name)) => text_name(name),
+            (None, None) => None,
+        };
+        let file = unpacked(self.file()?.renamed(rename));
+        let is_empty = file.names().next().is_none();
+        if is_empty { Err(self.without("text encoder")) } else { Ok(file) }
+    }
+
+    fn file(&self) -> Result<TensorFile, LatentError> {
+        Ok(TensorFile::open(&self.path)?)
+    }
+
+    fn without(&self, part: &str) -> LatentError {
+        LatentError::NoPart { folder: self.path.clone(), part: part.to_string(), found: Vec::new() }
+    }
+
+    /// The module with the tensors below `start`, which are called there as `original` says of the module's names.
+    fn load<B: Backend, M: Module<B>>(
+        &self,
+        module: M,
+        start: &str,
+        original: impl Fn(&str) -> Option<String>,
+    ) -> Result<M, LatentError> {
+        let names = names();
+        let ours: BTreeMap<String, String> = shapes(&module, &names, &[])
+            .into_keys()
+            .filter_map(|name| Some((original(&name)?, name)))
+            .collect();
+        // What has no place keeps its name, so that it is reported.
+        let rename = |name: &str| {
+            let name = below(name, start)?;
+            Some(ours.get(name).cloned().unwrap_or_else(|| name.to_string()))
+        };
+        let file = self.file()?.renamed(rename);
+        Ok(import_tensors(module, &names, &[], &file, None)?.0)
+    }
+}
+
+/// A name without what it begins with; a checkpoint may hold all tensors below a key.
+fn below<'a>(name: &'a str, start: &str) -> Option<&'a str> {
+    name.strip_prefix("state_dict.").unwrap_or(name).strip_prefix(start)
+}
+
+fn shapes_below(file: &TensorFile, start: &str) -> BTreeMap<String, Vec<usize>> {
+    let shape = |name: &str| Some((below(name, start)?.to_string(), file.shape(name)?.to_vec()));
+    file.names().filter_map(shape).collect()
+}

@@ -6,7 +6,7 @@ use crate::draw;
 use crate::error::CliError;
 use crate::invocation::invocation;
 use crate::output::try_print;
-use crate::place::check_file;
+use crate::place::{check_file, check_png};
 use crate::signals::{self, Busy, NOTHING_WRITTEN};
 use burn::tensor::backend::Backend;
 use diffusion::latent::Autoencoder;
@@ -58,12 +58,7 @@ impl Job for Encode<'_> {
 pub fn decode_main(args: DecodeArgs, display: &Display) -> Result<(), CliError> {
     signals::advise(NOTHING_WRITTEN.to_string());
     let out = args.out.clone().unwrap_or_else(|| args.file.with_extension("png"));
-    if out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
-        return Err(CliError::usage(
-            format!("{} is not the name of a PNG picture", out.display()),
-            "let --out end in .png",
-        ));
-    }
+    check_png(&out)?;
     check_batch(args.batch_size)?;
     check_file(&out, args.overwrite)?;
     let latents = read_latents(&args.file)?;

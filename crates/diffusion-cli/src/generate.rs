@@ -5,9 +5,9 @@ use crate::display::Display;
 use crate::error::CliError;
 use crate::memory::{Work, during};
 use crate::output::{log, try_print};
-use crate::place::check_file;
+use crate::place::{check_file, check_png};
 use crate::signals::{self, Busy, NOTHING_WRITTEN};
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::{Tensor, TensorData, backend::Backend};
 use diffusion::core::{AnySampler, Invalid, Noise};
 use diffusion::data::{Channels, ImageFolderConfig, read_image, write_png};
 use diffusion::latent::generate::{GenerateError, Request, Start};
@@ -36,11 +36,7 @@ pub fn main(args: GenerateArgs, display: &Display) -> Result<(), CliError> {
             "pass the picture with --image FILE",
         ));
     }
-    let is_png = |out: &PathBuf| out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
-    if let Some(out) = args.out.as_ref().filter(|out| !is_png(out)) {
-        let what = format!("{} is not the name of a PNG picture", out.display());
-        return Err(CliError::usage(what, "let --out end in .png"));
-    }
+    args.out.as_deref().map_or(Ok(()), check_png)?;
     for number in 0..args.count {
         check_file(&place(&args, number), args.overwrite)?;
         if args.preview_every.is_some() {
@@ -91,10 +87,9 @@ impl Job for Generate<'_> {
             Some(variant) => folder.with_variant(variant),
             None => folder,
         };
-        let pipe = StableDiffusion::<B>::of(&folder, device, &mut |part| {
+        let mut pipe = StableDiffusion::<B>::of(&folder, device, &mut |part| {
             display.begin(&format!("reading {part}"));
         })?;
-        let mut pipe = pipe;
         for text in &args.lora {
             let (path, weight) = lora(text)?;
             display.begin(&format!("applying {}", path.display()));
@@ -190,7 +185,7 @@ impl Generate<'_> {
             if let (Some(preview), Some(every)) = (preview, args.preview_every)
                 && step.is_multiple_of(every)
                 && let Err(error) =
-                    write(&preview_place(args, number), preview.pictures(latents.clone()), &[])
+                    write_png(preview_place(args, number), &data(preview.pictures(latents.clone())), &[])
             {
                 log(format_args!("warning: cannot write the preview: {error}"));
             }
@@ -204,19 +199,19 @@ impl Generate<'_> {
                 GenerateError::Invalid(invalid) => CliError::Option(invalid),
                 GenerateError::Stopped => CliError::Recipe(RecipeError::Stopped),
             })?;
-        let values = picture.clone().into_data();
+        let picture = data(picture);
         self.display.end();
         let _busy = Busy::begin();
         let out = place(args, number);
         let about = self.about(request, seed);
         let about: Vec<(&str, &str)> = about.iter().map(|(key, value)| (*key, value.as_str())).collect();
-        write(&out, picture, &about).map_err(|source| RecipeError::Io {
+        write_png(&out, &picture, &about).map_err(|source| RecipeError::Io {
             action: "write",
             path: out.clone(),
             source,
         })?;
         try_print(format_args!("{} in {:.1} s", out.display(), begun.elapsed().as_secs_f64()));
-        match values.iter::<f32>().all(|value| value.is_finite()) {
+        match picture.iter::<f32>().all(|value| value.is_finite()) {
             true => Ok(()),
             false => Err(CliError::usage(
                 format!("{} has values that are not finite", out.display()),
@@ -272,15 +267,11 @@ fn name(path: &Path) -> String {
     whole.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn read(
-    path: &Path,
-    [height, width]: [usize; 2],
-    channels: Channels,
-) -> Result<burn::tensor::TensorData, CliError> {
+fn read(path: &Path, [height, width]: [usize; 2], channels: Channels) -> Result<TensorData, CliError> {
     Ok(read_image(path, ImageFolderConfig { height, width, channels }).map_err(RecipeError::from)?)
 }
 
-/// Writes one picture.
-fn write<B: Backend>(path: &Path, picture: Tensor<B, 4>, about: &[(&str, &str)]) -> std::io::Result<()> {
-    write_png(path, &picture.squeeze_dim::<3>(0).into_data(), about)
+/// The values of one picture.
+fn data<B: Backend>(picture: Tensor<B, 4>) -> TensorData {
+    picture.squeeze_dim::<3>(0).into_data()
 }

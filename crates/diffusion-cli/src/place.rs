@@ -24,6 +24,17 @@ pub fn check_file(out: &Path, overwrite: bool) -> Result<(), CliError> {
     }
 }
 
+/// Finds out whether `out` is the name of a PNG picture.
+pub fn check_png(out: &Path) -> Result<(), CliError> {
+    match out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
+        true => Ok(()),
+        false => {
+            let what = format!("{} is not the name of a PNG picture", out.display());
+            Err(CliError::usage(what, "let --out end in .png"))
+        }
+    }
+}
+
 /// Where to write a run's output, e.g. `samples` as a PNG picture; says so where that is not its usual name.
 pub fn output(folder: &RunFolder, name: &str, endings: &[&str]) -> PathBuf {
     let path = folder.output(name, endings);

@@ -40,9 +40,7 @@ impl TextCondition {
     /// The same with the size of the picture, for SDXL: a picture that is not cropped, `height` by `width` pixels.
     #[must_use]
     pub fn of_size(mut self, height: usize, width: usize) -> Self {
-        let batch = self.batch();
-        let size = [height, width, 0, 0, height, width].map(|pixels| pixels as f32);
-        self.size = Some(Tokens::new(size.repeat(batch), [batch, 1, SIZES]));
+        self.size = Some(whole_picture(self.batch(), [height, width]));
         self
     }
 
@@ -60,17 +58,14 @@ impl TextCondition {
     }
 
     /// The same with another text for the examples of which `is_replaced` says so; `text` has one example.
-    pub(crate) fn replace(&self, text: &Self, mut is_replaced: impl FnMut(usize) -> bool) -> Self {
-        let mut found = self.clone();
-        for example in 0..self.batch() {
-            if is_replaced(example) {
-                found.tokens = put(&found.tokens, &text.tokens, example);
-                if let (Some(pooled), Some(text)) = (&found.pooled, &text.pooled) {
-                    found.pooled = Some(put(pooled, text, example));
-                }
-            }
-        }
-        found
+    pub(crate) fn replace(&self, text: &Self, is_replaced: impl FnMut(usize) -> bool) -> Self {
+        let replaced: Vec<bool> = (0..self.batch()).map(is_replaced).collect();
+        let pooled = match (&self.pooled, &text.pooled) {
+            (Some(pooled), Some(text)) => Some(put(pooled, text, &replaced)),
+            (pooled, _) => pooled.clone(),
+        };
+        let (size, painted) = (self.size.clone(), self.painted.clone());
+        Self { tokens: put(&self.tokens, &text.tokens, &replaced), pooled, size, painted }
     }
 
     fn map(&self, change: impl Fn(&Tokens) -> Tokens) -> Self {
@@ -83,13 +78,24 @@ impl TextCondition {
     }
 }
 
-/// The tokens with those of one example in the place of another's.
-fn put(tokens: &Tokens, one: &Tokens, example: usize) -> Tokens {
+/// The tokens with those of one example in the place of all that are `replaced`.
+fn put(tokens: &Tokens, one: &Tokens, replaced: &[bool]) -> Tokens {
     let [batch, count, width] = tokens.shape();
-    assert_eq!(one.shape()[1..], [count, width], "the text that stands for none has another shape");
+    if replaced.contains(&true) {
+        assert_eq!(one.shape()[1..], [count, width], "the text that stands for none has another shape");
+    }
     let mut values = tokens.values().to_vec();
-    values[example * count * width..][..count * width].copy_from_slice(one.values());
+    for (values, _) in values.chunks_exact_mut(count * width).zip(replaced).filter(|(_, replaced)| **replaced)
+    {
+        values.copy_from_slice(one.values());
+    }
     Tokens::new(values, [batch, count, width])
+}
+
+/// What SDXL is told of pictures of `[height, width]` pixels that are not cropped, `[batch, 1, 6]`.
+pub(crate) fn whole_picture(batch: usize, [height, width]: [usize; 2]) -> Tokens {
+    let size = [height, width, 0, 0, height, width].map(|pixels| pixels as f32);
+    Tokens::new(size.repeat(batch), [batch, 1, SIZES])
 }
 
 /// A tensor's values on the host.

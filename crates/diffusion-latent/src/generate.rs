@@ -149,9 +149,6 @@ impl<B: Backend> StableDiffusion<B> {
         if let Some(sampler) = request.sampler {
             plan.sampler = FromPureNoise(sampler);
         }
-        Invalid::unless(request.guidance.is_finite(), "guidance", || {
-            format!("is {:?}, expected a finite number", request.guidance)
-        })?;
         match &request.image {
             Some(start) => plan.last_part(start.strength),
             None => Ok(plan),

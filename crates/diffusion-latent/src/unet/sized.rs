@@ -1,7 +1,7 @@
 //! The U-Net as the network of a diffusion model.
 
 use super::{Added, UNet2DConditionModel};
-use crate::condition::TextCondition;
+use crate::condition::{TextCondition, whole_picture};
 use crate::schedule::Timesteps;
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
@@ -96,9 +96,8 @@ impl<B: Backend> SizedUnet<B> {
         let width = self.unet.config.pooled_dim()?;
         let tensor = |part: &Tokens| part.tensor::<B>(device).squeeze_dim::<2>(1);
         let pooled = condition.pooled.as_ref().expect("this network is told the pooled text, and was not");
-        let [height, width_of_picture] = self.size.map(|size| size * self.factor);
-        let own = || condition.clone().of_size(height, width_of_picture).size;
-        let size = condition.size.clone().or_else(own).expect("one of both");
+        let own = || whole_picture(condition.batch(), self.size.map(|side| side * self.factor));
+        let size = condition.size.clone().unwrap_or_else(own);
         let pooled = tensor(pooled);
         assert_eq!(pooled.dims()[1], width, "values of the pooled text");
         Some(Added { pooled, size: tensor(&size) })

@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use diffusion::core::AnySampler;
 use diffusion::train::Which;
 use diffusion_backends::BackendName;
-use diffusion_recipe::{ImageNetwork, ImageSize, Interval, ModelSize, Preset};
+use diffusion_recipe::{ImageNetwork, ImageSize, Interval, LatentCondition, ModelSize, Preset};
 use std::error::Error;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -97,6 +97,21 @@ pub struct TrainArgs {
     #[arg(long, value_parser = of_names::<ModelSize, 2>(ModelSize::NAMES), default_value = "small",
         requires = "folder", conflicts_with_all = CONFIGURED)]
     pub size: ModelSize,
+    /// What the network for latents is told of each [default: captions where there are some, and else labels].
+    #[arg(long, value_parser = of_names::<LatentCondition, 3>(LatentCondition::NAMES),
+        requires = "latents", conflicts_with_all = CONFIGURED)]
+    pub condition: Option<LatentCondition>,
+    /// Train a pretrained text model further on latents with captions: a folder of diffusers with Stable Diffusion 1 or 2.
+    /// Low-rank changes (LoRA) of its U-Net are trained.
+    #[arg(long, value_name = "FOLDER", requires = "latents",
+        conflicts_with_all = ["preset", "config", "init_from", "resume", "network", "size", "condition"])]
+    pub pretrained: Option<PathBuf>,
+    /// With --pretrained, the rank of the changes.
+    #[arg(long, value_name = "N", default_value_t = 8, requires = "pretrained")]
+    pub lora_rank: usize,
+    /// With --pretrained, train all weights of its U-Net instead.
+    #[arg(long, requires = "pretrained", conflicts_with = "lora_rank")]
+    pub all_weights: bool,
     /// Number of updates; with --resume, in all [default: the configuration's].
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
@@ -157,6 +172,13 @@ pub struct SampleArgs {
     /// the longest name first where names hold commas [default: all classes in turn].
     #[arg(long, value_name = "cat,dog,2", value_parser = NonEmptyStringValueParser::new())]
     pub labels: Option<Vec<String>>,
+    /// Of a run that is told texts, what is to be seen; repeat it for several, which take turns [default: no text].
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Vec<String>,
+    /// The folder of diffusers whose text encoders read --prompt: of the same kind as that which encoded the captions
+    /// [default: that of --decoder, or the pretrained model of the run].
+    #[arg(long, value_name = "FOLDER", requires = "prompt")]
+    pub text_encoder: Option<PathBuf>,
     /// The seed of the noise: sample i depends on it and on i alone [default: the run's].
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,

@@ -4,6 +4,7 @@ use crate::args::ExportArgs;
 use crate::display::Display;
 use crate::draw;
 use crate::error::CliError;
+use crate::invocation::invocation;
 use crate::memory::{Work, during};
 use crate::output::try_print;
 use crate::place::check_file;
@@ -52,17 +53,39 @@ impl Job for Export<'_> {
         let _busy = Busy::begin();
         run.export(&self.out)?;
         try_print(format_args!("exported step {} to {}", self.checkpoint.state().step, self.out.display()));
+        self.say_use();
+        Ok(())
+    }
+}
+
+impl Export<'_> {
+    /// Says what can be done with the file.
+    fn say_use(&self) {
+        let file = self.out.display();
+        let network = &self.config.network;
+        if let Some(folder) = network.pretrained() {
+            let (program, folder) = (invocation(), folder.display());
+            return match network.is_lora() {
+                true => try_print(format_args!(
+                    "`{program} generate {folder} \"a prompt\" --lora {file}` draws with it"
+                )),
+                false => try_print(format_args!(
+                    "it takes the place of unet/diffusion_pytorch_model.safetensors in a copy of {folder}"
+                )),
+            };
+        }
         match smalldiffusion::expression(&self.config) {
             Some(expression) => {
                 try_print("in Python:");
                 try_print("  from safetensors.torch import load_file");
                 try_print("  from smalldiffusion import *");
                 try_print(format_args!("  model = {expression}"));
-                let file = self.out.display().to_string();
-                try_print(format_args!("  model.load_state_dict(load_file({file:?}), strict=True)"));
+                try_print(format_args!(
+                    "  model.load_state_dict(load_file({:?}), strict=True)",
+                    file.to_string()
+                ));
             }
             None => try_print("smalldiffusion has no counterpart of this run's network and prediction"),
         }
-        Ok(())
     }
 }

@@ -12,8 +12,8 @@ use crate::table;
 use crate::train::{self, set_all};
 use burn::tensor::TensorData;
 use burn::tensor::backend::Backend;
-use diffusion::core::counted;
-use diffusion::latent::Autoencoder;
+use diffusion::core::{Tokens, counted};
+use diffusion::latent::{Autoencoder, EncodedText, PromptEncoder};
 use diffusion::train::{Checkpoint, Weights};
 use diffusion_backends::{Job, run_on};
 use diffusion_recipe::{
@@ -34,6 +34,7 @@ pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
         return Err(CliError::usage("0 samples at once were asked for", "give --batch-size at least 1"));
     }
     let seed = args.seed.unwrap_or(config.training.seed);
+    let prompts = prompts(&args, &config)?;
     let out = args.out.unwrap_or_else(|| run.file(&format!("samples-seed-{seed}.png")));
     check_out(&out, &config, args.overwrite)?;
     let checkpoint = train::weights(&run, args.weights.checkpoint, args.weights.weights())?;
@@ -48,12 +49,68 @@ pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
             let what = format!("--decoder makes a picture, and {} is none", out.display());
             return Err(CliError::usage(what, "let --out end in .png, or leave --decoder out"));
         }
+        // A model that was trained further makes pictures by its own decoder.
+        None if !draw::is_safetensors(&out) => config.network.pretrained().map(Path::to_path_buf),
         decoder => decoder,
     };
     let (sampling, batch_size) = (config.sampling.clone(), args.batch_size);
-    let request = SampleRequest { sampling, seed, labels, batch_size };
+    let request = SampleRequest { sampling, seed, labels, texts: None, batch_size };
     let weights = args.weights.weights();
-    run_on(args.backend, Sampling { config, checkpoint, weights, request, out, decoder, display })?
+    run_on(args.backend, Sampling { config, checkpoint, weights, request, prompts, out, decoder, display })?
+}
+
+/// Texts, and the folder of the model that encodes them.
+struct Prompts {
+    texts: Vec<String>,
+    encoder: PathBuf,
+}
+
+/// The texts that are asked for, if there are some.
+fn prompts(args: &SampleArgs, config: &RunConfig) -> Result<Option<Prompts>, CliError> {
+    match (config.network.text(), &args.prompt[..]) {
+        (None, []) => return Ok(None),
+        (None, _) => {
+            return Err(CliError::usage(
+                "--prompt was given, but this model is told no texts",
+                "leave it out",
+            ));
+        }
+        (Some(_), []) => {
+            log("note: no --prompt was given, so the samples follow no text");
+            return Ok(None);
+        }
+        (Some(_), _) => {}
+    }
+    let folders = [args.text_encoder.as_deref(), args.decoder.as_deref(), config.network.pretrained()];
+    let Some(encoder) = folders.into_iter().flatten().next() else {
+        return Err(CliError::usage(
+            "--prompt was given, but nothing that encodes it",
+            "give the folder of the model that encoded the captions, with --text-encoder, or with --decoder for both",
+        ));
+    };
+    Ok(Some(Prompts { texts: args.prompt.clone(), encoder: encoder.to_path_buf() }))
+}
+
+impl Prompts {
+    /// The texts as the network is told them.
+    fn encode<B: Backend>(&self, expected: [usize; 2], device: &B::Device) -> Result<Tokens, CliError> {
+        let texts: Vec<&str> = self.texts.iter().map(String::as_str).collect();
+        let EncodedText { tokens, cut, .. } = PromptEncoder::<B>::open(&self.encoder, device)?.encode(&texts);
+        for cut in cut.iter().flatten() {
+            log(format_args!("warning: the text has more tokens than the model takes; left out: {cut:?}"));
+        }
+        let [_, count, width] = tokens.shape();
+        if [count, width] == expected {
+            return Ok(tokens);
+        }
+        let (what, [of, values]) = (self.encoder.display(), expected);
+        Err(CliError::usage(
+            format!(
+                "{what} makes {count} tokens of {width} values of a text, but this model is told {of} of {values}"
+            ),
+            "give the model that encoded the captions, with --text-encoder",
+        ))
+    }
 }
 
 impl WeightsArgs {
@@ -124,6 +181,7 @@ struct Sampling<'a> {
     checkpoint: Checkpoint,
     weights: Weights,
     request: SampleRequest,
+    prompts: Option<Prompts>,
     out: PathBuf,
     decoder: Option<PathBuf>,
     display: &'a Display,
@@ -132,7 +190,11 @@ struct Sampling<'a> {
 impl Job for Sampling<'_> {
     type Output = Result<(), CliError>;
 
-    fn run<B: Backend>(self, device: &B::Device) -> Self::Output {
+    fn run<B: Backend>(mut self, device: &B::Device) -> Self::Output {
+        if let (Some(prompts), Some(expected)) = (&self.prompts, self.config.network.text()) {
+            self.display.begin("encoding the prompts");
+            self.request.texts = Some(prompts.encode::<B>(expected, device)?);
+        }
         self.display.begin("making the network");
         during(Work::Network);
         let mut run = self.config.build::<B>(device)?;

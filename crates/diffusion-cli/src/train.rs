@@ -20,7 +20,7 @@ use diffusion::core::invalid::Number;
 use diffusion::train::{Checkpoint, CheckpointError, Found, Weights, Which};
 use diffusion_backends::{Job, run_on};
 use diffusion_recipe::{
-    RecipeError, Run, RunConfig, RunFolder, SampleRequest, Trained, check_replaces_not, train,
+    LatentModel, RecipeError, Run, RunConfig, RunFolder, SampleRequest, Trained, check_replaces_not, train,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -202,7 +202,17 @@ fn for_images(images: &Path, args: &TrainArgs, display: &Display) -> Result<RunC
 
 /// The configuration that follows from a folder of latents.
 fn for_latents(latents: &Path, args: &TrainArgs) -> Result<RunConfig, CliError> {
-    let config = RunConfig::for_latents(absolute(latents), args.network, args.size)?;
+    let folder = absolute(latents);
+    let config = match &args.pretrained {
+        Some(model) => {
+            let rank = (!args.all_weights).then_some(args.lora_rank);
+            RunConfig::for_pretrained(folder, absolute(model), rank)?
+        }
+        None => {
+            let TrainArgs { network, size, condition, .. } = *args;
+            RunConfig::for_latents(folder, LatentModel { network, size, condition })?
+        }
+    };
     say_settings("latents", latents, &config, args)?;
     Ok(config)
 }
@@ -360,7 +370,9 @@ impl Training {
         let (program, path) = (invocation(), word(folder.path()));
         signals::advise(format!("training is complete; `{program} sample {path}` draws from it"));
         during(Work::LastSamples);
-        let samples = run.sample(&SampleRequest::of(&self.config), &mut |_| {})?;
+        let texts = run.texts(self.config.sampling.count)?;
+        let request = SampleRequest { texts, ..SampleRequest::of(&self.config) };
+        let samples = run.sample(&request, &mut |_| {})?;
         display.end();
         let behind = if samples.shape == [2] { Some(run.examples(draw::POINTS)?) } else { None };
         let _busy = Busy::begin();

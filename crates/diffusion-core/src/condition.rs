@@ -1,7 +1,8 @@
 //! What a network is conditioned on: nothing, labels, or tokens. Data on the host until a tensor is needed.
 
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
-use std::fmt::Debug;
+use std::error::Error;
+use std::fmt::{self, Debug};
 
 /// The condition of a whole batch.
 ///
@@ -162,10 +163,21 @@ impl Condition for Labels {
 }
 
 /// A sequence of vectors per example, e.g. the embedded words of a text, on the host.
+///
+/// Those of an example can be forgotten: then its values are zeros, and a network that has learned what stands for "no
+/// tokens" puts that in their place.
+/// ```
+/// use diffusion_core::Tokens;
+///
+/// let tokens = Tokens::new(vec![1.0, 2.0, 3.0, 4.0], [2, 1, 2]).forget(|example| example == 0);
+/// assert_eq!(tokens.forgotten(), [true, false]);
+/// assert_eq!(tokens.values(), [0.0, 0.0, 3.0, 4.0]);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tokens {
     values: Vec<f32>,
     shape: [usize; 3],
+    forgotten: Vec<bool>,
 }
 
 impl Tokens {
@@ -176,7 +188,29 @@ impl Tokens {
     pub fn new(values: Vec<f32>, shape: [usize; 3]) -> Self {
         let expected = shape.iter().product::<usize>();
         assert_eq!(values.len(), expected, "values and shape {shape:?} of tokens differ in size");
-        Self { values, shape }
+        Self { values, shape, forgotten: vec![false; shape[0]] }
+    }
+
+    /// The tokens of `shape`, which is `[batch, tokens, width]`, all of them forgotten.
+    pub fn none(shape: [usize; 3]) -> Self {
+        Self { values: vec![0.0; shape.iter().product()], shape, forgotten: vec![true; shape[0]] }
+    }
+
+    /// These tokens without those of the examples that `which` names; it is asked once for each, in their order.
+    pub fn forget(mut self, mut which: impl FnMut(usize) -> bool) -> Self {
+        let size = self.shape[1] * self.shape[2];
+        for (example, forgotten) in self.forgotten.iter_mut().enumerate() {
+            if which(example) {
+                *forgotten = true;
+                self.values[example * size..][..size].fill(0.0);
+            }
+        }
+        self
+    }
+
+    /// Whether the tokens of each example are forgotten.
+    pub fn forgotten(&self) -> &[bool] {
+        &self.forgotten
     }
 
     /// Their shape, `[batch, tokens, width]`.
@@ -189,7 +223,7 @@ impl Tokens {
         &self.values
     }
 
-    /// The tokens as a tensor.
+    /// The tokens as a tensor, with zeros for those that are forgotten.
     ///
     /// # Shapes
     /// - returns `[batch, tokens, width]`
@@ -204,6 +238,7 @@ impl Condition for Tokens {
     fn join(mut self, other: Self) -> Self {
         assert_eq!(self.shape[1..], other.shape[1..], "the tokens of both conditions differ in shape");
         self.values.extend(other.values);
+        self.forgotten.extend(other.forgotten);
         self.shape[0] += other.shape[0];
         self
     }
@@ -240,6 +275,14 @@ impl AnyCondition {
         match self {
             Self::Labels(labels) => Some(labels),
             Self::None | Self::Tokens(_) => None,
+        }
+    }
+
+    /// The tokens, if these are tokens.
+    pub fn tokens(&self) -> Option<&Tokens> {
+        match self {
+            Self::Tokens(tokens) => Some(tokens),
+            Self::None | Self::Labels(_) => None,
         }
     }
 }
@@ -283,6 +326,45 @@ impl From<Tokens> for AnyCondition {
     }
 }
 
+/// A condition of another kind than the one that was expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrongKind {
+    /// The kind that was found, as [`AnyCondition::kind`] names it.
+    pub found: &'static str,
+    /// The kind that was expected.
+    pub expected: &'static str,
+}
+
+impl fmt::Display for WrongKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, expected {}", self.found, self.expected)
+    }
+}
+
+impl Error for WrongKind {}
+
+/// The way back from [`AnyCondition`], which fails on one of another kind.
+macro_rules! conditions_of_any {
+    ($($condition:ty, $pattern:pat => $found:expr, $expected:literal;)*) => {$(
+        impl TryFrom<AnyCondition> for $condition {
+            type Error = WrongKind;
+
+            fn try_from(condition: AnyCondition) -> Result<Self, WrongKind> {
+                match condition {
+                    $pattern => Ok($found),
+                    other => Err(WrongKind { found: other.kind(), expected: $expected }),
+                }
+            }
+        }
+    )*};
+}
+
+conditions_of_any! {
+    (), AnyCondition::None => (), "no condition";
+    Labels, AnyCondition::Labels(labels) => labels, "labels";
+    Tokens, AnyCondition::Tokens(tokens) => tokens, "tokens";
+}
+
 /// Something that can also be asked without a condition, having been trained with some left out: a network must forget
 /// some in [`Network::drop_condition`](crate::Network::drop_condition), else guidance compares with an answer that was
 /// never learned.
@@ -320,6 +402,40 @@ mod tests {
         tokens.check(2);
         let tensor = tokens.tensor::<Flex>(&Default::default());
         assert_eq!(tensor.into_data(), TensorData::new(vec![1.0f32, 2.0, 3.0, 4.0], [2, 2, 1]));
+    }
+
+    /// What is forgotten leaves nothing behind, and stays forgotten in the joined batch.
+    #[test]
+    fn tokens_are_forgotten_by_example() {
+        let tokens = || Tokens::new((1..=6).map(|i| i as f32).collect(), [3, 1, 2]);
+        let mut asked = Vec::new();
+        let found = tokens().forget(|example| {
+            asked.push(example);
+            example == 1
+        });
+        assert_eq!(asked, [0, 1, 2]);
+        assert_eq!(found.forgotten(), [false, true, false]);
+        assert_eq!(found.values(), [1.0, 2.0, 0.0, 0.0, 5.0, 6.0]);
+        let all = tokens().forget(|_| true);
+        assert_eq!(all, Tokens::none([3, 1, 2]));
+        assert_ne!(all, Tokens::new(vec![0.0; 6], [3, 1, 2]));
+        assert_eq!(found.clone().forget(|example| example == 0).forgotten(), [true, true, false]);
+        assert_eq!(found.join(all).forgotten(), [false, true, false, true, true, true]);
+    }
+
+    #[test]
+    fn a_condition_of_any_kind_is_only_its_own() {
+        let (labels, tokens) = (Labels(vec![1]), Tokens::new(vec![1.0], [1, 1, 1]));
+        let wrong = |found, expected| WrongKind { found, expected };
+        assert_eq!(Labels::try_from(AnyCondition::from(labels.clone())), Ok(labels.clone()));
+        assert_eq!(Tokens::try_from(AnyCondition::from(tokens.clone())), Ok(tokens.clone()));
+        assert_eq!(<()>::try_from(AnyCondition::None), Ok(()));
+        let found = Labels::try_from(AnyCondition::from(tokens.clone()));
+        assert_eq!(found, Err(wrong("tokens", "labels")));
+        assert_eq!(Tokens::try_from(AnyCondition::None), Err(wrong("no condition", "tokens")));
+        assert_eq!(<()>::try_from(AnyCondition::from(labels.clone())), Err(wrong("labels", "no condition")));
+        assert_eq!(AnyCondition::from(tokens.clone()).tokens(), Some(&tokens));
+        assert_eq!(AnyCondition::from(labels).tokens(), None);
     }
 
     #[test]

@@ -45,6 +45,13 @@ impl Invalid {
     pub fn unless_at_most(setting: &str, found: usize, most: usize) -> Result<(), Self> {
         Self::unless(found <= most, setting, || format!("is {found}, expected at most {most}"))
     }
+
+    /// Refuses a number that is no probability.
+    pub fn unless_probability(setting: &str, found: f64) -> Result<(), Self> {
+        Self::unless((0.0..=1.0).contains(&found), setting, || {
+            format!("is {found}, expected a probability in [0, 1]")
+        })
+    }
 }
 
 impl fmt::Display for Invalid {

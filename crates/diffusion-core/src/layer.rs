@@ -14,13 +14,14 @@ pub mod resample;
 pub mod resnet;
 pub mod sequential;
 pub mod sigma;
+pub mod text;
 
 pub use activation::{geglu, gelu, gelu_tanh, quick_gelu, silu};
 pub use attention::{Attention, AttentionConfig, attend};
 pub use conv::conv2d;
 pub use count::{conv3x3_params, linear_params, norm_params};
 pub use init::{Init, Window};
-pub use label::{CondEmbedderLabel, CondEmbedderLabelConfig, ConditionEmbedder, NoCondition};
+pub use label::{CondEmbedderLabel, CondEmbedderLabelConfig, ConditionEmbedder, Embedded, NoCondition};
 pub use linear::linear;
 pub use modulation::{
     ModulatedLayerNorm, ModulatedLayerNormConfig, Modulation, ModulationConfig, gated, layer_norm,
@@ -37,3 +38,4 @@ pub use sigma::{
     SigmaEmbedder, SigmaEmbedderSinCos, SigmaEmbedderSinCosConfig, SigmaEmbedding, TimestepEmbedder,
     TimestepEmbedderConfig, sigma_embedding, sin_cos, timestep_embedding,
 };
+pub use text::{CondEmbedderText, CondEmbedderTextConfig, mean_token};

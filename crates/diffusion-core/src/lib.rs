@@ -33,7 +33,9 @@ pub mod trace;
 pub mod watch;
 mod words;
 
-pub use condition::{AnyCondition, Condition, ConditionFor, Labels, NullCondition, Tokens, Unconditional};
+pub use condition::{
+    AnyCondition, Condition, ConditionFor, Labels, NullCondition, Tokens, Unconditional, WrongKind,
+};
 pub use denoiser::{Denoiser, DenoiserOutput, Evaluate};
 pub use diffusion::Diffusion;
 pub use guidance::{AnyGuidance, ClassifierFree, Guidance, Guided};

@@ -102,4 +102,10 @@ pub trait Network<B: Backend, const D: usize> {
     fn buffers(&self) -> Vec<(&'static str, TensorData)> {
         Vec::new()
     }
+
+    /// A copy of the tensors by which other programs know the network, under their names there, where these are not its
+    /// parameters and [`buffers`](Self::buffers) in smalldiffusion's words.
+    fn exported(&self) -> Option<Vec<(String, TensorData)>> {
+        None
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use diffusion_core::{AnyCondition, network::Labels};
+use diffusion_core::{AnyCondition, Tokens, network::Labels};
 
 use crate::{
     dataset::{Dataset, Label},
@@ -18,31 +18,46 @@ use crate::{
 pub struct AnyDataset {
     dataset: Arc<dyn Dataset<Label = AnyLabel>>,
     num_classes: Option<usize>,
+    text_shape: Option<[usize; 2]>,
     class_names: Option<Arc<[String]>>,
     notes: Arc<[String]>,
 }
 
 impl AnyDataset {
-    /// An unlabeled data set.
-    pub fn unlabeled(dataset: impl Dataset + 'static) -> Self {
-        let dataset = Any(dataset, |_| AnyLabel::None);
-        Self { dataset: Arc::new(dataset), num_classes: None, class_names: None, notes: Arc::default() }
-    }
-
-    /// A data set of `num_classes` classes, below which its labels lie.
-    pub fn labeled(dataset: impl Dataset<Label = usize> + 'static, num_classes: usize) -> Self {
-        let dataset = Any(dataset, AnyLabel::Class);
+    /// Of labels nothing is known but what they are themselves.
+    fn of<D: Dataset + 'static>(dataset: D, label: fn(D::Label) -> AnyLabel) -> Self {
         Self {
-            num_classes: Some(num_classes),
-            dataset: Arc::new(dataset),
+            dataset: Arc::new(Any(dataset, label)),
+            num_classes: None,
+            text_shape: None,
             class_names: None,
             notes: Arc::default(),
         }
     }
 
+    /// An unlabeled data set.
+    pub fn unlabeled(dataset: impl Dataset + 'static) -> Self {
+        Self::of(dataset, |_| AnyLabel::None)
+    }
+
+    /// A data set of `num_classes` classes, below which its labels lie.
+    pub fn labeled(dataset: impl Dataset<Label = usize> + 'static, num_classes: usize) -> Self {
+        Self { num_classes: Some(num_classes), ..Self::of(dataset, AnyLabel::Class) }
+    }
+
+    /// A data set whose labels are encoded texts, each `[1, tokens, width]` where `text_shape` is `[tokens, width]`.
+    pub fn captioned(dataset: impl Dataset<Label = Arc<Tokens>> + 'static, text_shape: [usize; 2]) -> Self {
+        Self { text_shape: Some(text_shape), ..Self::of(dataset, AnyLabel::Text) }
+    }
+
     /// The number of classes, or `None` if the examples have no labels.
     pub fn num_classes(&self) -> Option<usize> {
         self.num_classes
+    }
+
+    /// The number of tokens of a text and the width of one, or `None` if the examples have no texts.
+    pub fn text_shape(&self) -> Option<[usize; 2]> {
+        self.text_shape
     }
 
     /// The names of the classes in the order of the labels, where they are known.
@@ -122,37 +137,50 @@ impl fmt::Debug for AnyDataset {
             .field("len", &self.len())
             .field("shape", &self.shape())
             .field("num_classes", &self.num_classes)
+            .field("text_shape", &self.text_shape)
             .finish_non_exhaustive()
     }
 }
 
 /// The label of an example, where there may be none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum AnyLabel {
     /// Nothing is known about the example.
     None,
     /// Its class.
     Class(usize),
+    /// Its encoded text, `[1, tokens, width]`.
+    Text(Arc<Tokens>),
 }
 
 impl Label for AnyLabel {
     type Condition = AnyCondition;
 
     /// # Panics
-    /// If some of the labels are classes and some are not.
+    /// If the labels are of different kinds, or texts differ in shape.
     fn collect(labels: Vec<Self>) -> AnyCondition {
-        let class = |label: &Self| match label {
-            Self::None => None,
-            Self::Class(class) => Some(*class),
-        };
-        let classes: Vec<usize> = labels.iter().filter_map(class).collect();
-        assert!(
-            classes.is_empty() || classes.len() == labels.len(),
-            "{} of {} examples of a batch have a label, expected all or none",
-            classes.len(),
-            labels.len(),
-        );
-        if classes.is_empty() { AnyCondition::None } else { AnyCondition::Labels(Labels(classes)) }
+        let count = labels.len();
+        let (mut classes, mut texts) = (Vec::new(), Vec::new());
+        for label in labels {
+            match label {
+                Self::None => {}
+                Self::Class(class) => classes.push(class),
+                Self::Text(text) => texts.push(text),
+            }
+        }
+        for (found, kind) in [(classes.len(), "label"), (texts.len(), "text")] {
+            assert!(
+                found == 0 || found == count,
+                "{found} of {count} examples of a batch have a {kind}, expected all or none",
+            );
+        }
+        if !texts.is_empty() {
+            AnyCondition::Tokens(Label::collect(texts))
+        } else if !classes.is_empty() {
+            AnyCondition::Labels(Labels(classes))
+        } else {
+            AnyCondition::None
+        }
     }
 }
 
@@ -239,6 +267,39 @@ mod tests {
         for part in [training, validation] {
             assert_eq!((part.num_classes(), part.class_names()), (Some(2), Some(&names[..])));
         }
+    }
+
+    /// A text of two tokens of width 1.
+    fn text(value: f32) -> Arc<Tokens> {
+        Arc::new(Tokens::new(vec![value, value + 0.5], [1, 2, 1]))
+    }
+
+    #[test]
+    fn texts_are_those_of_the_data_set() {
+        let points = Points::new((0..6).map(|x| x as f32).collect(), &[1, 2]);
+        let points = points.captioned([3.0, 4.0, 5.0].map(text).to_vec());
+        let data = AnyDataset::captioned(points, [2, 1]);
+        assert_eq!((data.text_shape(), data.num_classes()), (Some([2, 1]), None));
+        let condition = data.gather(&[2, 0, 2]).unwrap().1;
+        let expected = Tokens::new(vec![5.0, 5.5, 3.0, 3.5, 5.0, 5.5], [3, 2, 1]);
+        assert_eq!(condition, AnyCondition::Tokens(expected));
+        let (training, rest) = data.clone().split(ValidationSplit::new(&data, 1, 0));
+        assert_eq!((training.text_shape(), rest.text_shape()), (Some([2, 1]), Some([2, 1])));
+        let none = data.without_labels();
+        assert_eq!((none.text_shape(), none.gather(&[1]).unwrap().1), (None, AnyCondition::None));
+    }
+
+    #[test]
+    #[should_panic(expected = "1 of 2 examples of a batch have a text, expected all or none")]
+    fn half_a_text_panics() {
+        AnyLabel::collect(vec![AnyLabel::None, AnyLabel::Text(text(0.0))]);
+    }
+
+    #[test]
+    #[should_panic(expected = "texts of a batch are [2, 1] and [1, 2]")]
+    fn texts_of_two_shapes_panic() {
+        let other = Arc::new(Tokens::new(vec![0.0; 2], [1, 1, 2]));
+        AnyLabel::collect(vec![AnyLabel::Text(text(0.0)), AnyLabel::Text(other)]);
     }
 
     #[test]

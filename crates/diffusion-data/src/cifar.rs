@@ -436,7 +436,7 @@ mod tests {
     fn open_at(path: &Path, labels: Option<CifarLabels>) -> Result<AnyDataset, DataError> {
         let config = CifarConfig { path: path.to_owned(), labels };
         config.open(
-            &ModelInput { shape: SHAPE.to_vec(), num_classes: None, class_names: Vec::new() },
+            &ModelInput { shape: SHAPE.to_vec(), num_classes: None, text: None, class_names: Vec::new() },
             &Watch::default(),
         )
     }

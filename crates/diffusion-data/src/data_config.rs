@@ -12,7 +12,7 @@ use crate::{
     data_kind::{DataKind, ModelInput},
     datasaurus::DatasaurusConfig,
     dataset::Dataset,
-    error::{DataError, EXAMPLES, Problem},
+    error::{DataError, EXAMPLES, Problem, TEXTS},
     image_folder::ImagesConfig,
     latents::LatentShardsConfig,
     mnist::MnistConfig,
@@ -118,10 +118,10 @@ impl DataConfig {
     /// test set: whoever chooses by a validation loss must not choose by the test set. There are none if `validation` is
     /// zero, and none of points, which are all there is of their distribution.
     ///
-    /// The labels are withheld from an unconditional network. `watch` is told how far it is, and may stop it.
+    /// The labels are withheld from an unconditional network, and from one that is told texts. `watch` is told how far it is, and may stop it.
     ///
     /// # Errors
-    /// If a setting or a file cannot be used, or if the examples do not suit the network in shape, labels or classes; also
+    /// If a setting or a file cannot be used, or if the examples do not suit the network in shape, labels, classes or texts; also
     /// if the classes have other names than those that the network was told.
     pub fn open(
         &self,
@@ -227,6 +227,20 @@ impl DataConfig {
             };
             let (appeared, vanished) = (without(found, known), without(known, found));
             return Err(error(Problem::OtherClasses { appeared, vanished }));
+        }
+        if let Some(text) = input.text {
+            return match data.text_shape() {
+                Some(found) if found == text => Ok(data),
+                Some(found) => {
+                    let expected = format!("{text:?}, the tokens and the width that the network takes");
+                    Err(error(Problem::Shape { part: TEXTS.to_owned(), found: found.into(), expected }))
+                }
+                None => {
+                    let reason = "the data have no texts, expected some for a network that is told them; choose latents \
+                                  that were encoded with captions, or a network that is told none";
+                    Err(Problem::invalid("kind", reason).into())
+                }
+            };
         }
         match (data.num_classes(), input.num_classes) {
             (_, None) => Ok(data.without_labels()),

@@ -13,6 +13,9 @@ pub struct ModelInput {
     pub shape: Vec<usize>,
     /// The number of classes that the network knows, or `None` if it is unconditional.
     pub num_classes: Option<usize>,
+    /// The number of tokens and the width of the texts that the network is told, or `None` if it is told none. A network
+    /// that is told texts is not told classes.
+    pub text: Option<[usize; 2]>,
     /// The names of the classes that it was told so far, in the order of their labels; none where they are not known, or
     /// it was told none.
     pub class_names: Vec<String>,

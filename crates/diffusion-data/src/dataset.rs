@@ -3,7 +3,7 @@
 use std::{fmt::Debug, sync::Arc};
 
 use burn::tensor::TensorData;
-use diffusion_core::network::Labels;
+use diffusion_core::{Tokens, network::Labels};
 
 use crate::{error::DataError, identity, parallel::in_parallel};
 
@@ -216,6 +216,24 @@ impl Label for usize {
 
     fn collect(labels: Vec<usize>) -> Labels {
         Labels(labels)
+    }
+}
+
+impl Label for Arc<Tokens> {
+    type Condition = Tokens;
+
+    /// # Panics
+    /// If there are none, or they differ in the number or width of their tokens.
+    fn collect(labels: Vec<Self>) -> Tokens {
+        let [_, tokens, width] = labels.first().expect("a batch has at least one text").shape();
+        let batch: usize = labels.iter().map(|label| label.shape()[0]).sum();
+        let mut values = Vec::with_capacity(batch * tokens * width);
+        for label in &labels {
+            let found = &label.shape()[1..];
+            assert!(found == [tokens, width], "texts of a batch are {:?} and {found:?}", [tokens, width]);
+            values.extend_from_slice(label.values());
+        }
+        Tokens::new(values, [batch, tokens, width])
     }
 }
 

@@ -220,7 +220,7 @@ impl DataError {
     pub fn hint(&self) -> Option<&str> {
         match &self.problem {
             _ if self.hint.is_some() => self.hint,
-            Problem::Shape { part, .. } if part == EXAMPLES => {
+            Problem::Shape { part, .. } if part == EXAMPLES || part == TEXTS => {
                 Some("change the network's sizes in the configuration, or choose other data")
             }
             Problem::NonFinite { .. } => Some("make the file anew, or take the example out of it"),
@@ -243,6 +243,8 @@ const NAMED: usize = 20;
 
 /// The part of a data set whose shape the network decides.
 pub(crate) const EXAMPLES: &str = "examples";
+/// The part of it whose shape the network decides that is told texts.
+pub(crate) const TEXTS: &str = "encoded texts";
 
 impl Display for DataError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

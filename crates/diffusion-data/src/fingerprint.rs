@@ -39,15 +39,19 @@ impl Fingerprint {
         for i in 0..read {
             let index = i * (data.len() - 1) / (read - 1).max(1);
             let label = data.read(index, &mut example)?;
-            let bytes: Vec<u8> = example.iter().flat_map(|x| x.to_le_bytes()).collect();
-            values.add(hash(&bytes));
+            values.add(hash_of(&example));
             values.add(match label {
                 AnyLabel::None => 0,
                 AnyLabel::Class(class) => 1 + class as u64,
+                AnyLabel::Text(text) => hash_of(text.values()),
             });
         }
         Ok(Self { identities: identities.hash(), values: values.hash() })
     }
+}
+
+fn hash_of(values: &[f32]) -> u64 {
+    hash(&values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>())
 }
 
 impl Display for Fingerprint {
@@ -127,6 +131,20 @@ mod tests {
             Fingerprint::of(&data).unwrap()
         };
         assert_ne!(of(vec![0, 1, 0]), of(vec![0, 1, 1]));
+    }
+
+    #[test]
+    fn texts_are_seen() {
+        use crate::Points;
+        use diffusion_core::Tokens;
+        use std::sync::Arc;
+        let of = |texts: [f32; 3]| {
+            let texts = texts.map(|value| Arc::new(Tokens::new(vec![1.0, value], [1, 2, 1])));
+            let points = Points::new(vec![7.0; 6], &[1, 2]).captioned(texts.to_vec());
+            Fingerprint::of(&AnyDataset::captioned(points, [2, 1])).unwrap()
+        };
+        assert_eq!(of([0.0, 1.0, 0.0]), of([0.0, 1.0, 0.0]));
+        assert_ne!(of([0.0, 1.0, 0.0]).values, of([0.0, 1.0, 1.0]).values);
     }
 
     #[test]

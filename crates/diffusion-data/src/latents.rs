@@ -3,9 +3,10 @@
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use diffusion_core::watch::Watch;
+use diffusion_core::{Tokens, watch::Watch};
 use diffusion_weights::TensorFile;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,7 @@ use crate::{
     open_files::OpenFiles,
     shard::{self, MIRRORED, Shard},
     source::has_extension,
+    texts::Texts,
 };
 
 /// Latents in safetensors files, read from there one by one: ImageNet's would not fit into most memories.
@@ -28,6 +30,8 @@ use crate::{
 /// - `latent_mean`: `[n, channels, height, width]` in F32, F16 or BF16, the means that the encoder gives for the images
 /// - `latent_mean_flip`: the same for the mirrored images; may be missing, then in all shards
 /// - `label`: `[n]` in integers of any size, the classes
+/// - `text_tokens`: `[m, tokens, width]` in F32, F16 or BF16, the encoded captions, each different one once; and `text`:
+///   `[n]` in integers of any size, the row of each image's; [`CaptionedLatents`] reads them
 ///
 /// `n` may differ between shards, the shape of a latent may not. An example is `latent · scale + shift`, as
 /// [`LatentsConfig`] says. A latent with a value that is not finite is an error when it is read.
@@ -47,6 +51,8 @@ pub struct Latents {
     mirrored: bool,
     /// Of each shard, the hash of its name in the folder; of a file alone that of no name.
     names: Vec<u64>,
+    /// The texts of each shard; none where there are none, or they were not asked for.
+    texts: Vec<Texts>,
 }
 
 /// What the values in the files of [`Latents`] mean.
@@ -102,30 +108,33 @@ impl Latents {
     /// # Panics
     /// If [`LatentsConfig::validate`] says why `config` cannot be used.
     pub fn open(path: impl AsRef<Path>, config: LatentsConfig) -> Result<Self, DataError> {
-        Self::open_watched(path.as_ref(), config, true, &Watch::default())
+        Self::open_watched(path.as_ref(), config, Told::Labels, &Watch::default())
     }
 
-    /// The same; looks at no labels, and gives all latents the label 0, if it is not labeled.
+    /// The same; looks at no labels that are not `told`, and gives all latents the label 0 then.
     fn open_watched(
         path: &Path,
         config: LatentsConfig,
-        is_labeled: bool,
+        told: Told,
         watch: &Watch,
     ) -> Result<Self, DataError> {
         if let Err(error) = config.validate() {
             panic!("{error}");
         }
-        let (mut shards, mut ends) = (Vec::<Shard>::new(), Vec::new());
+        let (mut shards, mut ends, mut texts) = (Vec::<Shard>::new(), Vec::new(), Vec::new());
         let files = OpenFiles::new();
         let paths = paths(path)?;
-        let (total, classes) = (paths.len() as u64, is_labeled.then_some(config.classes));
+        let (total, classes) = (paths.len() as u64, (told == Told::Labels).then_some(config.classes));
         for (number, path) in paths.iter().enumerate() {
             watch.report("opening shards", number as u64, Some(total))?;
-            let (shard, _) = files.get(number, || Shard::open(path, classes, watch))?;
+            let (shard, file) = files.get(number, || Shard::open(path, classes, watch))?;
             let Some(shard) = shard else { continue };
+            let found = if told == Told::Texts { Texts::find(&shard, &file, watch)? } else { None };
             if let Some(first) = shards.first() {
                 check_alike(first, &shard)?;
+                check_texts((first, texts.first()), (&shard, found.as_ref()))?;
             }
+            texts.extend(found);
             ends.push(ends.last().unwrap_or(&0) + shard.len);
             shards.push(shard);
         }
@@ -136,7 +145,7 @@ impl Latents {
         let name = |shard: &Shard| shard.path.strip_prefix(path).map(Path::to_path_buf).unwrap_or_default();
         let names =
             shards.iter().map(|shard| identity::hash(name(shard).as_os_str().as_encoded_bytes())).collect();
-        Ok(Self { config, shape, shards, files, ends, mirrored, names })
+        Ok(Self { config, shape, shards, files, ends, mirrored, names, texts })
     }
 
     /// The number of classes of the [`LatentsConfig`]; labels lie below it, and need not reach it.
@@ -150,18 +159,28 @@ impl Latents {
         (number, index + self.shards[number].len - self.ends[number])
     }
 
+    /// The file of a shard, which is opened if it is not open.
+    fn file(&self, number: usize) -> Result<Arc<TensorFile>, DataError> {
+        let (_, file) = self.files.get(number, || {
+            let file = self.shards[number].reopen()?;
+            if let Some(texts) = self.texts.get(number) {
+                texts.check(&file)?;
+            }
+            Ok(((), file))
+        })?;
+        Ok(file)
+    }
+
     /// Reads the latent of an image or of the mirrored image.
     fn read_either(&self, index: usize, mirrored: bool, into: &mut [f32]) -> Result<usize, DataError> {
         check_index(index, self.len());
         let size: usize = self.shape.iter().product();
         assert!(into.len() == size, "room for {} values was given, expected {size}", into.len());
         let (number, row) = self.place(index);
-        let shard = &self.shards[number];
-        let (_, file) = self.files.get(number, || Ok(((), shard.reopen()?)))?;
-        shard::read(&file, row, mirrored, into)?;
+        shard::read(&*self.file(number)?, row, mirrored, into)?;
         let LatentsConfig { scale, shift, .. } = self.config;
         ScaledLatents { scale: scale.into(), shift: shift.into() }.encode_in_place(into);
-        Ok(shard.label(row))
+        Ok(self.shards[number].label(row))
     }
 }
 
@@ -229,6 +248,107 @@ impl fmt::Debug for Latents {
     }
 }
 
+/// What of the files of latents is told to a network.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Labels,
+    /// Where there are some.
+    Texts,
+}
+
+/// [`Latents`] whose label is the image's caption, as a text encoder has encoded it: `[1, tokens, width]`.
+///
+/// A caption is read from its file with its latent. Of the texts in memory is the row of each latent's, eight bytes.
+#[derive(Debug)]
+pub struct CaptionedLatents {
+    latents: Latents,
+    shape: [usize; 2],
+}
+
+impl CaptionedLatents {
+    /// Opens a shard, or all shards in a folder, as [`Latents::open`] does; looks at the texts, and at no labels.
+    ///
+    /// # Errors
+    /// As [`Latents::open`], but for labels; or if a shard has no texts, or they have another shape or type than said
+    /// there, or another shape than in the first shard, or a latent's text is not among them.
+    ///
+    /// # Panics
+    /// If [`LatentsConfig::validate`] says why `config` cannot be used.
+    pub fn open(path: impl AsRef<Path>, config: LatentsConfig) -> Result<Self, DataError> {
+        let path = path.as_ref();
+        let latents = Latents::open_watched(path, config, Told::Texts, &Watch::default())?;
+        Self::of(latents).map_err(|_| Problem::missing("tensor text_tokens").at(path).with_hint(NO_TEXTS))
+    }
+
+    /// Those that were opened with their texts; the latents again if they have none.
+    fn of(latents: Latents) -> Result<Self, Box<Latents>> {
+        match latents.texts.first().map(Texts::shape) {
+            Some(shape) => Ok(Self { latents, shape }),
+            None => Err(Box::new(latents)),
+        }
+    }
+
+    /// The number of tokens of a caption, and the width of one.
+    pub fn text_shape(&self) -> [usize; 2] {
+        self.shape
+    }
+
+    /// The encoded caption of an example, `[1, tokens, width]`.
+    ///
+    /// # Errors
+    /// If the file can no longer be read, or a value is not finite.
+    ///
+    /// # Panics
+    /// If there is no example `index`.
+    pub fn text(&self, index: usize) -> Result<Tokens, DataError> {
+        check_index(index, self.latents.len());
+        let (number, row) = self.latents.place(index);
+        self.latents.texts[number].read(&*self.latents.file(number)?, row)
+    }
+}
+
+impl Dataset for CaptionedLatents {
+    type Label = Arc<Tokens>;
+
+    fn len(&self) -> usize {
+        self.latents.len()
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.latents.shape()
+    }
+
+    /// Reads a latent and its caption.
+    ///
+    /// # Errors
+    /// If the file can no longer be read, or a value is not finite.
+    fn read(&self, index: usize, into: &mut [f32]) -> Result<Arc<Tokens>, DataError> {
+        self.latents.read(index, into)?;
+        self.text(index).map(Arc::new)
+    }
+
+    /// Reads the latent of the mirrored image, with the same caption.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    ///
+    /// # Panics
+    /// As [`read`](Self::read), or if the shards have no tensor `latent_mean_flip`.
+    fn read_mirrored(&self, index: usize, into: &mut [f32]) -> Result<Arc<Tokens>, DataError> {
+        self.latents.read_mirrored(index, into)?;
+        self.text(index).map(Arc::new)
+    }
+
+    fn can_mirror(&self) -> Result<(), String> {
+        self.latents.can_mirror()
+    }
+
+    fn identity(&self, index: usize) -> u64 {
+        self.latents.identity(index)
+    }
+}
+
 /// Latents of images in safetensors shards, as a configuration names them; the network sees them times `scale` plus
 /// `shift`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -261,14 +381,20 @@ impl DataKind for LatentShardsConfig {
         self.with_classes(1).validate()
     }
 
-    /// Shards do not tell how many classes there are, and for a network without classes no label is looked at.
+    /// Shards do not tell how many classes there are, and for a network without classes no label is looked at; nor are
+    /// texts for a network without texts.
     fn open(&self, input: &ModelInput, watch: &Watch) -> Result<AnyDataset, DataError> {
-        let open = |classes, is_labeled| {
-            Latents::open_watched(&self.path, self.with_classes(classes), is_labeled, watch)
-        };
-        match input.num_classes {
-            Some(classes) => Ok(AnyDataset::labeled(open(classes, true)?, classes)),
-            None => Ok(AnyDataset::unlabeled(open(1, false)?.unlabeled())),
+        let open = |classes, told| Latents::open_watched(&self.path, self.with_classes(classes), told, watch);
+        match (input.text, input.num_classes) {
+            (Some(_), _) => Ok(match CaptionedLatents::of(open(1, Told::Texts)?) {
+                Ok(latents) => {
+                    let shape = latents.text_shape();
+                    AnyDataset::captioned(latents, shape)
+                }
+                Err(latents) => AnyDataset::unlabeled(latents.unlabeled()),
+            }),
+            (None, Some(classes)) => Ok(AnyDataset::labeled(open(classes, Told::Labels)?, classes)),
+            (None, None) => Ok(AnyDataset::unlabeled(open(1, Told::Nothing)?.unlabeled())),
         }
     }
 
@@ -283,6 +409,9 @@ impl DataKind for LatentShardsConfig {
 
 const HINT: &str = "encode the images first: a shard is a safetensors file with the tensors `latent_mean` and, for a \
                     network with labels, `label`";
+
+const NO_TEXTS: &str =
+    "encode the images with captions: each in a text file beside its image, or all in metadata.jsonl";
 
 /// The file itself, or the shards in a folder in the order of their names.
 fn paths(path: &Path) -> Result<Vec<PathBuf>, DataError> {
@@ -320,9 +449,26 @@ fn check_alike(first: &Shard, shard: &Shard) -> Result<(), DataError> {
     Err(Problem::format(found, "it in all shards or in none").at(&with.path))
 }
 
+/// Compares the texts of a shard with those of the first one.
+fn check_texts(first: (&Shard, Option<&Texts>), shard: (&Shard, Option<&Texts>)) -> Result<(), DataError> {
+    let (with, without) = match (first.1, shard.1) {
+        (Some(one), Some(other)) if one.shape() != other.shape() => {
+            let [[tokens, width], found] = [one.shape(), other.shape()];
+            let expected = format!("[{tokens}, {width}] as in {}", first.0.path.display());
+            let part = "texts".to_owned();
+            return Err(Problem::Shape { part, found: found.into(), expected }.at(&shard.0.path));
+        }
+        (Some(_), None) => (first.0, shard.0),
+        (None, Some(_)) => (shard.0, first.0),
+        _ => return Ok(()),
+    };
+    let found = format!("has texts and {} has none", without.path.display());
+    Err(Problem::format(found, "them in all shards or in none").at(&with.path))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, thread};
+    use std::thread;
 
     use diffusion_core::{network::Labels, random::Stream};
     use safetensors::Dtype;
@@ -544,6 +690,134 @@ mod tests {
         let (place, problem) = problem(&broken);
         assert!(matches!(problem, Problem::Decode { .. }), "{problem:?}");
         assert_eq!(place, "b.safetensors");
+    }
+
+    /// A shard of latents as in [`shard`], whose texts have two tokens of width 3: those of text `t` are `t / 8`.
+    fn captioned(first: usize, texts: &[i16], of: usize) -> Vec<u8> {
+        let n = texts.len();
+        let rows = texts.iter().flat_map(|row| row.to_le_bytes()).collect();
+        let tokens = f32s((0..of * 6).map(|i| (i / 6) as f32 / 8.0));
+        safetensors(&[
+            (
+                "latent_mean",
+                Dtype::F32,
+                &[n, 2, 1, 2],
+                f32s((0..4 * n).map(|i| (4 * first + i) as f32 / 4.0)),
+            ),
+            (MIRRORED, Dtype::F32, &[n, 2, 1, 2], f32s(vec![9.0; 4 * n])),
+            ("text", Dtype::I16, &[n], rows),
+            ("text_tokens", Dtype::F32, &[of, 2, 3], tokens),
+            ("text_pooled", Dtype::F32, &[of, 3], f32s(vec![0.0; 3 * of])),
+        ])
+    }
+
+    fn text(row: usize) -> Tokens {
+        Tokens::new(vec![row as f32 / 8.0; 6], [1, 2, 3])
+    }
+
+    /// Several latents have one text, and labels are not looked at.
+    #[test]
+    fn texts_are_read_with_their_latents() {
+        let files =
+            [("a.safetensors", captioned(0, &[1, 0, 1], 2)), ("b.safetensors", captioned(3, &[2, 0], 3))];
+        let folder = folder(&files);
+        let data = CaptionedLatents::open(&folder, PLAIN).unwrap();
+        assert_eq!((data.len(), data.shape(), data.text_shape()), (5, &[2, 1, 2][..], [2, 3]));
+        for (index, row) in [(4, 0), (0, 1), (3, 2), (2, 1), (1, 0)] {
+            let mut into = [0.0; 4];
+            assert_eq!(*data.read(index, &mut into).unwrap(), text(row), "{index}");
+            assert_eq!(into, latent(index, false).0, "{index}");
+            assert_eq!(*data.read_mirrored(index, &mut into).unwrap(), text(row), "{index}");
+            assert_eq!(into, [9.0; 4]);
+        }
+        let all = data.gather(&[3, 0]).unwrap().1;
+        assert_eq!(all, Tokens::new([text(2).values(), text(1).values()].concat(), [2, 2, 3]));
+        let unlabeled = Latents::open_watched(folder.path(), PLAIN, Told::Nothing, &Watch::default());
+        assert!(unlabeled.unwrap().texts.is_empty());
+    }
+
+    /// What is wrong with a file whose texts are `text` and `text_tokens`.
+    #[track_caller]
+    fn text_error(text: (Dtype, &[usize], Vec<u8>), tokens: (Dtype, &[usize], Vec<u8>)) -> String {
+        let mean = ("latent_mean", Dtype::F32, &[2, 1, 1, 1][..], f32s([0.0; 2]));
+        let bytes = safetensors(&[
+            mean,
+            ("text", text.0, text.1, text.2),
+            ("text_tokens", tokens.0, tokens.1, tokens.2),
+        ]);
+        let folder = folder(&[("a.safetensors", bytes)]);
+        let path = folder.path().join("a.safetensors");
+        let error = CaptionedLatents::open(&path, PLAIN).and_then(|data| data.text(1)).unwrap_err();
+        assert_eq!(error.path.as_deref(), Some(&*path));
+        error.to_string().replace(&path.display().to_string(), "…")
+    }
+
+    #[test]
+    fn texts_that_are_not_as_they_should_be_are_errors() {
+        let (rows, tokens) =
+            ((Dtype::U8, &[2][..], vec![0, 1]), (Dtype::F32, &[2, 1, 1][..], f32s([0.5; 2])));
+        for (rows, tokens, expected) in [
+            (rows.clone(), (Dtype::F32, &[2, 1][..], f32s([0.5; 2])), "text_tokens of shape [2, 1]"),
+            (rows.clone(), (Dtype::F32, &[0, 1, 1][..], vec![]), "text_tokens of shape [0, 1, 1]"),
+            (rows.clone(), (Dtype::F64, &[2, 1, 1][..], vec![0; 16]), "text_tokens of type F64"),
+            (rows.clone(), (Dtype::F32, &[1, 1, 1][..], f32s([0.5])), "gives example 1 the text 1, "),
+            (
+                rows.clone(),
+                (Dtype::F32, &[2, 1, 1][..], f32s([0.5, f32::INFINITY])),
+                "inf in row 1 of text_tokens, the text of example 1",
+            ),
+            ((Dtype::I8, &[2][..], vec![0, 255]), tokens.clone(), "gives example 1 the text -1, "),
+            ((Dtype::U8, &[1][..], vec![0]), tokens.clone(), "tensor text of shape [1]"),
+            ((Dtype::F32, &[2][..], vec![0; 8]), tokens.clone(), "tensor text of type F32"),
+        ] {
+            let found = text_error(rows, tokens);
+            assert!(found.contains(expected), "{found}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn texts_are_in_all_shards_or_in_none() {
+        let open = |files: &[(&str, Vec<u8>)]| CaptionedLatents::open(folder(files), PLAIN).unwrap_err();
+        let [with, without] = [captioned(0, &[0, 0, 0], 1), shard(0, 3, true)];
+        for (files, place) in [
+            ([("a.safetensors", with.clone()), ("b.safetensors", without.clone())], "a.safetensors"),
+            ([("a.safetensors", without.clone()), ("b.safetensors", with.clone())], "b.safetensors"),
+        ] {
+            let error = open(&files);
+            assert!(matches!(error.problem, Problem::Format { .. }), "{error}");
+            assert!(error.path.as_ref().is_some_and(|path| path.ends_with(place)), "{error}");
+        }
+        let none = open(&[("a.safetensors", without.clone())]);
+        assert!(matches!(none.problem, Problem::Missing { .. }) && none.hint().is_some(), "{none}");
+        let wide = safetensors(&[
+            ("latent_mean", Dtype::F32, &[1, 2, 1, 2], f32s([0.0; 4])),
+            (MIRRORED, Dtype::F32, &[1, 2, 1, 2], f32s([0.0; 4])),
+            ("text", Dtype::U8, &[1], vec![0]),
+            ("text_tokens", Dtype::F32, &[1, 2, 4], f32s([0.0; 8])),
+        ]);
+        let error = open(&[("a.safetensors", with.clone()), ("b.safetensors", wide)]);
+        assert!(matches!(&error.problem, Problem::Shape { found, .. } if **found == [2, 4]), "{error}");
+        let half = safetensors(&[
+            ("latent_mean", Dtype::F32, &[1, 2, 1, 2], f32s([0.0; 4])),
+            ("text", Dtype::U8, &[1], vec![0]),
+        ]);
+        let error = open(&[("a.safetensors", half)]);
+        assert!(matches!(&error.problem, Problem::Missing { wanted, .. } if wanted.contains("text_tokens")));
+    }
+
+    #[test]
+    fn texts_of_a_file_that_was_replaced_are_an_error() {
+        let folder = folder(&[("a.safetensors", captioned(0, &[0, 1, 1], 2))]);
+        let data = CaptionedLatents::open(&folder, PLAIN).unwrap();
+        // As if the file had been closed meanwhile.
+        let data = CaptionedLatents { latents: Latents { files: OpenFiles::new(), ..data.latents }, ..data };
+        for other in [shard(0, 3, true), captioned(0, &[0, 0, 0], 1)] {
+            fs::write(folder.path().join("a.safetensors"), other).unwrap();
+            assert!(data.text(1).is_err());
+            assert!(data.read(1, &mut [0.0; 4]).is_err());
+        }
+        fs::write(folder.path().join("a.safetensors"), captioned(0, &[0, 1, 1], 2)).unwrap();
+        assert_eq!(data.text(1).unwrap(), text(1));
     }
 
     #[test]

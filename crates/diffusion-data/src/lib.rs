@@ -64,6 +64,7 @@ mod subset;
 mod summary;
 mod swissroll;
 mod tar;
+mod texts;
 mod tree;
 
 pub use any_dataset::{AnyDataset, AnyLabel};
@@ -79,7 +80,7 @@ pub use fingerprint::Fingerprint;
 pub use image_config::{Channels, ImageFolderConfig};
 pub use image_folder::{ImageFolder, ImagesConfig};
 pub use images::Images;
-pub use latents::{LatentShardsConfig, Latents, LatentsConfig};
+pub use latents::{CaptionedLatents, LatentShardsConfig, Latents, LatentsConfig};
 pub use left_out::{LeftOut, LeftOutKind};
 pub use mnist::{MnistConfig, MnistLike};
 pub use png::write_png;

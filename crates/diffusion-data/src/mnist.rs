@@ -204,7 +204,7 @@ mod tests {
         let folder = folder("train", &[9, 10, 200]);
         let config = MnistConfig { path: folder.path().to_owned() };
         let open = |num_classes| {
-            let input = ModelInput { shape: vec![1, 1, 2], num_classes, class_names: Vec::new() };
+            let input = ModelInput { shape: vec![1, 1, 2], num_classes, text: None, class_names: Vec::new() };
             config.open(&input, &Watch::default())
         };
         assert_eq!(open(None).unwrap().num_classes(), None);

@@ -2,6 +2,8 @@
 
 use crate::dataset::{Dataset, Label, check_index};
 use crate::error::DataError;
+use diffusion_core::Tokens;
+use std::sync::Arc;
 
 /// Examples in memory, unlabeled until [`labeled`](Points::labeled).
 #[derive(Clone, Debug)]
@@ -40,6 +42,18 @@ impl Points {
     /// # Panics
     /// If there are not as many labels as examples.
     pub fn labeled(self, labels: Vec<usize>) -> Points<usize> {
+        self.with(labels)
+    }
+
+    /// The same examples with one encoded text for each, `[1, tokens, width]`, which is the same shape for all.
+    ///
+    /// # Panics
+    /// If there are not as many texts as examples.
+    pub fn captioned(self, texts: Vec<Arc<Tokens>>) -> Points<Arc<Tokens>> {
+        self.with(texts)
+    }
+
+    fn with<L>(self, labels: Vec<L>) -> Points<L> {
         let (found, expected) = (labels.len(), self.labels.len());
         assert!(found == expected, "{found} labels were given, expected {expected}, one for each example");
         Points { values: self.values, shape: self.shape, labels }

@@ -17,8 +17,8 @@ pub(crate) const MIRRORED: &str = "latent_mean_flip";
 /// The tensor of the labels.
 const LABEL: &str = "label";
 
-/// How many labels are read at a time.
-const LABELS: usize = 1 << 16;
+/// How many integers are read at a time.
+const READ: usize = 1 << 16;
 
 /// What a file of latents has, whether it is open or not.
 pub(crate) struct Shard {
@@ -42,10 +42,13 @@ impl Shard {
     ) -> Result<(Self, TensorFile), DataError> {
         let (file, [n, shape @ ..], mirrored) = open(path)?;
         let labels = match classes {
-            Some(_) if tensor(&file, LABEL)? != [n] => {
-                return Err(wrong_shape(&file, LABEL, format!("[{n}], one for each latent of {MEAN}")));
+            Some(classes) => {
+                let check = |index, found| match usize::try_from(found) {
+                    Ok(label) if label < classes => Ok(label),
+                    _ => Err(Problem::Label { index, found, classes }),
+                };
+                Some(integers(&file, LABEL, n, watch, check)?)
             }
-            Some(classes) => Some(labels(&file, n, classes, watch)?),
             None => None,
         };
         Ok((Self { path: path.to_owned(), len: n, shape, labels, mirrored }, file))
@@ -105,7 +108,7 @@ fn open(path: &Path) -> Result<(TensorFile, [usize; 4], bool), DataError> {
 }
 
 /// The shape of a tensor that must be there.
-fn tensor<'a>(file: &'a TensorFile, name: &'static str) -> Result<&'a [usize], DataError> {
+pub(crate) fn tensor<'a>(file: &'a TensorFile, name: &'static str) -> Result<&'a [usize], DataError> {
     file.shape(name).ok_or_else(|| {
         let names = first_names(file.names(), 8);
         Problem::Missing { wanted: format!("tensor {name}"), found: names }.at(file.path())
@@ -123,14 +126,16 @@ fn latent_shape(file: &TensorFile) -> Result<[usize; 4], DataError> {
     }
 }
 
-fn check_floats(file: &TensorFile, name: &'static str) -> Result<(), DataError> {
+/// Whether a tensor is of one of the types of latents.
+pub(crate) fn check_floats(file: &TensorFile, name: &'static str) -> Result<(), DataError> {
     match file.dtype(name) {
         Some(Dtype::F32 | Dtype::F16 | Dtype::Bf16) => Ok(()),
         _ => Err(wrong_type(file, name, "F32, F16 or BF16")),
     }
 }
 
-fn wrong_shape(file: &TensorFile, name: &'static str, expected: String) -> DataError {
+/// A tensor that is there has another shape than `expected`.
+pub(crate) fn wrong_shape(file: &TensorFile, name: &'static str, expected: String) -> DataError {
     let found = file.shape(name).unwrap_or_default().into();
     Problem::Shape { part: format!("the tensor {name}"), found, expected }.at(file.path())
 }
@@ -140,27 +145,32 @@ fn wrong_type(file: &TensorFile, name: &'static str, expected: &'static str) -> 
     Problem::format(format!("has the tensor {name} of type {found}"), expected).at(file.path())
 }
 
-/// Reads all `n` labels, a stretch at a time.
-fn labels(file: &TensorFile, n: usize, classes: usize, watch: &Watch) -> Result<Vec<usize>, DataError> {
-    if !file.dtype(LABEL).is_some_and(Dtype::is_integer) {
-        return Err(wrong_type(file, LABEL, "an integer of 8, 16, 32 or 64 bits"));
+/// Reads a tensor that must have a whole number for each of `n` latents, a stretch at a time. `check` is told the latent
+/// and its number.
+pub(crate) fn integers(
+    file: &TensorFile,
+    name: &'static str,
+    n: usize,
+    watch: &Watch,
+    check: impl Fn(usize, i128) -> Result<usize, Problem>,
+) -> Result<Vec<usize>, DataError> {
+    if tensor(file, name)? != [n] {
+        return Err(wrong_shape(file, name, format!("[{n}], one for each latent of {MEAN}")));
+    }
+    if !file.dtype(name).is_some_and(Dtype::is_integer) {
+        return Err(wrong_type(file, name, "an integer of 8, 16, 32 or 64 bits"));
     }
     check_memory(size_of::<usize>() as u128 * n as u128).map_err(|problem| problem.at(file.path()))?;
-    let mut labels = Vec::new();
-    while labels.len() < n {
+    let mut integers = Vec::new();
+    while integers.len() < n {
         watch.check()?;
-        let rows = labels.len()..n.min(labels.len() + LABELS);
-        for found in file.read_integers(LABEL, rows)? {
-            match usize::try_from(found) {
-                Ok(label) if label < classes => labels.push(label),
-                _ => {
-                    let index = labels.len();
-                    return Err(Problem::Label { index, found, classes }.at(file.path()));
-                }
-            }
+        let rows = integers.len()..n.min(integers.len() + READ);
+        for found in file.read_integers(name, rows)? {
+            let checked = check(integers.len(), found);
+            integers.push(checked.map_err(|problem| problem.at(file.path()))?);
         }
     }
-    Ok(labels)
+    Ok(integers)
 }
 
 /// A tensor of a test: its name, type, shape and bytes.

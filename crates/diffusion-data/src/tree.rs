@@ -254,7 +254,10 @@ mod tests {
         let watch = Watch::default();
         watch.stop();
         let error = config
-            .open(&ModelInput { shape: vec![2], num_classes: None, class_names: Vec::new() }, &watch)
+            .open(
+                &ModelInput { shape: vec![2], num_classes: None, text: None, class_names: Vec::new() },
+                &watch,
+            )
             .unwrap_err();
         assert!(matches!(error.problem, Problem::Stopped), "{error}");
     }

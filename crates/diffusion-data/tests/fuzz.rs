@@ -24,8 +24,8 @@ use diffusion_core::{
     watch::Watch,
 };
 use diffusion_data::{
-    Cifar10, Cifar100, CifarLabels, DataConfig, DatasaurusDozen, Latents, LatentsConfig, MnistLike,
-    ModelInput, Split,
+    CaptionedLatents, Cifar10, Cifar100, CifarLabels, DataConfig, DatasaurusDozen, Latents, LatentsConfig,
+    MnistLike, ModelInput, Split,
 };
 use flate2::{Compression, write::GzEncoder};
 use safetensors::tensor::{Dtype, TensorView, serialize};
@@ -288,6 +288,8 @@ const KINDS: &[Kind] = &[
             let tensors = [
                 ("latent_mean", view(Dtype::F16, &[3, 1, 1, 2], &[60; 12])),
                 ("label", view(Dtype::U8, &[3], &[7, 0, 255])),
+                ("text", view(Dtype::U8, &[3], &[1, 0, 1])),
+                ("text_tokens", view(Dtype::F16, &[2, 1, 2], &[60; 8])),
             ];
             vec![serialize(tensors, None).unwrap()]
         },
@@ -304,7 +306,9 @@ const KINDS: &[Kind] = &[
         read: |path| {
             use diffusion_data::Dataset;
             let latents = Latents::open(path, LatentsConfig::default());
+            let texts = CaptionedLatents::open(path, LatentsConfig::default());
             latents.is_ok_and(|latents| latents.first(1).is_ok())
+                | texts.is_ok_and(|texts| texts.first(1).is_ok())
         },
         gzip: 0,
     },
@@ -323,7 +327,7 @@ const KINDS: &[Kind] = &[
             // What is computed is opened too, unless that is meant to take long.
             let numbers = toml::to_string(&config).unwrap_or_default();
             let is_small = !numbers.split(|c: char| !c.is_ascii_digit()).any(|number| number.len() > 3);
-            let input = ModelInput { shape: vec![2], num_classes: None, class_names: Vec::new() };
+            let input = ModelInput { shape: vec![2], num_classes: None, text: None, class_names: Vec::new() };
             config.validate().is_ok()
                 && (!is_small
                     || config.path().is_some()

@@ -13,6 +13,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod any_text;
 pub mod autoencoder;
 pub mod condition;
 pub mod config;
@@ -32,6 +33,7 @@ pub mod text;
 pub mod tokens;
 pub mod unet;
 
+pub use any_text::AnyText;
 pub use autoencoder::{Autoencoder, AutoencoderConfig, Moments};
 pub use condition::TextCondition;
 pub use dit::{ClassNames, DiTTransformer2DModel, DitTransformerConfig, SizedDit};

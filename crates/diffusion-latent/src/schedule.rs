@@ -19,7 +19,7 @@ pub use timesteps::Timesteps;
 use crate::config::Settings;
 use crate::error::LatentError;
 use diffusion_core::invalid::Invalid;
-use diffusion_core::schedule::{Levels, Schedule, Sigmas};
+use diffusion_core::schedule::{Levels, Schedule, ScheduleConfig, Sigmas};
 use diffusion_core::{AnyPath, AnyPrediction, VarianceExploding};
 use std::path::Path;
 
@@ -80,6 +80,12 @@ impl LatentSchedule {
     /// The settings.
     pub fn config(&self) -> &SchedulerConfig {
         &self.config
+    }
+
+    /// The noise levels as a configuration has them, to train the model further: of a schedule without data in its last
+    /// level all but that.
+    pub fn schedule_config(&self) -> ScheduleConfig {
+        self.config.schedule_config(self.levels())
     }
 
     /// What the network's output means.

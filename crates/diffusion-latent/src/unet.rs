@@ -2,6 +2,7 @@
 
 mod block;
 mod config;
+mod count;
 mod sized;
 
 pub use block::{DownBlock, MiddleBlock, UpBlock};

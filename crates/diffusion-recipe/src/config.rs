@@ -205,8 +205,8 @@ impl RunConfig {
         self.sampling.validate().map_err(|error| error.within("sampling"))?;
         self.validate_paths()?;
         self.validate_levels()?;
-        if self.network.classes().is_none() && self.sampling.guidance != AnyGuidance::default() {
-            let reason = "the network has no labels, so guidance has nothing to guide by";
+        if !self.network.is_conditional() && self.sampling.guidance != AnyGuidance::default() {
+            let reason = "the network has neither labels nor texts, so guidance has nothing to guide by";
             return Err(Invalid::new("sampling.guidance", reason));
         }
         self.validate_memory()

@@ -95,6 +95,7 @@ fn about<B: Backend>(request: &EncodeRequest, images: &Images, autoencoder: &Aut
         // Without a zero of the other sign.
         shift: 0.0 - config.shift_factor * scale,
         in_tiles: request.in_tiles,
+        text: None,
         classes: images.class_names().unwrap_or_default().to_vec(),
         fingerprint: format!("{:016x}", identity::hash(&bytes)),
     }

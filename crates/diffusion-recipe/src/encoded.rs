@@ -24,8 +24,21 @@ pub struct Encoded {
     pub in_tiles: bool,
     /// The names of the classes, in the order of their numbers.
     pub classes: Vec<String>,
+    /// The captions that were encoded with them, if there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<EncodedTexts>,
     /// What tells the images from others: a hash of their paths and of the autoencoder's settings.
     pub fingerprint: String,
+}
+
+/// The captions of latents, as a text encoder gives them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EncodedTexts {
+    /// Tokens of a text.
+    pub tokens: usize,
+    /// Values of a token.
+    pub width: usize,
 }
 
 /// What the file of [`Encoded`] is called.

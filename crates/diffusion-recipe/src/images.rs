@@ -1,7 +1,6 @@
-//! A run for a folder of images or latents: what must suit them follows from them.
+//! A run for a folder of images: what must suit them follows from them.
 
 use crate::config::RunConfig;
-use crate::encoded::Encoded;
 use crate::error::RecipeError;
 use diffusion::core::Invalid;
 use diffusion::core::watch::Watch;
@@ -22,7 +21,7 @@ const MAX_PATCHES: usize = 256;
 /// The height from which on a U-Net attends.
 const ATTENTION: usize = 16;
 /// The pixels of a batch; larger images make smaller batches.
-const BATCH_PIXELS: usize = 64 * 32 * 32;
+pub(crate) const BATCH_PIXELS: usize = 64 * 32 * 32;
 
 /// A height and a width in pixels; `64` is 64 × 64, `48x64` is 48 × 64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,49 +90,8 @@ impl RunConfig {
         Self::of_shape(preset, settings, network, [channels, height, batch], images.num_classes())
     }
 
-    /// A run for the latents in `folder`, as [`encode`](crate::encode()) makes them of images. Scale, channels, classes,
-    /// patches, levels and attention follow from them; everything else is that of a preset with such a network.
-    ///
-    /// # Errors
-    /// If there are none that [`encode`](crate::encode()) has made, or no such network takes latents of this size.
-    pub fn for_latents(
-        folder: impl AsRef<Path>,
-        network: ImageNetwork,
-        model: ModelSize,
-    ) -> Result<Self, RecipeError> {
-        let folder = folder.as_ref();
-        let about = Encoded::read(folder)?.ok_or_else(|| RecipeError::NoLatents {
-            path: folder.to_path_buf(),
-            reason: "it has no encoded.toml".to_string(),
-        })?;
-        let [channels, height, width] = about.latent_shape;
-        if height != width {
-            let reason = format!("are {height}x{width}, expected a square: the networks take no others");
-            return Err(Invalid::new("latents", reason).into());
-        }
-        let preset = match (network, model) {
-            (ImageNetwork::Unet, ModelSize::Small) => "fashion-unet-small",
-            (ImageNetwork::Unet, ModelSize::Base) => "cifar-unet",
-            (ImageNetwork::Dit, ModelSize::Small) => "fashion-dit-small",
-            (ImageNetwork::Dit, ModelSize::Base) => "imagenet-dit",
-        };
-        let settings = vec![
-            "preset=latents".to_string(),
-            "data.kind=latents".to_string(),
-            path_setting(folder),
-            format!("data.scale={:?}", about.scale),
-            format!("data.shift={:?}", about.shift),
-            "flip=true".to_string(),
-        ];
-        let batch = (BATCH_PIXELS / (height * width).max(1)).clamp(4, 128).min(about.count);
-        let classes = about.classes.len().max(1);
-        let mut config = Self::of_shape(preset, settings, network, [channels, height, batch], classes)?;
-        config.classes = if classes > 1 { about.classes } else { Vec::new() };
-        Ok(config)
-    }
-
     /// The preset with these settings and a network for squares of `height`.
-    fn of_shape(
+    pub(crate) fn of_shape(
         preset: &str,
         mut settings: Vec<String>,
         network: ImageNetwork,
@@ -158,7 +116,7 @@ impl RunConfig {
     }
 }
 
-fn path_setting(folder: &Path) -> String {
+pub(crate) fn path_setting(folder: &Path) -> String {
     format!("data.path={}", toml::Value::from(folder.display().to_string()))
 }
 
@@ -207,6 +165,12 @@ fn is_gray(images: &Images) -> Result<bool, DataError> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError(String);
 
+impl ParseError {
+    pub(crate) fn new(found: &str, expected: &str) -> Self {
+        Self(format!("found `{found}`, expected {expected}"))
+    }
+}
+
 impl Display for ParseError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -222,7 +186,7 @@ impl FromStr for ImageSize {
         let (height, width) = text.split_once('x').unwrap_or((text, text));
         match (height.parse(), width.parse()) {
             (Ok(height), Ok(width)) if height > 0 && width > 0 => Ok(Self { height, width }),
-            _ => Err(ParseError(format!("found `{text}`, expected a number of pixels, e.g. 64, or 48x64"))),
+            _ => Err(ParseError::new(text, "a number of pixels, e.g. 64, or 48x64")),
         }
     }
 }
@@ -239,7 +203,7 @@ impl FromStr for ImageNetwork {
         match text {
             "unet" => Ok(Self::Unet),
             "dit" => Ok(Self::Dit),
-            _ => Err(ParseError(format!("found `{text}`, expected unet or dit"))),
+            _ => Err(ParseError::new(text, "unet or dit")),
         }
     }
 }
@@ -256,7 +220,7 @@ impl FromStr for ModelSize {
         match text {
             "small" => Ok(Self::Small),
             "base" => Ok(Self::Base),
-            _ => Err(ParseError(format!("found `{text}`, expected small or base"))),
+            _ => Err(ParseError::new(text, "small or base")),
         }
     }
 }

@@ -32,6 +32,7 @@ mod held;
 mod images;
 mod inspect;
 mod interval;
+mod latents;
 mod made;
 mod metrics;
 mod network;
@@ -50,14 +51,16 @@ pub use change::Change;
 pub use config::{RunConfig, SamplingConfig};
 pub use decode::{decode, read_latents};
 pub use encode::{EncodeRequest, encode};
-pub use encoded::Encoded;
+pub use encoded::{Encoded, EncodedTexts};
 pub use error::RecipeError;
 pub use folder::{RunFolder, check_replaces_not, check_writable};
 pub use images::{ImageNetwork, ImageSize, ModelSize, ParseError};
 pub use interval::Interval;
+pub use latents::{LatentCondition, LatentModel};
 pub use made::mark_png;
 pub use network::{
-    Conditional, CustomNetworkConfig, NetworkConfig, NetworkVisitor, RunNetwork, SampledNetwork,
+    Conditional, CustomNetworkConfig, NetworkConfig, NetworkSize, NetworkVisitor, RunNetwork, SampledNetwork,
+    TextDitConfig, TextUnetConfig,
 };
 pub use preset::Preset;
 pub use record::RunRecord;

@@ -1,17 +1,25 @@
 //! Which network: the one place outside of core that knows them all.
 
+mod own;
+mod settings;
+mod text;
+mod visitor;
+
+pub use own::Conditional;
+pub use settings::NetworkSize;
+pub use text::{TextDitConfig, TextUnetConfig};
+pub use visitor::{NetworkVisitor, RunNetwork, SampledNetwork};
+
 use crate::error::RecipeError;
-use burn::backend::Autodiff;
-use burn::module::{AutodiffModule, ModuleDisplay};
 use burn::tensor::backend::Backend;
-use diffusion::core::layer::CondEmbedderLabelConfig;
+use diffusion::core::Invalid;
 use diffusion::core::network::dit::DitConfig;
 use diffusion::core::network::mlp::{ConditionalMlpConfig, TimeInputMlpConfig};
 use diffusion::core::network::unet::UnetConfig;
-use diffusion::core::{AnyCondition, Invalid, Network, NullCondition};
-use serde::de::{DeserializeOwned, Error};
-use serde::{Deserialize, Deserializer, Serialize};
-use toml::{Table, Value};
+use serde::{Deserialize, Serialize};
+use settings::NetworkSettings;
+use std::path::Path;
+use toml::Table;
 
 /// [`NetworkConfig`] from one line per network: its settings, and how it is made of them.
 macro_rules! networks {
@@ -21,6 +29,8 @@ macro_rules! networks {
         #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
         pub enum NetworkConfig {
             $($(#[$doc])* $kind($config),)+
+            /// A U-Net that looks at texts.
+            TextUnet(TextUnetConfig),
             /// One that another crate brings; see [`TypedRun::new`](crate::TypedRun::new).
             Custom(CustomNetworkConfig),
         }
@@ -29,6 +39,7 @@ macro_rules! networks {
             fn settings(&self) -> &dyn NetworkSettings {
                 match self {
                     $(Self::$kind(settings) => settings,)+
+                    Self::TextUnet(settings) => settings,
                     Self::Custom(settings) => settings,
                 }
             }
@@ -37,7 +48,7 @@ macro_rules! networks {
             /// as one type whether it has labels or not.
             ///
             /// # Errors
-            /// If the network is another crate's.
+            /// If the network is another crate's, or a pretrained one cannot be opened.
             pub fn visit<B: Backend, V: NetworkVisitor<B>>(
                 &self,
                 seed: u64,
@@ -49,6 +60,7 @@ macro_rules! networks {
                         let ($seed, $device) = (seed, device);
                         visitor.visit($init)
                     })+
+                    Self::TextUnet(unet) => unet.visit(seed, device, visitor)?,
                     Self::Custom(custom) => return Err(RecipeError::CustomNetwork(custom.name.clone())),
                 })
             }
@@ -63,42 +75,10 @@ networks! {
     ConditionalMlp(ConditionalMlpConfig): |mlp, seed, device| mlp.init_any(seed, device);
     /// A diffusion transformer.
     Dit(Conditional<DitConfig>): |dit, seed, device| dit.network.init_any(dit.labels.as_ref(), seed, device);
+    /// A diffusion transformer that is told texts.
+    TextDit(TextDitConfig): |dit, seed, device| dit.network.init_any_text(&dit.text, seed, device);
     /// A U-Net.
     Unet(Conditional<UnetConfig>): |unet, seed, device| unet.network.init_any(unet.labels.as_ref(), seed, device);
-}
-
-/// What a run asks of a network's settings.
-trait NetworkSettings {
-    /// The labels that the network is conditioned on.
-    fn classes(&self) -> Option<usize>;
-
-    /// The probability with which training forgets a label, where the network has labels and that is known.
-    fn label_dropout(&self) -> Option<f64> {
-        None
-    }
-
-    /// The shape of one example.
-    fn input_shape(&self) -> Vec<usize>;
-
-    /// How many values the network and its layers have.
-    fn size(&self) -> NetworkSize;
-
-    /// The settings on which most depends how many parameters there are, and how large attention is.
-    fn sizes(&self) -> [&'static str; 2];
-
-    /// Checks every setting's range.
-    fn validate(&self) -> Result<(), Invalid>;
-}
-
-/// How many values a network has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NetworkSize {
-    /// Its parameters.
-    pub params: u128,
-    /// The largest of its layers' outputs for one example.
-    pub layer: u128,
-    /// The table of one attention head, from each position to each.
-    pub attention: u128,
 }
 
 /// What a run must know of a network that another crate brings. Its checkpoints are known by it.
@@ -128,43 +108,49 @@ impl NetworkConfig {
     }
 }
 
-/// A network's settings, and those of its labels if it has some: a table `labels` among the others.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Conditional<C> {
-    /// The settings.
-    #[serde(flatten)]
-    pub network: C,
-    /// The labels that it is conditioned on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub labels: Option<CondEmbedderLabelConfig>,
-}
-
-impl<C> From<C> for Conditional<C> {
-    fn from(network: C) -> Self {
-        Self { network, labels: None }
-    }
-}
-
-/// By hand, because a flattened field takes in unknown settings without a word.
-impl<'de, C: DeserializeOwned> Deserialize<'de> for Conditional<C> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut table = Table::deserialize(deserializer)?;
-        let labels = table.remove("labels").map(Value::try_into).transpose();
-        let read = |error: toml::de::Error| D::Error::custom(error.message());
-        Ok(Self { labels: labels.map_err(read)?, network: table.try_into().map_err(read)? })
-    }
-}
-
 impl NetworkConfig {
     /// The number of classes, if the network is conditioned on labels.
     pub fn classes(&self) -> Option<usize> {
         self.settings().classes()
     }
 
-    /// The probability with which training forgets a label; nothing if the network has no labels, or is another
-    /// crate's.
-    pub fn label_dropout(&self) -> Option<f64> {
-        self.settings().label_dropout()
+    /// The number of tokens of a text that the network is told, and the values of each, if it is told texts.
+    pub fn text(&self) -> Option<[usize; 2]> {
+        self.settings().text()
+    }
+
+    /// Whether it is told something that it can be guided by.
+    pub fn is_conditional(&self) -> bool {
+        self.classes().is_some() || self.text().is_some()
+    }
+
+    /// The folder of the pretrained model that it begins with, if there is one.
+    pub fn pretrained(&self) -> Option<&Path> {
+        match self {
+            Self::TextUnet(unet) => unet.pretrained.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether low-rank changes of that model are trained, and nothing else.
+    pub fn is_lora(&self) -> bool {
+        matches!(self, Self::TextUnet(TextUnetConfig { lora: Some(_), .. }))
+    }
+
+    /// The probability with which training forgets an example's label or text; nothing if the network has neither, or is
+    /// another crate's.
+    pub fn dropout(&self) -> Option<f64> {
+        self.settings().dropout().map(|(_, dropout)| dropout)
+    }
+
+    /// The path of that setting.
+    pub(crate) fn dropout_setting(&self) -> Option<String> {
+        self.settings().dropout().map(|(setting, _)| format!("network.{setting}"))
+    }
+
+    /// Whether it has learned before the run to do without a condition.
+    pub(crate) fn can_do_without(&self) -> bool {
+        self.settings().can_do_without()
     }
 
     /// The shape of one example.
@@ -191,135 +177,6 @@ impl NetworkConfig {
     }
 }
 
-impl NetworkSettings for TimeInputMlpConfig {
-    fn classes(&self) -> Option<usize> {
-        None
-    }
-
-    fn input_shape(&self) -> Vec<usize> {
-        self.input_shape()
-    }
-
-    fn size(&self) -> NetworkSize {
-        NetworkSize {
-            params: self.num_params(),
-            layer: self.largest_layer(),
-            attention: self.attention_size(),
-        }
-    }
-
-    fn sizes(&self) -> [&'static str; 2] {
-        ["hidden_dims"; 2]
-    }
-
-    fn validate(&self) -> Result<(), Invalid> {
-        self.validate()
-    }
-}
-
-impl NetworkSettings for ConditionalMlpConfig {
-    fn classes(&self) -> Option<usize> {
-        Some(self.labels.num_classes)
-    }
-
-    fn label_dropout(&self) -> Option<f64> {
-        Some(self.labels.dropout)
-    }
-
-    fn input_shape(&self) -> Vec<usize> {
-        self.input_shape()
-    }
-
-    fn size(&self) -> NetworkSize {
-        NetworkSize {
-            params: self.num_params(),
-            layer: self.largest_layer(),
-            attention: self.attention_size(),
-        }
-    }
-
-    fn sizes(&self) -> [&'static str; 2] {
-        ["hidden_dims"; 2]
-    }
-
-    fn validate(&self) -> Result<(), Invalid> {
-        self.validate()
-    }
-}
-
-impl NetworkSettings for Conditional<DitConfig> {
-    fn classes(&self) -> Option<usize> {
-        self.labels.as_ref().map(|labels| labels.num_classes)
-    }
-
-    fn label_dropout(&self) -> Option<f64> {
-        self.labels.as_ref().map(|labels| labels.dropout)
-    }
-
-    fn input_shape(&self) -> Vec<usize> {
-        self.network.input_shape()
-    }
-
-    fn size(&self) -> NetworkSize {
-        NetworkSize {
-            params: self.network.num_params(self.labels.as_ref()),
-            layer: self.network.largest_layer(),
-            attention: self.network.attention_size(),
-        }
-    }
-
-    fn sizes(&self) -> [&'static str; 2] {
-        ["num_heads", "patch_size"]
-    }
-
-    fn validate(&self) -> Result<(), Invalid> {
-        self.network.validate()?;
-        self.validate_labels()
-    }
-}
-
-impl NetworkSettings for Conditional<UnetConfig> {
-    fn classes(&self) -> Option<usize> {
-        self.labels.as_ref().map(|labels| labels.num_classes)
-    }
-
-    fn label_dropout(&self) -> Option<f64> {
-        self.labels.as_ref().map(|labels| labels.dropout)
-    }
-
-    fn input_shape(&self) -> Vec<usize> {
-        self.network.input_shape()
-    }
-
-    fn size(&self) -> NetworkSize {
-        NetworkSize {
-            params: self.network.num_params(self.labels.as_ref()),
-            layer: self.network.largest_layer(),
-            attention: self.network.attention_size(),
-        }
-    }
-
-    fn sizes(&self) -> [&'static str; 2] {
-        ["ch", "attn_resolutions"]
-    }
-
-    fn validate(&self) -> Result<(), Invalid> {
-        self.network.validate()?;
-        let (found, expected) = (self.network.output_shape(), self.network.input_shape());
-        let reason = || format!("gives outputs of shape {found:?}, expected the inputs' {expected:?}");
-        Invalid::unless(found == expected, "out_ch", reason)?;
-        self.validate_labels()
-    }
-}
-
-impl<C> Conditional<C> {
-    fn validate_labels(&self) -> Result<(), Invalid> {
-        self.labels
-            .as_ref()
-            .map_or(Ok(()), |labels| labels.validate().map_err(|error| error.within("labels")))
-    }
-}
-
 impl NetworkSettings for CustomNetworkConfig {
     fn classes(&self) -> Option<usize> {
         self.num_classes
@@ -340,92 +197,4 @@ impl NetworkSettings for CustomNetworkConfig {
     fn validate(&self) -> Result<(), Invalid> {
         Ok(())
     }
-}
-
-/// What a run needs of a network on the backend `B`; every network that has the parts has it.
-///
-/// ```
-/// use burn::backend::Flex;
-/// use diffusion::core::network::dit::AnyDit;
-/// use diffusion_recipe::RunNetwork;
-///
-/// /// Fails to compile for a network that cannot take part in a run.
-/// fn takes_part<N: RunNetwork<Flex, D>, const D: usize>() {}
-///
-/// takes_part::<AnyDit<burn::backend::Autodiff<Flex>>, 4>();
-/// ```
-pub trait RunNetwork<B: Backend, const D: usize>:
-    Network<Autodiff<B>, D, Condition = AnyCondition>
-    + ModuleDisplay
-    + AutodiffModule<Autodiff<B>, InnerModule: SampledNetwork<B, D>>
-    + 'static
-{
-}
-
-impl<B: Backend, N, const D: usize> RunNetwork<B, D> for N where
-    N: Network<Autodiff<B>, D, Condition = AnyCondition>
-        + ModuleDisplay
-        + AutodiffModule<Autodiff<B>, InnerModule: SampledNetwork<B, D>>
-        + 'static
-{
-}
-
-/// What a run needs of its network to validate it and sample from it.
-///
-/// ```
-/// use burn::backend::Flex;
-/// use burn::tensor::{Tensor, backend::Backend};
-/// use diffusion::core::network::dit::DitConfig;
-/// use diffusion::core::{AnyCondition, AnyPrediction, Diffusion, Noise};
-/// use diffusion_recipe::SampledNetwork;
-///
-/// /// What the model makes of pure noise at σ = 10 in one step, without a condition.
-/// fn mean<B: Backend, N: SampledNetwork<B, D>, const D: usize>(network: N) -> Tensor<B, D> {
-///     let model = Diffusion::new(network, AnyPrediction::Eps);
-///     let x = model.rand_input(1, Noise::new(0), &Default::default()) * 10.0;
-///     model.denoised(x, 10.0, AnyCondition::None)
-/// }
-///
-/// let config = DitConfig { in_dim: 8, channels: 1, depth: 1, ..DitConfig::default() };
-/// assert_eq!(mean(config.init_any::<Flex>(None, 0, &Default::default())).dims(), [1, 1, 8, 8]);
-/// ```
-pub trait SampledNetwork<B: Backend, const D: usize>:
-    Network<B, D, Condition = AnyCondition> + NullCondition<Condition = AnyCondition> + ModuleDisplay
-{
-}
-
-impl<B: Backend, N, const D: usize> SampledNetwork<B, D> for N where
-    N: Network<B, D, Condition = AnyCondition> + NullCondition<Condition = AnyCondition> + ModuleDisplay
-{
-}
-
-/// Work that needs a network's type; see [`NetworkConfig::visit`].
-///
-/// ```
-/// use burn::backend::Flex;
-/// use burn::module::Module;
-/// use diffusion_recipe::{NetworkVisitor, RunConfig, RunNetwork};
-///
-/// /// Counts a network's parameters, and says what shape it takes.
-/// struct Look;
-///
-/// impl NetworkVisitor<Flex> for Look {
-///     type Output = (usize, Vec<usize>);
-///
-///     fn visit<N: RunNetwork<Flex, D>, const D: usize>(self, network: N) -> Self::Output {
-///         (Module::num_params(&network), network.input_shape(1).to_vec())
-///     }
-/// }
-///
-/// let config = RunConfig::preset("fashion-unet-small")?;
-/// let seen = config.network.visit(0, &Default::default(), Look)?;
-/// assert_eq!(seen, (1_124_833, vec![1, 1, 28, 28]));
-/// # Ok::<(), diffusion_recipe::RecipeError>(())
-/// ```
-pub trait NetworkVisitor<B: Backend> {
-    /// What comes out of it.
-    type Output;
-
-    /// Does the work.
-    fn visit<N: RunNetwork<B, D>, const D: usize>(self, network: N) -> Self::Output;
 }

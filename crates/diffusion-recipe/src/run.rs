@@ -6,6 +6,7 @@ use crate::record::RunRecord;
 use crate::samples::Samples;
 use crate::validation::ValidationLosses;
 use burn::tensor::TensorData;
+use diffusion::core::Tokens;
 use diffusion::core::watch::Watch;
 use diffusion::data::DataSummary;
 use diffusion::train::{Checkpoint, NonFinite, Weights};
@@ -86,6 +87,13 @@ pub trait Run {
     /// # Errors
     /// As [`open_data`](Self::open_data).
     fn examples(&mut self, at_most: usize) -> Result<TensorData, RecipeError>;
+
+    /// The texts of examples of training, as the network is told them: of `at_most`, evenly spaced, or of all if they are
+    /// fewer; nothing if it is told none.
+    ///
+    /// # Errors
+    /// As [`open_data`](Self::open_data).
+    fn texts(&mut self, at_most: usize) -> Result<Option<Tokens>, RecipeError>;
 
     /// Makes the next step; nothing after the last one.
     ///
@@ -205,6 +213,9 @@ pub struct SampleRequest {
     pub seed: u64,
     /// Their labels, repeated as often as needed; all classes in turn where there are none.
     pub labels: Option<Vec<usize>>,
+    /// Their texts, encoded, repeated as often as needed. A network that is told texts draws without one where there are
+    /// none.
+    pub texts: Option<Tokens>,
     /// How many are drawn at once, for the sake of memory: it changes no sample.
     pub batch_size: Option<usize>,
 }
@@ -213,7 +224,7 @@ impl SampleRequest {
     /// The samples that `config` asks for.
     pub fn of(config: &RunConfig) -> Self {
         let (sampling, seed) = (config.sampling.clone(), config.training.seed);
-        Self { sampling, seed, labels: None, batch_size: None }
+        Self { sampling, seed, labels: None, texts: None, batch_size: None }
     }
 }
 

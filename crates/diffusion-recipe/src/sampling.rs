@@ -8,7 +8,7 @@ use crate::samples::Samples;
 use crate::watched::Watched;
 use burn::tensor::backend::Backend;
 use diffusion::core::watch::Watch;
-use diffusion::core::{AnyCondition, AnyPrediction, Diffusion, Labels, Noise, Schedule, sample_from};
+use diffusion::core::{AnyCondition, AnyPrediction, Diffusion, Labels, Noise, Schedule, Tokens, sample_from};
 
 /// How many values are sampled at once; it bounds memory and changes no sample.
 const PIECE: usize = 1 << 16;
@@ -41,7 +41,10 @@ where
         let noise = Noise::new(*seed).starting_at(done as u64);
         let x = model.rand_input(batch, noise, device) * sigmas[0];
         start.extend(x.to_data().convert::<f32>().iter::<f32>());
-        let condition = labels.condition(done, batch);
+        let condition = match config.network.text() {
+            Some(shape) => texts(request, shape, done, batch).into(),
+            None => labels.condition(done, batch),
+        };
         let null = model.network.null_condition(&condition);
         let denoiser = model.given(condition).guided_with(null, sampling.guidance);
         let denoiser = Watched::new(&denoiser, watch, "");
@@ -57,6 +60,18 @@ where
     }
     let drawn = labels.of(0, sampling.count);
     Ok(Samples { values, start, shape, labels: drawn, period: labels.period() })
+}
+
+/// The texts of the samples `first`, `first + 1`, … of `count`: those that are asked for, in turn, or none.
+///
+/// # Panics
+/// If they are of another shape than `[tokens, width]`.
+fn texts(request: &SampleRequest, [tokens, width]: [usize; 2], first: usize, count: usize) -> Tokens {
+    let Some(texts) = &request.texts else { return Tokens::none([count, tokens, width]) };
+    let [n, found @ ..] = texts.shape();
+    assert_eq!(found, [tokens, width], "tokens and values of the texts");
+    let text = |i: usize| &texts.values()[i % n * tokens * width..][..tokens * width];
+    Tokens::new((first..first + count).flat_map(text).copied().collect(), [count, tokens, width])
 }
 
 /// The labels of samples.

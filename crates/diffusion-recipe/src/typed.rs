@@ -16,12 +16,15 @@ use burn::module::Module;
 use burn::tensor::TensorData;
 use burn::tensor::backend::Backend;
 use diffusion::core::watch::Watch;
-use diffusion::core::{AnyObjective, AnyPrediction, AnySchedule, Diffusion, Invalid, Path as _, Schedule};
+use diffusion::core::{
+    AnyCondition, AnyObjective, AnyPrediction, AnySchedule, Diffusion, Invalid, Network, Path as _, Schedule,
+    Tokens,
+};
 use diffusion::data::{DataSummary, Dataset, ModelInput, TrainingData, ValidationSplit, evenly_spaced};
 use diffusion::train::{
     Checkpoint, CheckpointState, ModelSpec, Training, Weights, export_state_dict, import_state_dict_at, train,
 };
-use diffusion::weights::Taken;
+use diffusion::weights::{Taken, write_tensors};
 use std::path::Path;
 
 impl RunConfig {
@@ -122,7 +125,7 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> TypedRun<B, N, D> {
         if self.data.is_none() {
             let RunConfig { data, network, training, validation, classes, .. } = &self.config;
             let (shape, num_classes) = (network.input_shape(), network.classes());
-            let input = ModelInput { shape, num_classes, class_names: classes.clone() };
+            let input = ModelInput { shape, num_classes, class_names: classes.clone(), text: network.text() };
             let kept = validation.as_ref().map_or(0, |validation| validation.examples);
             let opened = match self.split {
                 Some(split) => data.open_split(&input, split, &self.watch),
@@ -248,6 +251,18 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> Run for TypedRun<B, N, D> 
         Ok(examples.gather(&indices)?.0)
     }
 
+    fn texts(&mut self, at_most: usize) -> Result<Option<Tokens>, RecipeError> {
+        if self.config.network.text().is_none() {
+            return Ok(None);
+        }
+        let examples = &self.data()?.training;
+        let indices: Vec<usize> = evenly_spaced(examples.len(), at_most).collect();
+        Ok(match examples.gather(&indices)?.1 {
+            AnyCondition::Tokens(tokens) => Some(tokens),
+            AnyCondition::None | AnyCondition::Labels(_) => None,
+        })
+    }
+
     fn step(&mut self) -> Result<Option<StepReport>, RecipeError> {
         self.data()?;
         let training = self.training.as_mut().expect(LOADED);
@@ -325,6 +340,10 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> Run for TypedRun<B, N, D> 
     }
 
     fn export(&self, path: &Path) -> Result<(), RecipeError> {
-        Ok(export_state_dict(&self.training().ema().network, path)?)
+        let network = &self.training().ema().network;
+        Ok(match network.exported() {
+            None => export_state_dict(network, path)?,
+            Some(tensors) => write_tensors(&tensors, path)?,
+        })
     }
 }

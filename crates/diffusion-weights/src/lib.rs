@@ -38,7 +38,7 @@ pub use regular::{check_regular, open_regular, read_regular};
 pub use shapes::shapes;
 pub use state_dict::{
     export_state_dict, import_state_dict, import_state_dict_at, import_tensors, load_state_dict, restore,
-    state_dict, write_state_dict,
+    state_dict, write_state_dict, write_tensors,
 };
 
 #[cfg(test)]

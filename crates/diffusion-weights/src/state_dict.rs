@@ -123,6 +123,19 @@ pub fn export_state_dict<B: Backend, M: Module<B>>(
         .map_err(io_error("write", path))
 }
 
+/// Writes tensors under their names as a safetensors file of f32; one that is there is replaced, [whole or not at
+/// all](write_atomically).
+///
+/// # Errors
+/// If the file system refuses.
+///
+/// # Panics
+/// If two of them have the same name.
+pub fn write_tensors(tensors: &[(String, TensorData)], path: impl AsRef<Path>) -> Result<(), WeightsError> {
+    let path = path.as_ref();
+    write_atomically(path, |file| write::write_tensors(tensors, file)).map_err(io_error("write", path))
+}
+
 /// As [`export_state_dict`], into a file that is open and empty; the same bytes for the same weights.
 ///
 /// # Errors

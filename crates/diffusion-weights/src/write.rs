@@ -25,6 +25,26 @@ pub(crate) fn write<B: Backend, M: Module<B>>(
     writer.written
 }
 
+/// Writes tensors under their names into a file that is open and empty.
+///
+/// # Panics
+/// If two of them have the same name.
+pub(crate) fn write_tensors(
+    tensors: &[(String, TensorData)],
+    file: &mut (impl Write + Seek),
+) -> io::Result<()> {
+    let mut shapes = BTreeMap::new();
+    for (name, tensor) in tensors {
+        assert!(shapes.insert(name.clone(), tensor.shape.to_vec()).is_none(), "two tensors {name}");
+    }
+    let (starts, names) = (write_header(&shapes, file)?, NameTable::own_paths());
+    let mut writer = Writer { place: Place::new(&names), file, starts, written: Ok(()) };
+    for (name, tensor) in tensors {
+        writer.put(name, &tensor.clone().convert::<f32>());
+    }
+    writer.written
+}
+
 /// Puts each tensor where the header has it: a module's order is not that of the names.
 struct Writer<'a, F> {
     place: Place<'a>,

@@ -103,9 +103,12 @@ pub mod prelude {
     pub use burn::tensor::backend::{AutodiffBackend, Backend};
     pub use burn::tensor::{Tensor, TensorData};
     pub use diffusion_core::layer::{
-        CondEmbedderLabel, CondEmbedderLabelConfig, NoCondition, SigmaEmbedding,
+        CondEmbedderLabel, CondEmbedderLabelConfig, CondEmbedderText, CondEmbedderTextConfig, NoCondition,
+        SigmaEmbedding,
     };
-    pub use diffusion_core::network::dit::{AnyDit, ConditionalDit, Dit, DitConfig, ModulationInit};
+    pub use diffusion_core::network::dit::{
+        AnyDit, AnyTextDit, ConditionalDit, Dit, DitConfig, ModulationInit, TextDit,
+    };
     pub use diffusion_core::network::ideal::IdealDenoiser;
     pub use diffusion_core::network::mlp::{
         AnyMlp, ConditionalMlp, ConditionalMlpConfig, Mlp, TimeInputMlp, TimeInputMlpConfig,

@@ -1,7 +1,7 @@
 //! How a network is told the condition, if it has one.
 
 use super::{Init, linear, linear_params, silu};
-use crate::condition::{AnyCondition, Condition, Labels, NullCondition};
+use crate::condition::{AnyCondition, Condition, Labels, NullCondition, WrongKind};
 use crate::invalid::{Invalid, MAX_SIZE, expect_valid};
 use crate::random::Stream;
 use burn::module::Module;
@@ -61,12 +61,29 @@ pub trait ConditionEmbedder<B: Backend> {
     /// - returns `[batch, size]`
     fn embed(&self, condition: Self::Condition) -> Option<Tensor<B, 2>>;
 
+    /// The condition's embedding for a network whose inputs are sequences: one vector, or tokens of which each stands beside
+    /// those of the input. The default is what [`embed`](Self::embed) gives.
+    fn embed_tokens(&self, condition: Self::Condition) -> Embedded<B> {
+        self.embed(condition).map_or(Embedded::Nothing, Embedded::Vector)
+    }
+
     /// The condition as training sees it; see [`Network::drop_condition`](crate::Network::drop_condition).
     fn drop_condition(
         &self,
         condition: Self::Condition,
         uniform: &mut dyn FnMut(usize) -> f64,
     ) -> Self::Condition;
+}
+
+/// A batch's condition as a network takes it in.
+#[derive(Clone, Debug)]
+pub enum Embedded<B: Backend> {
+    /// There is no condition.
+    Nothing,
+    /// One vector per example, `[batch, size]`.
+    Vector(Tensor<B, 2>),
+    /// Further tokens of the network's sequence, `[batch, tokens, size]`.
+    Tokens(Tensor<B, 3>),
 }
 
 /// The embedder of an unconditional network.
@@ -145,9 +162,7 @@ impl CondEmbedderLabelConfig {
     /// If there are no classes or too many, or `dropout` is not in [0, 1].
     pub fn validate(&self) -> Result<(), Invalid> {
         Invalid::unless_positive("num_classes", self.num_classes, MAX_SIZE)?;
-        Invalid::unless((0.0..=1.0).contains(&self.dropout), "dropout", || {
-            format!("is {}, expected a probability in [0, 1]", self.dropout)
-        })
+        Invalid::unless_probability("dropout", self.dropout)
     }
 
     /// The number of parameters of the embedder to vectors of `size` values: a row for each label and one for none.
@@ -215,44 +230,52 @@ impl<B: Backend> NullCondition for CondEmbedderLabel<B> {
     }
 }
 
-/// The embedder of a network that has labels or not, as is chosen while the program runs.
+/// The embedder of a network that has a condition of one kind or none, as is chosen while the program runs.
 ///
 /// # Panics
-/// Its methods panic if there is a condition and no embedder, or an embedder and another condition than labels.
-impl<B: Backend> ConditionEmbedder<B> for Option<CondEmbedderLabel<B>> {
+/// Its methods panic if there is a condition and no embedder, or an embedder and a condition of another kind than its own.
+impl<B: Backend, E: ConditionEmbedder<B>> ConditionEmbedder<B> for Option<E>
+where
+    E::Condition: TryFrom<AnyCondition, Error = WrongKind> + Into<AnyCondition>,
+{
     type Condition = AnyCondition;
 
     fn embed(&self, condition: AnyCondition) -> Option<Tensor<B, 2>> {
-        match (self, condition) {
-            (None, AnyCondition::None) => None,
-            (Some(embedder), AnyCondition::Labels(labels)) => embedder.embed(labels),
-            (embedder, condition) => mismatch(embedder.is_some(), &condition),
-        }
+        told(self, condition).and_then(|(embedder, condition)| embedder.embed(condition))
+    }
+
+    fn embed_tokens(&self, condition: AnyCondition) -> Embedded<B> {
+        let told = told(self, condition);
+        told.map_or(Embedded::Nothing, |(embedder, condition)| embedder.embed_tokens(condition))
     }
 
     fn drop_condition(&self, condition: AnyCondition, uniform: &mut dyn FnMut(usize) -> f64) -> AnyCondition {
-        match (self, condition) {
-            (None, AnyCondition::None) => AnyCondition::None,
-            (Some(embedder), AnyCondition::Labels(labels)) => embedder.drop_condition(labels, uniform).into(),
-            (embedder, condition) => mismatch(embedder.is_some(), &condition),
-        }
+        let told = told(self, condition);
+        told.map_or(AnyCondition::None, |(embedder, own)| embedder.drop_condition(own, uniform).into())
     }
 }
 
-impl<B: Backend> NullCondition for Option<CondEmbedderLabel<B>> {
+impl<E: NullCondition> NullCondition for Option<E>
+where
+    E::Condition: TryFrom<AnyCondition, Error = WrongKind> + Into<AnyCondition>,
+{
     type Condition = AnyCondition;
 
-    /// "No label" for a network with labels, and nothing for one without.
+    /// What the embedder has for "no condition", and nothing where there is none.
     fn null_condition(&self, condition: &AnyCondition) -> AnyCondition {
-        match (self, condition) {
-            (None, AnyCondition::None) => AnyCondition::None,
-            (Some(embedder), AnyCondition::Labels(labels)) => embedder.null_labels(labels).into(),
-            (embedder, condition) => mismatch(embedder.is_some(), condition),
-        }
+        let told = told(self, condition.clone());
+        told.map_or(AnyCondition::None, |(embedder, own)| embedder.null_condition(&own).into())
     }
 }
 
-fn mismatch(has_labels: bool, condition: &AnyCondition) -> ! {
-    let expected = if has_labels { "labels" } else { "no condition" };
-    panic!("the network was given {}, expected {expected}", condition.kind())
+/// The embedder with its condition, or nothing where there is neither.
+fn told<E, C>(embedder: &Option<E>, condition: AnyCondition) -> Option<(&E, C)>
+where
+    C: TryFrom<AnyCondition, Error = WrongKind>,
+{
+    let told = match embedder {
+        Some(embedder) => C::try_from(condition).map(|own| Some((embedder, own))),
+        None => <()>::try_from(condition).map(|()| None),
+    };
+    told.unwrap_or_else(|wrong| panic!("the network was given {wrong}"))
 }

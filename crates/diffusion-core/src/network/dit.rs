@@ -1,12 +1,16 @@
 //! The diffusion transformer.
 
+mod text;
+
+pub use text::{AnyTextDit, TextDit};
+
 use super::{Network, NullCondition};
 use crate::invalid::{Invalid, MAX_DEPTH, MAX_SIZE, expect_valid, product};
 use crate::layer::{
     Attention, AttentionConfig, CondEmbedderLabel, CondEmbedderLabelConfig, CondModule, CondSequential,
-    ConditionEmbedder, Init, ModulatedLayerNorm, ModulatedLayerNormConfig, Modulation, ModulationConfig,
-    NoCondition, PatchEmbed, PatchEmbedConfig, SigmaEmbedder, SigmaEmbedding, gated, gelu_tanh, linear,
-    linear_params, position_embedding,
+    ConditionEmbedder, Embedded, Init, ModulatedLayerNorm, ModulatedLayerNormConfig, Modulation,
+    ModulationConfig, NoCondition, PatchEmbed, PatchEmbedConfig, SigmaEmbedder, SigmaEmbedding, gated,
+    gelu_tanh, linear, linear_params, mean_token, position_embedding,
 };
 use crate::random::{Purpose, Stream};
 use crate::trace::{Tracer, Untraced};
@@ -159,12 +163,12 @@ impl DitConfig {
 
     /// Values in the largest of the layers' outputs for one example.
     pub fn largest_layer(&self) -> u128 {
-        self.tokens() * self.mlp_dim().max(3 * self.dim()).max(self.patch_dim()) as u128
+        self.largest_output(self.num_patches())
     }
 
     /// Values in the largest attention matrix of one head for one example: from each patch to each.
     pub fn attention_size(&self) -> u128 {
-        self.tokens().pow(2)
+        self.num_patches().pow(2)
     }
 
     /// The token dimension.
@@ -180,8 +184,15 @@ impl DitConfig {
         self.patch_size * self.patch_size * self.channels
     }
 
-    fn tokens(&self) -> u128 {
+    fn num_patches(&self) -> u128 {
         ((self.in_dim / self.patch_size) as u128).pow(2)
+    }
+
+    /// Values in the largest of the outputs that the blocks and the layers around them have for `tokens`; only the last
+    /// layer, which text has no part in, gives `patch_dim` for each patch.
+    fn largest_output(&self, tokens: u128) -> u128 {
+        let blocks = tokens * self.mlp_dim().max(3 * self.dim()) as u128;
+        blocks.max(self.num_patches() * self.patch_dim() as u128)
     }
 
     fn attention(&self) -> AttentionConfig {
@@ -266,6 +277,9 @@ pub type AnyDit<B> = Dit<B, Option<CondEmbedderLabel<B>>>;
 
 /// The diffusion transformer (Peebles & Xie 2023, arXiv:2212.09748) for square images, conditioned on the noise
 /// level by adaptive layer norm and, where `C` is a [`CondEmbedderLabel`], on labels.
+///
+/// Where `C` is a [`CondEmbedderText`](crate::layer::CondEmbedderText), the text's tokens stand before those of the patches in one sequence (Bao et al. 2022,
+/// U-ViT, arXiv:2209.12152, §3.1), and their mean is added to the embedding of the noise level, as a label's is.
 #[derive(Module, Debug)]
 pub struct Dit<B: Backend, C = NoCondition<B>> {
     /// Each patch's place in the image, `[1, tokens, dim]`; fixed.
@@ -319,14 +333,24 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 4> for Dit<B, C> {
         let x = tracer.layer(&"x_embed", self.x_embed.forward(x));
         let x = tracer.layer(&"pos_embed", x + self.pos_embed.clone()); // [batch, tokens, dim]
         let y = tracer.layer(&"sig_embed", self.sig_embed.forward(sigma)); // [batch, dim]
-        let y = match self.cond_embed.embed(condition) {
-            Some(condition) => {
+        let patches = x.dims()[1];
+        let (x, y) = match self.cond_embed.embed_tokens(condition) {
+            Embedded::Nothing => (x, y),
+            Embedded::Vector(condition) => {
                 let condition = tracer.layer(&"cond_embed", condition);
-                tracer.layer(&"embedding", y + condition)
+                (x, tracer.layer(&"embedding", y + condition))
             }
-            None => y,
+            Embedded::Tokens(condition) => {
+                let condition = tracer.layer(&"cond_embed", condition); // [batch, tokens of the condition, dim]
+                let y = tracer.layer(&"embedding", y + mean_token(condition.clone()));
+                (tracer.layer(&"sequence", Tensor::cat(vec![condition, x], 1)), y)
+            }
         };
         let x = self.blocks.trace(x, y.clone(), &mut tracer.within(&"blocks"));
+        let x = match x.dims()[1] - patches {
+            0 => x,
+            before => x.narrow(1, before, patches),
+        };
         let x = tracer.layer(&"final_norm", self.final_norm.forward(x, y));
         self.unpatchify(tracer.layer(&"final_linear", linear(&self.final_linear, x)))
     }

@@ -13,7 +13,7 @@ fn parse(toml: &str) -> DataConfig {
 }
 
 fn input(shape: &[usize], num_classes: Option<usize>) -> ModelInput {
-    ModelInput { shape: shape.to_vec(), num_classes, class_names: Vec::new() }
+    ModelInput { shape: shape.to_vec(), num_classes, text: None, class_names: Vec::new() }
 }
 
 const SWISSROLL: &str = "kind = \"swissroll\"\ntmin = 1.5\ntmax = 15.0\nn = 100\n";
@@ -219,6 +219,65 @@ fn what_does_not_suit_the_network_is_an_error() {
         .open(&input(&[3], None), 0, 0, &Watch::default())
         .expect_err("its points are of the plane");
     assert!(matches!(error.problem, Problem::Shape { .. }) && error.path.is_none(), "{error}");
+}
+
+/// A shard of 20 latents whose text is that of their number modulo 2.
+fn captioned() -> (TempDir, DataConfig) {
+    use crate::shard::{f32s, safetensors};
+    use safetensors::Dtype;
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = safetensors(&[
+        ("latent_mean", Dtype::F32, &[20, 1, 1, 2], f32s((0..40).map(|i| i as f32))),
+        ("label", Dtype::U8, &[20], (0..20).map(|i| i % 4).collect()),
+        ("text", Dtype::U8, &[20], (0..20).map(|i| i % 2).collect()),
+        ("text_tokens", Dtype::F32, &[2, 3, 1], f32s([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])),
+    ]);
+    fs::write(folder.path().join("a.safetensors"), bytes).unwrap();
+    let mut config = parse(ALL[6]);
+    config.set_path(folder.path());
+    (folder, config)
+}
+
+#[test]
+fn texts_are_told_to_a_network_that_takes_them() {
+    let (folder, config) = captioned();
+    let told = |text| ModelInput { text, ..input(&[1, 1, 2], None) };
+    let open = |input: &ModelInput| config.open(input, 2, 0, &Watch::default());
+    let opened = open(&told(Some([3, 1]))).unwrap();
+    for part in [&opened.all, &opened.training, opened.validation.as_ref().unwrap()] {
+        assert_eq!((part.text_shape(), part.num_classes()), (Some([3, 1]), None));
+    }
+    let AnyLabel::Text(text) = opened.all.read(7, &mut [0.0; 2]).unwrap() else { panic!("it has a text") };
+    assert_eq!((text.shape(), text.values()), ([1, 3, 1], &[2.0; 3][..]));
+
+    // To others they are not told.
+    assert_eq!(open(&told(None)).unwrap().all.read(7, &mut [0.0; 2]).unwrap(), AnyLabel::None);
+    let labeled = open(&input(&[1, 1, 2], Some(4))).unwrap().all;
+    assert_eq!((labeled.text_shape(), labeled.read(7, &mut [0.0; 2]).unwrap()), (None, AnyLabel::Class(3)));
+
+    for other in [[3, 2], [1, 3]] {
+        let error = open(&told(Some(other))).expect_err("the texts have another shape");
+        assert!(matches!(&error.problem, Problem::Shape { found, .. } if **found == [3, 1]), "{error}");
+        assert_eq!(error.path.as_deref(), Some(folder.path()));
+        assert!(error.hint().is_some());
+    }
+    for text in [Some([3, 1]), None] {
+        let roll = parse(SWISSROLL).open(&ModelInput { text, ..input(&[2], None) }, 0, 0, &Watch::default());
+        let is_told = |error: &DataError| matches!(&error.problem, Problem::Invalid { setting, .. } if setting == "kind");
+        assert_eq!(roll.err().map(|error| is_told(&error)), text.map(|_| true));
+    }
+    let plain = tempfile::tempdir().unwrap();
+    let bytes = crate::shard::safetensors(&[(
+        "latent_mean",
+        safetensors::Dtype::F32,
+        &[1, 1, 1, 2],
+        crate::shard::f32s([0.0; 2]),
+    )]);
+    fs::write(plain.path().join("a.safetensors"), bytes).unwrap();
+    let mut config = config.clone();
+    config.set_path(plain.path());
+    let error = config.open(&told(Some([3, 1])), 0, 0, &Watch::default()).expect_err("they have no texts");
+    assert!(matches!(&error.problem, Problem::Invalid { setting, .. } if setting == "kind"), "{error}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::folder::names;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use diffusion_core::{Network, NullCondition, Tracer};
-use diffusion_weights::{NameTable, Place, export_state_dict};
+use diffusion_weights::{Place, write_tensors};
 use std::path::Path;
 
 /// A network of which only low-rank changes are trained; made by [`LoraConfig::init`](super::LoraConfig::init).
@@ -80,8 +80,12 @@ impl<B: Backend, N: Module<B>> Lora<B, N> {
     /// # Errors
     /// If the file system refuses.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), LatentError> {
-        let tensors: Vec<(String, TensorData)> = self
-            .layers
+        Ok(write_tensors(&self.tensors(), path)?)
+    }
+
+    /// The pairs under PEFT's names, as [`save`](Self::save) writes them.
+    fn tensors(&self) -> Vec<(String, TensorData)> {
+        self.layers
             .iter()
             .zip(&self.pairs)
             .flat_map(|((layer, shape), pair)| {
@@ -95,10 +99,7 @@ impl<B: Backend, N: Module<B>> Lora<B, N> {
                     (format!("{layer}.{end}.weight"), TensorData::new(values, shape))
                 })
             })
-            .collect();
-        let named: Vec<_> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.clone())).collect();
-        let nothing = Vec::<LoraPair<B>>::new();
-        Ok(export_state_dict::<B, _>(&nothing, &NameTable::own_paths(), &named, path)?)
+            .collect()
     }
 }
 
@@ -152,6 +153,11 @@ impl<B: Backend, N: Network<B, D> + Module<B>, const D: usize> Network<B, D> for
 
     fn drop_condition(&self, condition: N::Condition, uniform: &mut dyn FnMut(usize) -> f64) -> N::Condition {
         self.base.0.drop_condition(condition, uniform)
+    }
+
+    /// The pairs, as [`save`](Self::save) writes them.
+    fn exported(&self) -> Option<Vec<(String, TensorData)>> {
+        Some(self.tensors())
     }
 }
 

@@ -6,7 +6,7 @@ use super::pure_noise::PURE_NOISE;
 use crate::config::Settings;
 use crate::error::LatentError;
 use diffusion_core::invalid::{Invalid, MAX_SIZE};
-use diffusion_core::schedule::{Cosine, Ddpm, Ldm, Levels, Schedule, Sigmoid};
+use diffusion_core::schedule::{Cosine, Ddpm, Ldm, Levels, Schedule, ScheduleConfig, Sigmoid};
 use diffusion_core::{AnyPrediction, AnySampler, GradientEstimation, VarianceExploding};
 use serde::{Deserialize, Serialize};
 
@@ -158,7 +158,7 @@ impl SchedulerConfig {
             }
             (None, "linear") => valid(Ddpm::validate(n, start, end), || Ddpm::new(n, start, end))?,
             (None, "scaled_linear") => valid(Ldm::validate(n, start, end), || Ldm::new(n, start, end))?,
-            (None, "squaredcos_cap_v2") => valid(Cosine::validate(n, 0.999), || Cosine::new(n, 0.999))?,
+            (None, "squaredcos_cap_v2") => valid(Cosine::validate(n, MAX_BETA), || Cosine::new(n, MAX_BETA))?,
             (None, "sigmoid") => valid(Sigmoid::validate(n, start, end), || Sigmoid::new(n, start, end))?,
             (None, other) => {
                 let reason =
@@ -170,6 +170,21 @@ impl SchedulerConfig {
         Levels::validate(&VarianceExploding, &levels)
             .map_err(|invalid| Invalid { setting: "beta_end".into(), ..invalid })?;
         Ok(Levels::new(levels))
+    }
+
+    /// The schedule of the same `levels`, without a last one that is [`PURE_NOISE`].
+    pub(super) fn schedule_config(&self, levels: &[f64]) -> ScheduleConfig {
+        let (n, beta_start, beta_end) = (self.num_train_timesteps, self.beta_start, self.beta_end);
+        match (&*self.beta_schedule, &self.trained_betas, self.rescale_betas_zero_snr) {
+            ("linear", None, false) => ScheduleConfig::Ddpm { n, beta_start, beta_end },
+            ("scaled_linear", None, false) => ScheduleConfig::Ldm { n, beta_start, beta_end },
+            ("squaredcos_cap_v2", None, false) => ScheduleConfig::Cosine { n, max_beta: MAX_BETA },
+            ("sigmoid", None, false) => ScheduleConfig::Sigmoid { n, beta_start, beta_end },
+            _ => {
+                let levels = levels.iter().copied().filter(|&level| level < PURE_NOISE).collect();
+                ScheduleConfig::Levels { levels }
+            }
+        }
     }
 
     /// What the network's output means.
@@ -275,6 +290,9 @@ impl SchedulerConfig {
         self.algorithm_type == "dpmsolver++" && of_two && to_zero && whole
     }
 }
+
+/// The largest variance of `squaredcos_cap_v2`.
+const MAX_BETA: f64 = 0.999;
 
 /// The most levels of a table: a network looks through all of them.
 const MAX_LEVELS: usize = MAX_SIZE / 10;

@@ -2,6 +2,7 @@
 
 use crate::config::{PerLevel, Settings};
 use crate::error::LatentError;
+use diffusion_core::invalid::Invalid;
 use serde::{Deserialize, Serialize};
 
 /// The kind of a level.
@@ -154,6 +155,17 @@ impl UnetConfig {
         match config.problem() {
             Some((key, expected)) => Err(settings.unsupported(key, expected)),
             None => Ok(config),
+        }
+    }
+
+    /// Whether there is such a network.
+    ///
+    /// # Errors
+    /// If a setting is one that no network has; it is named.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        match self.problem() {
+            Some((key, expected)) => Err(Invalid::new(key, format!("is not as expected: {expected}"))),
+            None => Ok(()),
         }
     }
 

@@ -2,10 +2,12 @@
 
 use super::{Added, UNet2DConditionModel};
 use crate::condition::{TextCondition, whole_picture};
+use crate::folder::names;
 use crate::schedule::Timesteps;
 use burn::module::Module;
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::{Tensor, TensorData, backend::Backend};
 use diffusion_core::{Condition, Network, NullCondition, Tokens, Tracer};
+use diffusion_weights::state_dict;
 
 /// A U-Net for latents of one size, which knows the levels of noise that it was trained with, and what it is told where
 /// there is no text.
@@ -148,6 +150,12 @@ impl<B: Backend> Network<B, 4> for SizedUnet<B> {
             true => condition.replace(&self.empty, |example| uniform(example) < self.dropout),
             false => condition,
         }
+    }
+
+    /// As the file `diffusion_pytorch_model.safetensors` of diffusers has them.
+    fn exported(&self) -> Option<Vec<(String, TensorData)>> {
+        let dict = state_dict(&self.unet, &names(), &[]);
+        Some(dict.iter().map(|(name, tensor)| (name.clone(), tensor.clone())).collect())
     }
 }
 

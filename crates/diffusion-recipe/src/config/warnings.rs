@@ -17,22 +17,24 @@ impl RunConfig {
     /// ```
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        let Some(dropout) = self.network.label_dropout() else { return warnings };
-        // As often as a label is expected to be dropped in all of training.
+        let network = &self.network;
+        let (Some(dropout), Some(setting)) = (network.dropout(), network.dropout_setting()) else {
+            return warnings;
+        };
+        let condition = if network.classes().is_some() { "label" } else { "text" };
+        // As often as a condition is expected to be dropped in all of training.
         let seen = self.training.steps as f64 * self.batch_size as f64 * self.training.accumulate as f64;
-        if dropout * seen < 1.0 && self.is_guided() {
+        if dropout * seen < 1.0 && self.is_guided() && !network.can_do_without() {
             let dropout = Number(dropout);
             warnings.push(format!(
-                "network.labels.dropout is {dropout}, so the network never learns to do without a label, and guidance compares \
-                 with an output that means nothing: train with 0.1, or sample without guidance"
+                "{setting} is {dropout}, so the network never learns to do without a {condition}, and guidance compares with \
+                 an output that means nothing: train with 0.1, or sample without guidance"
             ));
         }
         if dropout == 1.0 {
-            warnings.push(
-                "network.labels.dropout is 1, so the network never sees a label, and samples do not follow theirs: train \
-                 with 0.1"
-                    .to_string(),
-            );
+            warnings.push(format!(
+                "{setting} is 1, so the network never sees a {condition}, and samples do not follow theirs: train with 0.1"
+            ));
         }
         warnings
     }

@@ -65,6 +65,7 @@ mod laws {
     mod resume;
     mod samplers;
     mod seeds;
+    mod text;
     mod trace;
     mod training;
     mod unet;

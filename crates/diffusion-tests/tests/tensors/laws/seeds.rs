@@ -6,8 +6,7 @@ use crate::support::weights::dit_config;
 use burn::backend::Autodiff;
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
-use diffusion::core::layer::CondEmbedderLabelConfig;
-use diffusion::core::layer::SigmaEmbedding;
+use diffusion::core::layer::{CondEmbedderLabelConfig, CondEmbedderTextConfig, SigmaEmbedding};
 use diffusion::core::network::dit::{DitConfig, ModulationInit};
 use diffusion::core::network::mlp::{ConditionalMlp, ConditionalMlpConfig, TimeInputMlpConfig};
 use diffusion::core::random::{Purpose, Stream};
@@ -112,6 +111,14 @@ fn transformers_start_from_their_seed<B: TestBackend>(device: &B::Device) {
     let expected = [patches, sigma, labels, rest(host, true)].concat();
     let config = DitConfig { sigma_embedding: SigmaEmbedding::Timestep, ..dit_config() };
     assert_parameters(&config.init_conditional::<B>(&CondEmbedderLabelConfig::new(4), 8, device), expected);
+
+    let host = &mut Host::new(9);
+    let sigma = [host.small(2, 8), host.small(8, 8)].concat();
+    let (patches, texts) = (host.xavier(12, 8), host.xavier(5, 8));
+    let sequences = vec![host.normal(0.02, 3 * 8), host.normal(1.0, 3 * 5)];
+    let expected = [patches, sigma, texts, sequences, rest(host, true)].concat();
+    let text = CondEmbedderTextConfig::new(3, 5);
+    assert_parameters(&dit_config().init_text::<B>(&text, 9, device), expected);
 }
 
 /// What the stream of one example gives, whoever else is in the batch.

@@ -4,11 +4,11 @@ use burn::backend::Autodiff;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Tensor, TensorData};
-use diffusion::core::layer::{CondEmbedderLabelConfig, SigmaEmbedding};
+use diffusion::core::layer::{CondEmbedderLabelConfig, CondEmbedderTextConfig, SigmaEmbedding};
 use diffusion::core::network::dit::DitConfig;
 use diffusion::core::network::mlp::{ConditionalMlpConfig, TimeInputMlpConfig};
 use diffusion::core::network::unet::UnetConfig;
-use diffusion::core::{Labels, Network, Noise, Tracer};
+use diffusion::core::{Labels, Network, Noise, Tokens, Tracer};
 use diffusion_tests::{TestBackend, backend_tests};
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -37,6 +37,9 @@ macro_rules! with_networks {
             labels.clone(),
             $device,
         );
+        let texts = Tokens::new(vec![0.5; 12], [2, 3, 2]).forget(|example| example == 1);
+        let text = CondEmbedderTextConfig::new(3, 2);
+        $check("told dit", dit().init_text::<$B>(&text, 0, $device), texts, $device);
         $check("unet", unet().init::<$B>(0, $device), (), $device);
         $check("conditional unet", unet().init_conditional::<$B>(&classes, 0, $device), labels, $device);
     };

@@ -18,7 +18,7 @@ import time
 
 REQUIRED = {"smalldiffusion": "0.5.0", "torch": "2.15.0", "accelerate": "1.15.0", "numpy": "2.4.6"}
 # For latent diffusion alone.
-DIFFUSERS = {"diffusers": "0.32.1"}
+DIFFUSERS = {"diffusers": "0.32.1", "transformers": "4.48.3"}
 IMAGES = 1024
 
 
@@ -293,10 +293,11 @@ def checkpoint_load(accelerator, dit):
 
 
 def latent(accelerator, folder, piece, size):
-    """Pieces of Stable Diffusion with diffusers' networks in float32."""
+    """Pieces of Stable Diffusion with diffusers' and transformers' networks in float32."""
     check_versions(DIFFUSERS)
     import diffusers
     import torch
+    import transformers
 
     torch.set_grad_enabled(False)
 
@@ -317,21 +318,37 @@ def latent(accelerator, folder, piece, size):
     def unet():
         return opened("unet", diffusers.UNet2DConditionModel)
 
+    def vae():
+        return opened("vae", diffusers.AutoencoderKL)
+
+    def text_encoder():
+        return opened("text_encoder", transformers.CLIPTextModel)
+
+    def tokens(words):
+        return [49406, *range(320, 320 + words), *[49407] * (76 - words)]
+
     def noise(*shape):
         return torch.randn(*shape, device=accelerator.device)
 
     if piece == "open":
-        held = [unet()]
+
+        def networks():
+            return torch.nn.ModuleList([unet(), vae(), text_encoder()])
+
+        held = [networks()]
 
         def again():
             held.clear()
-            held.append(unet())
+            held.append(networks())
 
         return held[0], of(again)
+    if piece == "text":
+        model, ids = text_encoder(), torch.tensor([tokens(12), tokens(0)], device=accelerator.device)
+        return model, of(lambda: model(ids))
     if piece == "guided":
         model, x, text = unet(), noise(2, 4, size, size), noise(2, 77, 768)
         return model, of(lambda: model(x, 500, encoder_hidden_states=text).sample)
-    model, x = opened("vae", diffusers.AutoencoderKL), noise(1, 4, size, size)
+    model, x = vae(), noise(1, 4, size, size)
     return model, of(lambda: model.decode(x).sample)
 
 

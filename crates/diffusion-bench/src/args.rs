@@ -43,7 +43,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "PATH", default_value = "python3", requires = "peer")]
     pub python: PathBuf,
     /// Measure latent diffusion alone, beside diffusers, with networks of the sizes of Stable Diffusion 1.5 in this folder;
-    /// they are made, of 2 GB, if there is no such folder.
+    /// they are made, of 2.2 GB, if there is no such folder.
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["scaling", "curves"])]
     pub latent: Option<PathBuf>,
     /// Measure these only: works of the tables or curves, by their names.

@@ -11,10 +11,12 @@ use diffusion::core::Noise;
 use diffusion::latent::autoencoder::{Autoencoder, AutoencoderConfig};
 use diffusion::latent::config::Settings;
 use diffusion::latent::folder::names;
+use diffusion::latent::text::{TextEncoder, TextEncoderConfig};
 use diffusion::latent::unet::{UNet2DConditionModel, UnetConfig};
 use diffusion::weights::state_dict;
 use safetensors::{Dtype, View, serialize_to_file};
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -60,6 +62,53 @@ const VAE: &str = r#"{
 }
 "#;
 
+/// The settings of the text encoder, as transformers writes them.
+const TEXT: &str = r#"{
+  "architectures": ["CLIPTextModel"],
+  "bos_token_id": 0,
+  "eos_token_id": 2,
+  "hidden_act": "quick_gelu",
+  "hidden_size": 768,
+  "intermediate_size": 3072,
+  "layer_norm_eps": 1e-05,
+  "max_position_embeddings": 77,
+  "model_type": "clip_text_model",
+  "num_attention_heads": 12,
+  "num_hidden_layers": 12,
+  "pad_token_id": 1,
+  "projection_dim": 768,
+  "vocab_size": 49408
+}
+"#;
+
+/// The tokens that begin and end a text.
+const ENDS: [usize; 2] = [49406, 49407];
+
+/// The tokens of a text of so many words, as many as the text encoder takes.
+fn tokens(words: usize) -> Vec<usize> {
+    let mut tokens = vec![ENDS[1]; 77];
+    tokens[0] = ENDS[0];
+    tokens[1..=words].copy_from_slice(&(320..320 + words).collect::<Vec<_>>());
+    tokens
+}
+
+/// All networks of a folder.
+struct Networks<B: Backend>(UNet2DConditionModel<B>, Autoencoder<B>, TextEncoder<B>);
+
+impl<B: Backend> Networks<B> {
+    fn open(folder: &Path, device: &B::Device) -> Result<Self, BenchError> {
+        Ok(Self(
+            UNet2DConditionModel::open(folder, device)?,
+            Autoencoder::open(folder, device)?,
+            TextEncoder::open(folder, "text_encoder", device)?,
+        ))
+    }
+
+    fn num_params(&self) -> usize {
+        self.0.num_params() + self.1.num_params() + self.2.num_params()
+    }
+}
+
 /// Prepares a piece and hands its steps to `serve`.
 pub fn run<B: Backend>(
     folder: &Path,
@@ -71,11 +120,19 @@ pub fn run<B: Backend>(
     let noise = |seed, shape| Noise::new(seed).initial::<B, 4>(shape, device);
     match piece {
         Piece::Open => {
-            let mut held = Some(UNet2DConditionModel::<B>::open(folder, device)?);
-            let parameters = held.as_ref().map_or(0, |unet| unet.num_params());
+            let mut held = Some(Networks::<B>::open(folder, device)?);
+            let parameters = held.as_ref().map_or(0, Networks::num_params);
             steps::<B>(parameters, device, serve, &mut || {
                 drop(held.take());
-                held = Some(UNet2DConditionModel::open(folder, device)?);
+                held = Some(Networks::open(folder, device)?);
+                Ok(())
+            })
+        }
+        Piece::Text => {
+            let text = TextEncoder::<B>::open(folder, "text_encoder", device)?;
+            let ids = [tokens(12), tokens(0)];
+            steps::<B>(text.num_params(), device, serve, &mut || {
+                std::hint::black_box(text.forward(&ids));
                 Ok(())
             })
         }
@@ -116,7 +173,7 @@ fn steps<B: Backend>(
     })
 }
 
-/// Writes a folder with both networks, of random weights of 16 bits.
+/// Writes a folder with all three networks, of random weights of 16 bits.
 pub fn write_folder(folder: &Path) -> Result<(), BenchError> {
     let device = Default::default();
     let write = |path: &Path, text: &str| fs::write(path, text).map_err(io_error(path));
@@ -128,12 +185,22 @@ pub fn write_folder(folder: &Path) -> Result<(), BenchError> {
         Ok((part, Settings::read(config)?))
     };
     let (path, settings) = part("unet", UNET)?;
-    write_weights(&UnetConfig::from_settings(&settings)?.init::<Flex>(0, &device), &path)?;
+    write_weights(&UnetConfig::from_settings(&settings)?.init::<Flex>(0, &device), &path.join(DIFFUSERS))?;
     let (path, settings) = part("vae", VAE)?;
-    write_weights(&AutoencoderConfig::from_settings(&settings)?.init::<Flex>(1, &device), &path)?;
+    write_weights(
+        &AutoencoderConfig::from_settings(&settings)?.init::<Flex>(1, &device),
+        &path.join(DIFFUSERS),
+    )?;
+    let (path, settings) = part("text_encoder", TEXT)?;
+    let text = TextEncoderConfig::from_settings(&settings)?.init::<Flex>(false, 2, &device);
+    write_weights(&text, &path.join(TRANSFORMERS))?;
     let index = r#"{"_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.32.1"}"#;
     write(&folder.join("model_index.json"), index)
 }
+
+/// What files of weights are called.
+const DIFFUSERS: &str = "diffusion_pytorch_model.safetensors";
+const TRANSFORMERS: &str = "model.safetensors";
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> BenchError {
     let path = path.to_path_buf();
@@ -164,7 +231,7 @@ impl View for Half {
     }
 }
 
-fn write_weights<M: Module<Flex>>(module: &M, part: &Path) -> Result<(), BenchError> {
+fn write_weights<M: Module<Flex>>(module: &M, path: &Path) -> Result<(), BenchError> {
     let halves = state_dict(module, &names(), &[]).into_iter().map(|(name, tensor): (String, TensorData)| {
         let mut shape = tensor.shape.to_vec();
         // Kernels of one pixel in diffusers.
@@ -173,7 +240,8 @@ fn write_weights<M: Module<Flex>>(module: &M, part: &Path) -> Result<(), BenchEr
         }
         (name, Half { shape, bytes: tensor.convert::<f16>().bytes })
     });
-    let path = part.join("diffusion_pytorch_model.safetensors");
-    let written = serialize_to_file(halves.collect::<Vec<_>>(), None, &path);
-    written.map_err(|error| BenchError::Write { path, source: io::Error::other(error) })
+    // Without it transformers does not open the file.
+    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let written = serialize_to_file(halves.collect::<Vec<_>>(), Some(metadata), path);
+    written.map_err(|error| BenchError::Write { path: path.into(), source: io::Error::other(error) })
 }

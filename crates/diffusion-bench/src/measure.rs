@@ -36,6 +36,21 @@ pub struct Measured {
 }
 
 impl Measured {
+    /// Works of which each was measured as often as the others, one after the other: the sums of their times, turn by
+    /// turn, the largest of their memories and of their networks; none if there are no works.
+    pub fn one_after_the_other<'a>(works: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
+        let mut works = works.into_iter();
+        let mut sum = works.next()?.clone();
+        // A turn of each has another number of steps.
+        sum.steps = 1;
+        for work in works {
+            sum.parameters = sum.parameters.max(work.parameters);
+            sum.seconds.iter_mut().zip(&work.seconds).for_each(|(sum, seconds)| *sum += seconds);
+            sum.peak = sum.peak.zip(work.peak).map(|(sum, peak)| sum.max(peak));
+        }
+        Some(sum)
+    }
+
     /// Median and quartiles of the seconds per step.
     pub fn summary(&self) -> Summary {
         Summary::of(&self.seconds).expect("every contestant has a turn at least")

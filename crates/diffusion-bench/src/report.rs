@@ -6,7 +6,7 @@ use crate::error::BenchError;
 use crate::facts::{Facts, processors};
 use crate::measure::{Measured, take_turns};
 use crate::statistics::{Summary, ratios, slope};
-use crate::suite::{self, Curve, Entry, Measure};
+use crate::suite::{self, Curve, Entry, Measure, Sum};
 use crate::table::{Table, grouped, short};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -84,6 +84,7 @@ pub fn main(args: &BenchArgs) -> Result<(), BenchError> {
             let measured = take_turns(&contestants, work, *measure, args.repeats)?;
             report.table.push(pair(name.to_string(), measured)?);
         }
+        report.table.extend(sum(&suite::latent_whole(), &report.table));
     }
     if args.scaling {
         for entry in entries.iter().filter(|entry| entry.scales) {
@@ -155,6 +156,16 @@ fn pair(name: String, measured: Vec<Measured>) -> Result<Pair, BenchError> {
     let (peer, ratio) = (peer.unwrap_or_default(), ratio.unwrap_or_default());
     eprintln!("{}: here {} ms{peer}{ratio}", pair.name, milliseconds(&pair.here));
     Ok(pair)
+}
+
+/// The row of works that are done one after the other, if all of them were measured.
+fn sum(sum: &Sum, pairs: &[Pair]) -> Option<Pair> {
+    let find = |name: &&str| pairs.iter().find(|pair| pair.name == *name);
+    let pairs = sum.of.iter().map(find).collect::<Option<Vec<_>>>()?;
+    let here = Measured::one_after_the_other(pairs.iter().map(|pair| &pair.here))?;
+    let peers = pairs.iter().map(|pair| pair.peer.as_ref()).collect::<Option<Vec<_>>>();
+    let peer = peers.and_then(Measured::one_after_the_other);
+    Some(Pair { name: sum.name.to_string(), here, peer })
 }
 
 /// One work with 1, 2, 4, … and `most` threads, which take turns.
@@ -261,6 +272,12 @@ fn table(pairs: &[Pair], entries: &[Entry]) -> String {
     for pair in pairs {
         let Pair { name, here, peer } = pair;
         let entry = entries.iter().find(|entry| entry.name == name);
+        let whole = suite::latent_whole();
+        let (time, memory_most) = match entry {
+            Some(entry) => (entry.time, entry.memory),
+            None if *name == whole.name => (whole.time, whole.memory),
+            None => (None, None),
+        };
         let (ratio, memory) = (pair.ratio(), pair.memory_ratio());
         table.row([
             Some(name.clone()),
@@ -268,11 +285,11 @@ fn table(pairs: &[Pair], entries: &[Entry]) -> String {
             Some(milliseconds(here)),
             peer.as_ref().map(milliseconds),
             ratio.map(with_spread),
-            verdict(entry.and_then(|entry| entry.time), ratio.map(|ratio| ratio.median)),
+            verdict(time, ratio.map(|ratio| ratio.median)),
             mebibytes(here),
             peer.as_ref().and_then(mebibytes),
             memory.map(short),
-            verdict(entry.and_then(|entry| entry.memory), memory),
+            verdict(memory_most, memory),
         ]);
     }
     table.to_string()
@@ -326,6 +343,7 @@ fn curve_table(Measurements { name, sizes, pairs }: &Measurements) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn measured(seconds: &[f64], peak: Option<u64>) -> Measured {
         let versions = "v".to_string();
@@ -352,6 +370,31 @@ mod tests {
                 "| toy-100 | 1,234 | 2.00 (1.50–2.50) | – | – | ≤ 0.5 | 30 | – | – | – |",
             ]
         );
+    }
+
+    /// Turn by turn, and with what must come out; there is no sum of works of which one is missing.
+    #[test]
+    fn the_whole_is_all_pieces_one_after_the_other() {
+        let whole = suite::latent_whole();
+        let piece = |(i, name): (usize, &&str)| {
+            let scale = (i + 1) as f64;
+            let here = measured(&[0.001 * scale, 0.002 * scale], Some((i as u64 + 1) << 20));
+            let peer = measured(&[0.002 * scale, 0.004 * scale], Some(8 << 20));
+            Pair { name: name.to_string(), here, peer: Some(peer) }
+        };
+        let mut pairs: Vec<Pair> = whole.of.iter().enumerate().map(piece).collect();
+        pairs.push(sum(&whole, &pairs).expect("all pieces are there"));
+        let text = table(&pairs, &suite::latent(Path::new("")));
+        assert_eq!(
+            text.lines().last(),
+            Some(
+                "| latent-whole | 1,234 | 15.0 (12.5–17.5) | 30.0 (25.0–35.0) | 0.500 (0.500–0.500) | ≤ 1: met | 4 | 8 \
+                 | 0.500 | ≤ 1: met |"
+            )
+        );
+        assert!(sum(&whole, &pairs[1..]).is_none());
+        pairs[2].peer = None;
+        assert!(sum(&whole, &pairs).expect("all pieces are there").peer.is_none());
     }
 
     #[test]

@@ -83,15 +83,35 @@ pub fn latent(folder: &Path) -> Vec<Entry> {
         name,
         work: Work::Latent { folder: folder.into(), piece, size: 64 },
         measure: Measure::Step,
-        time: (piece != Piece::Open).then_some(1.0),
+        time: Some(1.0),
         memory: Some(1.0),
         scales: false,
     };
     vec![
         entry("latent-open", Piece::Open),
+        entry("latent-text", Piece::Text),
         entry("latent-guided", Piece::Guided),
         entry("latent-decode", Piece::Decode),
     ]
+}
+
+/// A row of the table that is several others together: their times one after the other, and the largest of their memories.
+#[derive(Clone, Debug)]
+pub struct Sum {
+    /// Its name in the table.
+    pub name: &'static str,
+    /// What it is the sum of.
+    pub of: Vec<&'static str>,
+    /// How many times the peer's time it may take.
+    pub time: Option<f64>,
+    /// How many times the peer's memory it may take.
+    pub memory: Option<f64>,
+}
+
+/// From a folder to a picture in a single step: all pieces of [`latent`].
+pub fn latent_whole() -> Sum {
+    let of = latent(Path::new("")).iter().map(|entry| entry.name).collect();
+    Sum { name: "latent-whole", of, time: Some(1.0), memory: Some(1.0) }
 }
 
 /// All curves, in their order.
@@ -136,6 +156,7 @@ mod tests {
     fn no_name_is_given_twice() {
         let mut names: Vec<&str> = entries().iter().map(|entry| entry.name).collect();
         names.extend(latent(Path::new("")).iter().map(|entry| entry.name));
+        names.push(latent_whole().name);
         names.extend(curves().iter().map(|curve| curve.name));
         let count = names.len();
         names.sort_unstable();

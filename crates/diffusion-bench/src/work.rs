@@ -74,8 +74,10 @@ pub enum Work {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Piece {
-    /// Opening the U-Net.
+    /// Opening all networks: the U-Net, the autoencoder and the text encoder.
     Open,
+    /// What the text encoder makes of two texts: a prompt's and the empty one, of a guided step.
+    Text,
     /// One answer of the U-Net to two latents, with a text and without: a guided step.
     Guided,
     /// One picture from its latent.

@@ -1,5 +1,9 @@
 //! What can be given on the command line.
 
+mod latent;
+
+pub use latent::{DecodeArgs, EncodeArgs, GenerateArgs, PredictionArg, SpacingArg};
+
 use clap::builder::{NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use diffusion::core::AnySampler;
@@ -24,7 +28,7 @@ pub enum Command {
     Train(Box<TrainArgs>),
     /// Draw samples from a trained model.
     Sample(SampleArgs),
-    /// Draw a picture of a text, by a pretrained model in a folder of diffusers.
+    /// Draw a picture of a text or a class, by a pretrained model.
     Generate(Box<GenerateArgs>),
     /// Turn a folder of images into latents, by the autoencoder of a pretrained model.
     Encode(EncodeArgs),
@@ -210,130 +214,6 @@ pub struct WeightsArgs {
     /// Use the weights themselves instead of their exponential moving average.
     #[arg(long)]
     pub no_ema: bool,
-}
-
-#[derive(Debug, clap::Args)]
-pub struct GenerateArgs {
-    /// The folder of a model as diffusers saves it: Stable Diffusion 1, 2 or XL.
-    pub folder: PathBuf,
-    /// What is to be seen.
-    pub prompt: String,
-    /// What is not to be seen.
-    #[arg(long, value_name = "TEXT")]
-    pub negative: Option<String>,
-    /// Number of sampling steps.
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub steps: usize,
-    /// Strength of guidance by the text, as other programs count it: 1 is none.
-    #[arg(long, value_name = "G", default_value_t = 7.5, allow_negative_numbers = true)]
-    pub guidance: f64,
-    /// Height and width of the picture in pixels, multiples of 8 [default: those that the model was trained with].
-    #[arg(long, value_name = "N|HxW")]
-    pub size: Option<ImageSize>,
-    /// How many pictures; each has a seed of its own, one more than the one before.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub count: u64,
-    /// The seed of the noise.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub seed: u64,
-    /// The sampler [default: that of the folder].
-    #[arg(long, value_parser = PossibleValuesParser::new(AnySampler::NAMES))]
-    pub sampler: Option<String>,
-    /// Which of the training's timesteps are taken [default: as the folder says].
-    #[arg(long, value_enum)]
-    pub spacing: Option<SpacingArg>,
-    /// A picture to begin with.
-    #[arg(long, value_name = "FILE")]
-    pub image: Option<PathBuf>,
-    /// How much of that picture is made new, above 0 and at most 1 [default: 0.8; with --mask 1].
-    #[arg(long, value_name = "S", requires = "image", allow_negative_numbers = true)]
-    pub strength: Option<f64>,
-    /// A picture of the same size that is white where the other is painted anew.
-    #[arg(long, value_name = "FILE")]
-    pub mask: Option<PathBuf>,
-    /// Decode large pictures in tiles, for the sake of memory: it changes the picture.
-    #[arg(long)]
-    pub tiles: bool,
-    /// Write a small preview every so many steps: NAME-preview.png beside NAME.png.
-    #[arg(long, value_name = "N")]
-    pub preview_every: Option<usize>,
-    /// A file of LoRA, as kohya's scripts or PEFT write it, with its weight; repeat it as often as needed.
-    #[arg(long, value_name = "FILE[:WEIGHT]")]
-    pub lora: Vec<String>,
-    /// Which files of weights to take where there are several, e.g. fp16.
-    #[arg(long, value_name = "NAME")]
-    pub variant: Option<String>,
-    /// Where to compute.
-    #[arg(long, value_enum, default_value_t)]
-    pub backend: BackendName,
-    /// The picture [default: generated-seed-N.png]; of several, each with its seed in its name.
-    #[arg(long, value_name = "FILE.png")]
-    pub out: Option<PathBuf>,
-    /// Replace files that are there already.
-    #[arg(long)]
-    pub overwrite: bool,
-}
-
-/// Which of the training's timesteps a run visits.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub enum SpacingArg {
-    /// Evenly, from the smallest on.
-    Leading,
-    /// Evenly, from the largest on.
-    Trailing,
-    /// Evenly, with both ends.
-    Linspace,
-}
-
-#[derive(Debug, clap::Args)]
-pub struct EncodeArgs {
-    /// A folder of diffusers with an autoencoder: of a whole model, or its `vae` alone.
-    pub folder: PathBuf,
-    /// The folder of images (PNG, JPEG, WebP, BMP, GIF, TIFF, PNM); a subfolder is a class.
-    #[arg(long, value_name = "FOLDER")]
-    pub images: PathBuf,
-    /// The height and width that the images are brought to, multiples of the autoencoder's factor.
-    #[arg(long, value_name = "N|HxW", default_value = "256")]
-    pub size: ImageSize,
-    /// The folder of latents.
-    #[arg(long, value_name = "FOLDER", default_value = "latents")]
-    pub out: PathBuf,
-    /// How many images to encode at once.
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    pub batch_size: usize,
-    /// Encode large images in tiles, for the sake of memory: it changes the latents.
-    #[arg(long)]
-    pub tiles: bool,
-    /// Replace latents of other images or settings in the folder.
-    #[arg(long)]
-    pub overwrite: bool,
-    /// Where to compute.
-    #[arg(long, value_enum, default_value_t)]
-    pub backend: BackendName,
-}
-
-#[derive(Debug, clap::Args)]
-pub struct DecodeArgs {
-    /// A folder of diffusers with an autoencoder: of a whole model, or its `vae` alone.
-    pub folder: PathBuf,
-    /// A safetensors file of latents, as `sample` and `encode` write them.
-    #[arg(value_name = "FILE.safetensors")]
-    pub file: PathBuf,
-    /// The picture [default: the file's name with .png].
-    #[arg(long, value_name = "FILE.png")]
-    pub out: Option<PathBuf>,
-    /// How many latents to decode at once.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub batch_size: usize,
-    /// Decode large images in tiles, for the sake of memory: it changes the images.
-    #[arg(long)]
-    pub tiles: bool,
-    /// Replace the file that is there already.
-    #[arg(long)]
-    pub overwrite: bool,
-    /// Where to compute.
-    #[arg(long, value_enum, default_value_t)]
-    pub backend: BackendName,
 }
 
 #[derive(Debug, clap::Args)]

@@ -5,20 +5,23 @@ use crate::display::Display;
 use crate::draw;
 use crate::error::CliError;
 use crate::invocation::invocation;
-use crate::output::try_print;
+use crate::output::{log, try_print};
 use crate::place::{check_file, check_png};
 use crate::signals::{self, Busy, NOTHING_WRITTEN};
 use burn::tensor::backend::Backend;
-use diffusion::latent::Autoencoder;
+use diffusion::latent::{Autoencoder, Folder as LatentFolder};
 use diffusion_backends::{Job, run_on};
-use diffusion_recipe::{EncodeRequest, RecipeError, Samples, decode, encode, read_latents};
+use diffusion_recipe::{
+    CaptionNote, EncodeRequest, EncodedTexts, RecipeError, Samples, decode, encode, read_latents,
+};
 use std::path::PathBuf;
 
 pub fn main(args: EncodeArgs, display: &Display) -> Result<(), CliError> {
     signals::advise("the same command goes on with it".to_string());
-    let EncodeArgs { folder, images, size, out, batch_size, tiles, overwrite, backend } = args;
+    let EncodeArgs { folder, images, no_captions, size, out, batch_size, tiles, overwrite, backend } = args;
     check_batch(batch_size)?;
-    let request = EncodeRequest { images, size, out, batch_size, in_tiles: tiles, overwrite };
+    let (captions, in_tiles) = (!no_captions, tiles);
+    let request = EncodeRequest { images, size, out, batch_size, in_tiles, captions, overwrite };
     run_on(backend, Encode { folder, request, display })?
 }
 
@@ -39,9 +42,12 @@ impl Job for Encode<'_> {
     type Output = Result<(), CliError>;
 
     fn run<B: Backend>(self, device: &B::Device) -> Self::Output {
-        self.display.begin("reading the autoencoder");
-        let autoencoder = Autoencoder::<B>::open(&self.folder, device)?;
-        let about = encode(&self.request, &autoencoder, device, self.display.watch());
+        let folder = LatentFolder::open(&self.folder)?;
+        let mut tell = |note: CaptionNote| {
+            let kind = if note.is_warning() { "warning" } else { "note" };
+            log(format_args!("{kind}: {note}"));
+        };
+        let about = encode::<B>(&self.request, &folder, device, self.display.watch(), &mut tell);
         let about = about.map_err(|error| match error {
             RecipeError::Invalid(invalid) => CliError::Option(invalid),
             error => error.into(),
@@ -49,7 +55,14 @@ impl Job for Encode<'_> {
         self.display.end();
         let out = self.request.out.display();
         let [channels, height, width] = about.latent_shape;
-        try_print(format_args!("{} images as latents of {channels}x{height}x{width} in {out}", about.count));
+        let texts = about.text.map(|EncodedTexts { tokens, width }| {
+            format!(", with captions of {tokens} tokens of width {width},")
+        });
+        try_print(format_args!(
+            "{} images as latents of {channels}x{height}x{width}{} in {out}",
+            about.count,
+            texts.unwrap_or_default()
+        ));
         try_print(format_args!("`{} train --latents {out}` trains on them", invocation()));
         Ok(())
     }

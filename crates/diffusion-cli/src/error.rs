@@ -154,6 +154,12 @@ fn recipe_hint(error: &RecipeError) -> Option<String> {
         RecipeError::Invalid(Invalid { setting, .. }) if setting == "decoder" => {
             "pass the folder of the autoencoder that made them".to_string()
         }
+        RecipeError::Invalid(Invalid { setting, .. }) if setting == "condition" => {
+            "choose by --condition what the network is told".to_string()
+        }
+        RecipeError::Invalid(Invalid { setting, .. }) if setting == "pretrained" => {
+            "pass a folder of Stable Diffusion 1 or 2 with --pretrained, and latents that it encoded".to_string()
+        }
         RecipeError::Invalid(Invalid { setting, .. }) if setting == "latents" => {
             format!("encode the images with another --size, by `{program} encode`")
         }
@@ -196,7 +202,9 @@ fn recipe_hint(error: &RecipeError) -> Option<String> {
         },
         RecipeError::Latent(error) => return latent_hint(error).map(ToString::to_string),
         RecipeError::OtherLatents(_) => {
-            "pass --overwrite to replace them, or --out FOLDER for another folder".to_string()
+            "pass --overwrite to replace them, --out FOLDER for another folder, or --no-captions if they were made \
+             without captions"
+                .to_string()
         }
         RecipeError::NoLatents { path, .. } if path.is_dir() => {
             format!("pass a folder that `{program} encode` has made")
@@ -248,6 +256,9 @@ fn latent_hint(error: &LatentError) -> Option<&'static str> {
         }
         LatentError::Setting { .. } => {
             "this kind of model is not supported; docs/pretrained.md lists those that are"
+        }
+        LatentError::NoPrediction { .. } => {
+            "pass --prediction epsilon for a model of 512 pixels (base), or --prediction v_prediction for one of 768"
         }
         LatentError::NoWeights { .. } => {
             "a copy without large files has none: fetch them, e.g. by `git lfs pull` or `huggingface-cli download`"

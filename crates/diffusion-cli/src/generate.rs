@@ -1,18 +1,20 @@
-//! `diffusion generate`: pictures of a text, by a pretrained model.
+//! `diffusion generate`: pictures of a text or a class, by a pretrained model.
 
 use crate::args::GenerateArgs;
 use crate::display::Display;
 use crate::error::CliError;
 use crate::memory::{Work, during};
+use crate::model::Model;
 use crate::output::{log, try_print};
 use crate::place::{check_file, check_png};
+use crate::prompts::warn_of_cut;
 use crate::signals::{self, Busy, NOTHING_WRITTEN};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use diffusion::core::{AnySampler, Invalid, Noise};
 use diffusion::data::{Channels, ImageFolderConfig, read_image, write_png};
-use diffusion::latent::generate::{GenerateError, Request, Start};
+use diffusion::latent::generate::{Prepared, Request, Start};
 use diffusion::latent::schedule::Spacing;
-use diffusion::latent::{Folder, LoraFile, Preview, StableDiffusion};
+use diffusion::latent::{AnyPipeline, Preview};
 use diffusion_backends::{Job, run_on};
 use diffusion_recipe::RecipeError;
 use std::path::{Path, PathBuf};
@@ -43,9 +45,8 @@ pub fn main(args: GenerateArgs, display: &Display) -> Result<(), CliError> {
             check_file(&preview_place(&args, number), args.overwrite)?;
         }
     }
-    // Says what is wrong with the folder before a device is looked for.
-    Folder::open(&args.folder)?;
-    run_on(args.backend, Generate { args, display })?
+    let model = Model::find(&args)?;
+    run_on(args.backend, Generate { args, model, display })?
 }
 
 /// What a user can do who stops it when something may have been written.
@@ -73,6 +74,7 @@ fn preview_place(args: &GenerateArgs, number: u64) -> PathBuf {
 
 struct Generate<'a> {
     args: GenerateArgs,
+    model: Model,
     display: &'a Display,
 }
 
@@ -80,27 +82,17 @@ impl Job for Generate<'_> {
     type Output = Result<(), CliError>;
 
     fn run<B: Backend>(self, device: &B::Device) -> Self::Output {
-        let Self { args, display } = &self;
+        let Self { args, model, display } = &self;
         during(Work::Network);
-        let folder = Folder::open(&args.folder)?;
-        let folder = match &args.variant {
-            Some(variant) => folder.with_variant(variant),
-            None => folder,
-        };
-        let mut pipe = StableDiffusion::<B>::of(&folder, device, &mut |part| {
-            display.begin(&format!("reading {part}"));
-        })?;
-        for text in &args.lora {
-            let (path, weight) = lora(text)?;
-            display.begin(&format!("applying {}", path.display()));
-            pipe = pipe.with_lora(&LoraFile::open(path)?, weight)?;
-        }
+        let pipe = model.open::<B>(&args.lora, display, device)?;
         let request = self.request(&pipe)?;
-        self.say(&pipe, &request);
         during(Work::Samples);
+        display.begin("encoding what is asked for");
+        let prepared = pipe.prepare(&request, device).map_err(unusable)?;
+        self.say(&pipe, &request, &prepared);
         let preview = args.preview_every.map(|_| Preview::of(pipe.autoencoder(), device));
         for number in 0..args.count {
-            self.draw(&pipe, &request, number, preview.as_ref(), device)?;
+            self.draw(&prepared, &request, number, preview.as_ref())?;
         }
         Ok(())
     }
@@ -108,11 +100,11 @@ impl Job for Generate<'_> {
 
 impl Generate<'_> {
     /// What the command line asks for.
-    fn request<B: Backend>(&self, pipe: &StableDiffusion<B>) -> Result<Request, CliError> {
+    fn request<B: Backend>(&self, pipe: &AnyPipeline<B>) -> Result<Request, CliError> {
         let args = &self.args;
         let size = args.size.map_or(pipe.native_size(), |size| [size.height, size.width]);
         // Looked at before pictures are read in it.
-        pipe.at(size[0], size[1]).map_err(CliError::Option)?;
+        pipe.check_size(size[0], size[1]).map_err(CliError::Option)?;
         let [height, width] = size;
         let config = ImageFolderConfig { height, width, channels: Channels::Rgb };
         let too_large =
@@ -134,7 +126,7 @@ impl Generate<'_> {
         Ok(Request {
             negative: args.negative.clone(),
             steps: args.steps,
-            guidance: args.guidance,
+            guidance: args.guidance.unwrap_or(pipe.guidance()),
             sampler: args.sampler.as_deref().and_then(AnySampler::from_name),
             spacing,
             image,
@@ -144,14 +136,11 @@ impl Generate<'_> {
     }
 
     /// Says what is not as the user may think.
-    fn say<B: Backend>(&self, pipe: &StableDiffusion<B>, request: &Request) {
-        let texts = [Some(&request.prompt), request.negative.as_ref()];
-        for text in texts.into_iter().flatten() {
-            if let Some(cut) = pipe.text(&[text]).cut.first().cloned().flatten() {
-                log(format_args!(
-                    "warning: the text has more tokens than the model takes; left out: {cut:?}"
-                ));
-            }
+    fn say<B: Backend>(&self, pipe: &AnyPipeline<B>, request: &Request, prepared: &Prepared<'_, B>) {
+        warn_of_cut(prepared.cut());
+        if let Some(class) = prepared.class() {
+            let name = pipe.class_name(class).map(|name| format!(": {name}")).unwrap_or_default();
+            log(format_args!("drawing the class {class}{name}"));
         }
         if let (Some(class), None) = (pipe.schedule().replaced(), request.sampler) {
             log(format_args!(
@@ -167,11 +156,10 @@ impl Generate<'_> {
 
     fn draw<B: Backend>(
         &self,
-        pipe: &StableDiffusion<B>,
+        prepared: &Prepared<'_, B>,
         request: &Request,
         number: u64,
         preview: Option<&Preview>,
-        device: &B::Device,
     ) -> Result<(), CliError> {
         let (args, watch, begun) = (&self.args, self.display.watch(), Instant::now());
         let seed = args.seed.wrapping_add(number);
@@ -194,16 +182,12 @@ impl Generate<'_> {
             }
             Ok(())
         };
-        let picture =
-            pipe.generate(request, Noise::new(seed), device, &mut observe).map_err(|error| match error {
-                GenerateError::Invalid(invalid) => CliError::Option(invalid),
-                GenerateError::Stopped => CliError::Recipe(RecipeError::Stopped),
-            })?;
+        let picture = prepared.draw(Noise::new(seed), &mut observe).map_err(RecipeError::from)?;
         let picture = data(picture);
         self.display.end();
         let _busy = Busy::begin();
         let out = place(args, number);
-        let about = self.about(request, seed);
+        let about = self.about(request, prepared.class(), seed);
         let about: Vec<(&str, &str)> = about.iter().map(|(key, value)| (*key, value.as_str())).collect();
         write_png(&out, &picture, &about).map_err(|source| RecipeError::Io {
             action: "write",
@@ -221,7 +205,7 @@ impl Generate<'_> {
     }
 
     /// What a picture says of itself.
-    fn about(&self, request: &Request, seed: u64) -> Vec<(&'static str, String)> {
+    fn about(&self, request: &Request, class: Option<usize>, seed: u64) -> Vec<(&'static str, String)> {
         let [height, width] = request.size;
         let mut about = vec![
             ("prompt", request.prompt.clone()),
@@ -231,11 +215,14 @@ impl Generate<'_> {
             // As other programs count it, and as this library does.
             ("guidance_scale", request.guidance.to_string()),
             ("cfg_scale", (request.guidance - 1.0).to_string()),
-            ("sampler", self.args.sampler.clone().unwrap_or_else(|| "of the folder".to_string())),
+            ("sampler", self.args.sampler.clone().unwrap_or_else(|| self.model.sampler().to_string())),
             ("size", format!("{width}x{height}")),
             ("model", name(&self.args.folder)),
             ("Software", format!("diffusion {}", env!("CARGO_PKG_VERSION"))),
         ];
+        if let Some(class) = class {
+            about.push(("class", class.to_string()));
+        }
         if !self.args.lora.is_empty() {
             about.push(("lora", self.args.lora.join(", ")));
         }
@@ -246,18 +233,14 @@ impl Generate<'_> {
     }
 }
 
-/// The file and the weight of `FILE` or `FILE:WEIGHT`; a file of the whole name comes first.
-fn lora(text: &str) -> Result<(PathBuf, f64), CliError> {
-    let whole = PathBuf::from(text);
-    match text.rsplit_once(':') {
-        Some((path, weight)) if !whole.exists() => match weight.parse::<f64>() {
-            Ok(weight) if weight.is_finite() => Ok((PathBuf::from(path), weight)),
-            _ => Err(CliError::usage(
-                format!("--lora {text} ends in {weight}, which is no finite number"),
-                "pass --lora FILE or --lora FILE:WEIGHT, e.g. style.safetensors:0.7",
-            )),
-        },
-        _ => Ok((whole, 1.0)),
+/// The error that a value of the request cannot be used.
+fn unusable(Invalid { setting, reason }: Invalid) -> CliError {
+    match &*setting {
+        "prompt" => CliError::usage(
+            format!("the prompt {reason}"),
+            "this model draws classes; `id2label` in its model_index.json has their names",
+        ),
+        _ => CliError::Option(Invalid { setting, reason }),
     }
 }
 

@@ -7,17 +7,18 @@ use crate::error::CliError;
 use crate::memory::{Work, during};
 use crate::output::{log, try_print};
 use crate::place::check_file;
+use crate::prompts::{Prompts, prompts};
 use crate::signals::{self, Busy, NOTHING_WRITTEN};
 use crate::table;
 use crate::train::{self, set_all};
 use burn::tensor::TensorData;
 use burn::tensor::backend::Backend;
-use diffusion::core::{Tokens, counted};
-use diffusion::latent::{Autoencoder, EncodedText, PromptEncoder};
+use diffusion::core::counted;
+use diffusion::latent::{Autoencoder, AutoencoderConfig, Folder, autoencoder};
 use diffusion::train::{Checkpoint, Weights};
 use diffusion_backends::{Job, run_on};
 use diffusion_recipe::{
-    RecipeError, Run, RunConfig, RunFolder, SampleRequest, Samples, check_replaceable, decode,
+    RecipeError, Run, RunConfig, RunFolder, SampleRequest, Samples, check_decoder, check_replaceable, decode,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -51,66 +52,13 @@ pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
         }
         // A model that was trained further makes pictures by its own decoder.
         None if !draw::is_safetensors(&out) => config.network.pretrained().map(Path::to_path_buf),
-        decoder => decoder,
+        Some(folder) => Some(checked_decoder(folder, &config)?),
+        None => None,
     };
     let (sampling, batch_size) = (config.sampling.clone(), args.batch_size);
     let request = SampleRequest { sampling, seed, labels, texts: None, batch_size };
     let weights = args.weights.weights();
     run_on(args.backend, Sampling { config, checkpoint, weights, request, prompts, out, decoder, display })?
-}
-
-/// Texts, and the folder of the model that encodes them.
-struct Prompts {
-    texts: Vec<String>,
-    encoder: PathBuf,
-}
-
-/// The texts that are asked for, if there are some.
-fn prompts(args: &SampleArgs, config: &RunConfig) -> Result<Option<Prompts>, CliError> {
-    match (config.network.text(), &args.prompt[..]) {
-        (None, []) => return Ok(None),
-        (None, _) => {
-            return Err(CliError::usage(
-                "--prompt was given, but this model is told no texts",
-                "leave it out",
-            ));
-        }
-        (Some(_), []) => {
-            log("note: no --prompt was given, so the samples follow no text");
-            return Ok(None);
-        }
-        (Some(_), _) => {}
-    }
-    let folders = [args.text_encoder.as_deref(), args.decoder.as_deref(), config.network.pretrained()];
-    let Some(encoder) = folders.into_iter().flatten().next() else {
-        return Err(CliError::usage(
-            "--prompt was given, but nothing that encodes it",
-            "give the folder of the model that encoded the captions, with --text-encoder, or with --decoder for both",
-        ));
-    };
-    Ok(Some(Prompts { texts: args.prompt.clone(), encoder: encoder.to_path_buf() }))
-}
-
-impl Prompts {
-    /// The texts as the network is told them.
-    fn encode<B: Backend>(&self, expected: [usize; 2], device: &B::Device) -> Result<Tokens, CliError> {
-        let texts: Vec<&str> = self.texts.iter().map(String::as_str).collect();
-        let EncodedText { tokens, cut, .. } = PromptEncoder::<B>::open(&self.encoder, device)?.encode(&texts);
-        for cut in cut.iter().flatten() {
-            log(format_args!("warning: the text has more tokens than the model takes; left out: {cut:?}"));
-        }
-        let [_, count, width] = tokens.shape();
-        if [count, width] == expected {
-            return Ok(tokens);
-        }
-        let (what, [of, values]) = (self.encoder.display(), expected);
-        Err(CliError::usage(
-            format!(
-                "{what} makes {count} tokens of {width} values of a text, but this model is told {of} of {values}"
-            ),
-            "give the model that encoded the captions, with --text-encoder",
-        ))
-    }
 }
 
 impl WeightsArgs {
@@ -130,6 +78,16 @@ fn set(config: &mut RunConfig, args: &SampleArgs) -> Result<(), CliError> {
     }
     let flags = [("sampling.count", args.count), ("sampling.steps", args.steps)];
     set_all(config, flags.map(|(key, n)| (key, n.map(|n| n.to_string()))), &args.set)
+}
+
+/// Finds out before hours of sampling whether the autoencoder in `folder` decodes the latents of the run.
+fn checked_decoder(folder: PathBuf, config: &RunConfig) -> Result<PathBuf, CliError> {
+    let part = Folder::open(&folder)?.part("vae", autoencoder::CLASSES)?;
+    let decoder = AutoencoderConfig::from_settings(part.settings())?;
+    if let [channels, _, _] = config.network.input_shape()[..] {
+        check_decoder(&decoder, channels).map_err(RecipeError::from)?;
+    }
+    Ok(folder)
 }
 
 /// Finds out before hours of sampling that the picture, or a file of latents beside it, will have no place.

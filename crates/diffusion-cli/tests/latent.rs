@@ -7,6 +7,7 @@ mod pretrained;
 
 use common::{Folder, fail, files, metrics, succeed};
 use pretrained::folders::Folder as Pretrained;
+use pretrained::one_file::with_one_file;
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 use std::fs;
@@ -123,6 +124,78 @@ fn pictures_begin_with_others() {
     assert_eq!(read_png(&folder.path("painted-preview.png")).0, [8, 8]);
 }
 
+fn pixels(path: &str) -> image::RgbImage {
+    image::open(path).unwrap().into_rgb8()
+}
+
+/// A diffusion transformer's folder with names of its ten classes.
+fn of_classes() -> Pretrained {
+    let model = Pretrained::new("dit");
+    let names: Vec<_> = (0..10).map(|i| format!(r#""{i}": "kind {i}, fox {i}""#)).collect();
+    let named = format!(r#"{{"id2label": {{{}}},"#, names.join(", "));
+    model.edit("model_index.json", |text| text.replacen('{', &named, 1));
+    model
+}
+
+#[test]
+fn classes_are_drawn_by_their_names_and_numbers() {
+    let (model, folder) = (of_classes(), Folder::new());
+    let model = model.path().to_str().unwrap();
+    let draw = |name: &str, prompt: &str, options: &[&str]| {
+        let out = folder.path(name);
+        let said = succeed(&[&["generate", model, prompt, "--steps", "2", "--out", &out], options].concat());
+        (out, said)
+    };
+    let (named, said) = draw("named.png", "fox 7", &[]);
+    assert!(said.contains("class 7: kind 7, fox 7"), "{said}");
+    let (numbered, _) = draw("numbered.png", "7", &["--guidance", "4"]);
+    assert!(pixels(&named) == pixels(&numbered), "a name and its number, or the default guidance, differ");
+    let (size, texts) = read_png(&named);
+    assert_eq!((size, &texts["guidance_scale"][..]), ([16, 16], "4"));
+    assert_eq!((&texts["prompt"][..], &texts["class"][..]), ("fox 7", "7"));
+
+    let (other, _) = draw("other.png", "kind 3", &[]);
+    let (against, _) = draw("against.png", "fox 7", &["--negative", "kind 3"]);
+    for different in [&other, &against] {
+        assert!(pixels(&named) != pixels(different), "{different}");
+    }
+    draw("many.png", "fox 7", &["--count", "2", "--preview-every", "1"]);
+    assert!(pixels(&folder.path("many-seed-0.png")) == pixels(&named), "the first of two is another");
+
+    let said = fail(&["generate", model, "fix 7", "--out", &folder.path("none.png")]);
+    assert!(said.contains("`fox 7`"), "{said}");
+}
+
+/// The picture of the folder that has the same networks.
+#[test]
+fn checkpoints_in_one_file_are_drawn_with_a_tokenizer() {
+    for (name, options) in [("sd1", &[][..]), ("sd2", &["--prediction", "v_prediction"])] {
+        let ((model, file), folder) = (with_one_file(name), Folder::new());
+        let [file, model] = [&file, model.path()].map(|path| path.to_str().unwrap());
+        let tokenizer = format!("{model}/tokenizer");
+        let draw = |out: &str, model: &str, options: &[&str]| {
+            let out = folder.path(out);
+            let base = ["generate", model, "the red fox", "--size", "16x24", "--steps", "3", "--out", &out];
+            succeed(&[&base[..], options].concat());
+            out
+        };
+        let whole = draw("folder.png", model, &[]);
+        let found = draw("file.png", file, &[&["--tokenizer", &tokenizer][..], options].concat());
+        assert!(pixels(&found) == pixels(&whole), "{name}: another picture");
+        assert_eq!(read_png(&found).1["model"], "whole.safetensors");
+
+        let said = fail(&["generate", file, "the red fox", "--out", &folder.path("none.png")]);
+        for word in ["--tokenizer FOLDER", "vocab.json", "merges.txt", "tokenizer.json"] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+        if name == "sd2" {
+            let out = folder.path("none.png");
+            let said = fail(&["generate", file, "the red fox", "--tokenizer", &tokenizer, "--out", &out]);
+            assert!(said.contains("--prediction epsilon"), "{said}");
+        }
+    }
+}
+
 /// The latents of a folder of images train a model whose samples are decoded, in one command or in two.
 #[test]
 fn latents_are_made_trained_on_and_decoded() {
@@ -158,10 +231,116 @@ fn latents_are_made_trained_on_and_decoded() {
     assert!(tensor(&of_raw, "samples") == tensor(&of_seen, "samples"), "a decoder changes the latents");
     assert!(fs::read(&raw).unwrap() != fs::read(&seen).unwrap(), "latents are shown as images");
     succeed(&["decode", model, &of_raw, "--out", &decoded]);
-    let pixels = |path: &str| image::open(path).unwrap().into_rgb8();
     assert!(pixels(&decoded) == pixels(&seen), "two commands make another picture than one");
     // What was encoded is decoded, too.
     succeed(&["decode", model, &shard, "--out", &decoded, "--overwrite"]);
+}
+
+/// What a shard says of its captions: the captions themselves, the row of each image's, and the shape of their tokens.
+fn captions(path: &str) -> Option<(Vec<String>, Vec<i64>, Vec<usize>)> {
+    let bytes = fs::read(path).unwrap();
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let text = file.tensor("text").ok()?;
+    let rows = text.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect();
+    let captions = serde_json::from_str(&metadata.metadata().as_ref().unwrap()["captions"]).unwrap();
+    Some((captions, rows, file.tensor("text_tokens").unwrap().shape().to_vec()))
+}
+
+fn write_captions(images: &str, metadata: &str) {
+    let images = Path::new(images);
+    fs::write(images.join("cat/0000.txt"), "a cat\n").unwrap();
+    fs::write(images.join("cat/metadata.jsonl"), r#"{"file_name": "0001.png", "text": "a cat"}"#).unwrap();
+    fs::write(images.join("metadata.jsonl"), metadata).unwrap();
+}
+
+/// A text beside a picture and metadata say the same; each different text is stored once.
+#[test]
+fn captions_are_encoded_with_their_pictures() {
+    let (model, folder) = (Pretrained::new("sd1"), Folder::new());
+    let model = model.path().to_str().unwrap();
+    let [images, latents] = ["images", "latents"].map(|name| folder.path(name));
+    write_images(&images, &["cat", "dog"], 3);
+    let long = "the red fox ".repeat(20);
+    let metadata = |dog: &str| {
+        format!(
+            "{{\"file_name\": \"dog/0000.png\", \"caption\": \"{dog}\"}}\n{{\"file_name\": \"dog/0001.png\", \"text\": \"{long}\"}}"
+        )
+    };
+    write_captions(&images, &metadata("a dog"));
+    let base = ["encode", model, "--images", &images, "--size", "16"];
+    let encode = [&base[..], &["--out", &latents]].concat();
+    let said = succeed(&encode);
+    for warning in [
+        "warning: 2 of 6 images without a caption",
+        "warning: the captions of 1 image have more than 16 tokens",
+    ] {
+        assert!(said.contains(warning), "{warning}: {said}");
+    }
+    let shard = folder.path("latents/latents-00000-of-00001.safetensors");
+    let texts = ["a cat", "", "a dog", long.trim()].map(String::from).to_vec();
+    assert_eq!(captions(&shard), Some((texts, vec![0, 0, 1, 2, 3, 1], vec![4, 16, 32])));
+    let about = fs::read_to_string(folder.path("latents/encoded.toml")).unwrap();
+    assert!(about.ends_with("[text]\ntokens = 16\nwidth = 32\n"), "{about}");
+
+    // They are read with their latents.
+    use diffusion::data::{CaptionedLatents, Dataset, LatentsConfig};
+    let data = CaptionedLatents::open(&latents, LatentsConfig::default()).unwrap();
+    let text = |index| data.text(index).unwrap();
+    assert_eq!((data.len(), data.text_shape()), (6, [16, 32]));
+    assert!(text(0) == text(1) && text(2) == text(5) && text(0) != text(2) && text(3) != text(4));
+
+    // Warned of again where nothing is left to do.
+    let whole = files(&latents);
+    assert!(succeed(&encode).contains("warning: the captions of 1 image") && files(&latents) == whole);
+    fs::remove_file(&shard).unwrap();
+    succeed(&encode);
+    assert!(files(&latents) == whole, "the same command makes other files");
+
+    let plain = folder.path("plain");
+    let said = succeed(&[&base[..], &["--no-captions", "--out", &plain]].concat());
+    assert!(!said.contains("caption"), "{said}");
+    let without = files(&plain);
+    assert_eq!(captions(&folder.path("plain/latents-00000-of-00001.safetensors")), None);
+    assert!(!fs::read_to_string(folder.path("plain/encoded.toml")).unwrap().contains("text"));
+    // Such a folder, from whichever version, is not taken for one with captions, nor one with others.
+    let with = [&base[..], &["--out", &plain]].concat();
+    assert!(fail(&with).contains("--no-captions") && files(&plain) == without);
+    write_captions(&images, &metadata("a dog?"));
+    assert!(fail(&encode).contains("--overwrite") && files(&latents) == whole);
+
+    let (vae, alone) = (format!("{model}/vae"), folder.path("alone"));
+    let said = succeed(&["encode", &vae, "--images", &images, "--size", "16", "--out", &alone]);
+    assert_eq!(said.matches("note: the images have captions").count(), 1, "{said}");
+    assert!(files(&alone) == without, "a folder without a text encoder makes other latents");
+}
+
+/// Those of Stable Diffusion XL have a vector of the whole text.
+#[test]
+fn pooled_texts_are_stored() {
+    let (model, folder) = (Pretrained::new("sdxl"), Folder::new());
+    let images = folder.path("images");
+    write_images(&images, &["a"], 2);
+    for (name, text) in [("0000", "a cat"), ("0001", "a dog")] {
+        fs::write(format!("{images}/a/{name}.txt"), text).unwrap();
+    }
+    let latents = folder.path("latents");
+    succeed(&[
+        "encode",
+        model.path().to_str().unwrap(),
+        "--images",
+        &images,
+        "--size",
+        "16",
+        "--out",
+        &latents,
+    ]);
+    let shard = folder.path("latents/latents-00000-of-00001.safetensors");
+    let (_, rows, shape) = captions(&shard).unwrap();
+    let (pooled_shape, pooled) = tensor(&shard, "text_pooled");
+    assert_eq!((rows, &shape[..2], pooled_shape[0], pooled_shape.len()), (vec![0, 1], &[2, 16][..], 2, 2));
+    let (first, second) = pooled.split_at(pooled_shape[1]);
+    assert!(first != second);
 }
 
 /// Two shards, of which the first stays while the second is made again.
@@ -170,7 +349,7 @@ fn encoding_goes_on_and_refuses_other_settings() {
     let (model, folder) = (Pretrained::new("sd1"), Folder::new());
     let model = model.path().to_str().unwrap();
     let [images, latents] = ["images", "latents"].map(|name| folder.path(name));
-    write_images(&images, &["a"], 1025);
+    write_images(&images, &["a"], 257);
     let base = ["encode", model, "--images", &images, "--out", &latents, "--batch-size", "64"];
     let encode = [&base[..], &["--size", "8"]].concat();
     succeed(&encode);
@@ -187,6 +366,28 @@ fn encoding_goes_on_and_refuses_other_settings() {
     fs::write(&second, &fs::read(&second).unwrap()[..100]).unwrap();
     succeed(&encode);
     assert!(written(&first) == before && files(&latents) == whole, "a whole shard was written again");
+
+    // A folder of a version whose shards had 1024 images, and which did not say so.
+    let (about, about_path) = (
+        fs::read_to_string(folder.path("latents/encoded.toml")).unwrap(),
+        folder.path("latents/encoded.toml"),
+    );
+    assert!(about.contains("shard = 256\n") && !about.contains("text"), "{about}");
+    fs::write(&about_path, about.replace("shard = 256\n", "")).unwrap();
+    for shard in [&first, &second] {
+        fs::remove_file(shard).unwrap();
+    }
+    succeed(&encode);
+    let one = folder.path("latents/latents-00000-of-00001.safetensors");
+    let together = tensor(&one, "latent_mean").1;
+    succeed(&encode);
+    assert_eq!(files(&latents).len(), 2);
+    fs::remove_file(one).unwrap();
+    fs::write(&about_path, about).unwrap();
+    succeed(&encode);
+    assert!(files(&latents) == whole);
+    let apart = [&first, &second].map(|path| tensor(path, "latent_mean").1).concat();
+    assert!(apart == together, "the size of a shard changes latents");
 
     let other = [&base[..], &["--size", "10"]].concat();
     assert!(fail(&other).contains("--overwrite"));

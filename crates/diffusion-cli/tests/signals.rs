@@ -4,11 +4,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod pretrained;
 
-use common::{Folder, command, hearing, metrics, succeed};
+use common::{Folder, assert_same_run, command, files, hearing, metrics, succeed};
 use nix::pty::openpty;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use pretrained::folders::Folder as Pretrained;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -248,6 +250,72 @@ fn samples_are_not_waited_for() {
     program.wait_until("samples", |said| said.contains("drawing samples"));
     program.send(Signal::SIGHUP);
     program.ends_with(129, "nothing was written");
+}
+
+/// What is drawn stays, whole.
+#[test]
+fn pictures_are_not_waited_for() {
+    let (model, folder) = (Pretrained::new("sd1"), Folder::new());
+    let model = model.path().to_str().unwrap();
+    let base = ["generate", model, "the red fox", "--size", "16"];
+    let many = folder.path("many.png");
+    let options = ["--steps", "4", "--count", "5000", "--out", &many];
+    let mut program = Program::spawn(&[&base[..], &options].concat());
+    let drawn = |seed: u32| folder.path(&format!("many-seed-{seed}.png"));
+    program.wait_until("a picture", |_| Path::new(&drawn(1)).exists());
+    program.send(Signal::SIGINT);
+    program.ends_with(130, "--overwrite begins anew");
+    let count = (0..5000).take_while(|&seed| Path::new(&drawn(seed)).exists()).count();
+    assert!((2..5000).contains(&count), "{count} pictures: {}", program.said());
+    for seed in 0..count {
+        assert_eq!(image::open(drawn(seed as u32)).unwrap().width(), 16);
+    }
+    // No more than the pictures are left.
+    assert_eq!(files(&folder.path("")).len(), count);
+
+    let one = folder.path("one.png");
+    let options = ["--steps", "1000", "--preview-every", "1", "--out", &one];
+    let mut program = Program::spawn(&[&base[..], &options].concat());
+    program.wait_until("a step", |_| Path::new(&folder.path("one-preview.png")).exists());
+    program.send(Signal::SIGTERM);
+    program.ends_with(143, "--overwrite begins anew");
+    assert!(!Path::new(&one).exists(), "a picture that was not done is left behind");
+}
+
+/// Complete shards stay, and what the same command then makes is what it makes unstopped.
+#[test]
+fn encoding_is_not_waited_for_and_goes_on() {
+    let (model, folder) = (Pretrained::new("sd1"), Folder::new());
+    let [images, stopped, whole] = ["images", "stopped", "whole"].map(|name| folder.path(name));
+    let mut metadata = String::new();
+    std::fs::create_dir(&images).unwrap();
+    for i in 0..300_u32 {
+        let name = format!("{i:03}.png");
+        let picture =
+            image::RgbImage::from_pixel(9, 9, image::Rgb([i % 256, i / 3, 7 * i % 256].map(|x| x as u8)));
+        picture.save(Path::new(&images).join(&name)).unwrap();
+        metadata += &format!("{{\"file_name\": \"{name}\", \"text\": \"fox {}\"}}\n", i % 20);
+    }
+    std::fs::write(Path::new(&images).join("metadata.jsonl"), metadata).unwrap();
+    let model = model.path().to_str().unwrap();
+    let encode = ["encode", model, "--images", &images, "--size", "32", "--batch-size", "1", "--out"];
+    let shard = |out: &str, i| Path::new(out).join(format!("latents-{i:05}-of-00002.safetensors"));
+
+    let mut program = Program::spawn(&[&encode[..], &[&stopped]].concat());
+    program.wait_until("a shard", |_| shard(&stopped, 0).exists());
+    program.send(Signal::SIGINT);
+    program.ends_with(130, "the same command goes on");
+    let kept = files(&stopped);
+    let names: Vec<_> = kept.keys().map(|name| name.to_str().unwrap()).collect();
+    assert_eq!(names, ["encoded.toml", "latents-00000-of-00002.safetensors"]);
+    let written = || shard(&stopped, 0).metadata().unwrap().modified().unwrap();
+    let before = written();
+
+    succeed(&[&encode[..], &[&stopped]].concat());
+    succeed(&[&encode[..], &[&whole]].concat());
+    assert!(written() == before, "a complete shard is made again");
+    assert!(shard(&whole, 1).exists());
+    assert_same_run("after a stop", &stopped, &whole);
 }
 
 /// Networks so large that they are made for some seconds; nothing is written.

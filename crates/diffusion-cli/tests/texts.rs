@@ -156,7 +156,7 @@ fn what_does_not_fit_is_refused() {
     };
     assert!(train(&["--condition", "labels"]).contains("condition"));
     let other = Pretrained::new("sdxl");
-    assert!(train(&["--pretrained", other.path().to_str().unwrap()]).contains("network."));
+    assert!(train(&["--pretrained", other.path().to_str().unwrap()]).contains("pretrained: "));
     assert!(
         train(&["--pretrained", model, "--set", "network.lora.targets=[\"to_x\"]"]).contains("network.lora")
     );

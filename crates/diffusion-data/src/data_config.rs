@@ -14,7 +14,7 @@ use crate::{
     dataset::Dataset,
     error::{DataError, EXAMPLES, Problem, TEXTS},
     image_folder::ImagesConfig,
-    latents::LatentShardsConfig,
+    latent_shards::LatentShardsConfig,
     mnist::MnistConfig,
     subset::ValidationSplit,
     swissroll::SwissrollConfig,

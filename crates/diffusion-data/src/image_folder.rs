@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     any_dataset::AnyDataset,
+    captions,
     data_kind::{DataKind, ModelInput},
     error::{DataError, Problem},
     identity,
@@ -87,14 +88,51 @@ impl ImageFolder {
         memory: Option<u64>,
         watch: &Watch,
     ) -> Result<Images, DataError> {
+        Ok(Self::opened(folder.as_ref(), config, memory, false, watch)?.0)
+    }
+
+    /// Like [`open_within`](Self::open_within), with the caption of each image, where it has one.
+    ///
+    /// A caption stands in a text file of the image's name, `cats/1.txt` beside `cats/1.png`; or in a file
+    /// `metadata.jsonl`, as Hugging Face's image folders have it, in the folder of the image or in one above it: a line
+    /// for each image, a JSON object with `file_name`, the way to the image from there, and `text` or `caption`. Both are
+    /// in UTF-8; space around a caption is left out.
+    ///
+    /// # Errors
+    /// As [`open_within`](Self::open_within); or if a caption is longer than 64 KiB, a line of metadata than 1 MiB, or
+    /// one is not as said here; if metadata name a file that is not there, or lies elsewhere; if an image has two captions
+    /// that differ.
+    ///
+    /// # Panics
+    /// As [`open`](Self::open).
+    pub fn open_captioned(
+        folder: impl AsRef<Path>,
+        config: ImageFolderConfig,
+        memory: Option<u64>,
+        watch: &Watch,
+    ) -> Result<(Images, Vec<Option<String>>), DataError> {
+        Self::opened(folder.as_ref(), config, memory, true, watch)
+    }
+
+    /// The images, and their captions where they are wanted.
+    fn opened(
+        folder: &Path,
+        config: ImageFolderConfig,
+        memory: Option<u64>,
+        with_captions: bool,
+        watch: &Watch,
+    ) -> Result<(Images, Vec<Option<String>>), DataError> {
         if let Err(error) = config.validate() {
             panic!("{error}");
         }
-        let folder = folder.as_ref();
         let broken = Broken::default();
         let Listing { classes, images, left_out, is_nested } = list(folder, &broken, watch)?;
         let note = split_note(folder, &classes, is_nested);
         let (paths, labels): (Vec<PathBuf>, Vec<u32>) = images.into_iter().unzip();
+        let captions = match with_captions {
+            true => captions::read(folder, &paths, watch).map_err(|error| error.with_hint(CAPTIONS))?,
+            false => Vec::new(),
+        };
         let identities = paths.iter().map(|path| identity::hash(&path_bytes(path))).collect();
         let (shape, num_classes) = (config.shape(), classes.len().max(1));
         let memory = memory.unwrap_or_else(|| memory::available() / 2);
@@ -117,7 +155,8 @@ impl ImageFolder {
         };
         let images =
             images.with_identities(identities).with_left_out(left_out).with_notes(note.into_iter().collect());
-        Ok(if classes.is_empty() { images } else { images.with_class_names(classes) })
+        let images = if classes.is_empty() { images } else { images.with_class_names(classes) };
+        Ok((images, captions))
     }
 }
 
@@ -158,6 +197,8 @@ impl DataKind for ImagesConfig {
         ImageFolder::open_within(&self.path, config, memory, watch).map(AnyDataset::from)
     }
 }
+
+const CAPTIONS: &str = "mend the captions, or leave all of them out by --no-captions";
 
 /// Names of folders that hold the parts of a data set.
 const SPLITS: [&str; 9] =

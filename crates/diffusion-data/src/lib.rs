@@ -24,6 +24,7 @@
 
 mod any_dataset;
 mod batches;
+mod captions;
 mod cifar;
 mod codec;
 mod data_config;
@@ -42,6 +43,7 @@ mod image_end;
 mod image_file;
 mod image_folder;
 mod images;
+mod latent_shards;
 mod latents;
 mod left_out;
 mod listing;
@@ -80,7 +82,8 @@ pub use fingerprint::Fingerprint;
 pub use image_config::{Channels, ImageFolderConfig};
 pub use image_folder::{ImageFolder, ImagesConfig};
 pub use images::Images;
-pub use latents::{CaptionedLatents, LatentShardsConfig, Latents, LatentsConfig};
+pub use latent_shards::LatentShardsConfig;
+pub use latents::{CaptionedLatents, Latents, LatentsConfig};
 pub use left_out::{LeftOut, LeftOutKind};
 pub use mnist::{MnistConfig, MnistLike};
 pub use png::write_png;

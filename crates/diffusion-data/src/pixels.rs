@@ -49,4 +49,18 @@ mod tests {
         assert_eq!(to_u8(from_u8(100) + 0.9 * half_a_step), 100);
         assert_eq!(to_u8(from_u8(100) + 1.1 * half_a_step), 101);
     }
+
+    #[test]
+    fn of_two_bytes_that_are_as_near_the_even_one_is_taken() {
+        let mut halves = 0;
+        for byte in 0..255u8 {
+            let x = (f32::from(byte) + 0.5) / 255.0 * 2.0 - 1.0;
+            // Where f32 has the middle exactly.
+            if img_normalize(x) * 255.0 == f32::from(byte) + 0.5 {
+                assert_eq!(to_u8(x), byte + byte % 2);
+                halves += u32::from(byte % 2 == 0);
+            }
+        }
+        assert!(halves > 20, "{halves} are even below");
+    }
 }

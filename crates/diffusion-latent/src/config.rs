@@ -32,6 +32,11 @@ impl Settings {
         }
     }
 
+    /// Settings that no file states; `path` is what errors name.
+    pub(crate) fn of(path: &Path, values: Map<String, Value>) -> Self {
+        Self { path: path.to_path_buf(), values }
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path

@@ -45,6 +45,12 @@ pub enum LatentError {
         /// What is supported.
         expected: String,
     },
+    /// A checkpoint in one file may be of a model that predicts noise, or of one that predicts v.
+    #[error("{} is a Stable Diffusion 2, and does not say whether it predicts epsilon or v_prediction", path.display())]
+    NoPrediction {
+        /// The file.
+        path: PathBuf,
+    },
     /// There is no file of weights.
     #[error("{} has no weights; looked for {}", folder.display(), tried.join(", "))]
     NoWeights {

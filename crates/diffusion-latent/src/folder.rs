@@ -76,11 +76,16 @@ impl Folder {
     /// # Errors
     /// If there is none, or its settings cannot be read.
     pub fn part(&self, name: &str, classes: &[&str]) -> Result<Part, LatentError> {
-        self.find(name, classes)?.ok_or_else(|| LatentError::NoPart {
+        self.find(name, classes)?.ok_or_else(|| self.none(name, classes))
+    }
+
+    /// There is no part `name` of one of the classes, and this is there instead.
+    pub(crate) fn none(&self, name: &str, classes: &[&str]) -> LatentError {
+        LatentError::NoPart {
             folder: self.path.clone(),
             part: format!("part `{name}` of the class {}", classes.join(" or ")),
             found: parts_in(&self.path),
-        })
+        }
     }
 }
 

@@ -27,10 +27,9 @@ pub struct Build<'a, B: Backend> {
 }
 
 impl<'a, B: Backend> Build<'a, B> {
-    /// Layers of zeros, whose values come from a file: nothing is drawn, and a device that hands out zeros for nothing
-    /// does not touch the memory before.
+    /// Layers whose values come from a file: nothing is drawn, and before their values they take no memory.
     pub fn to_load(device: &'a B::Device) -> Self {
-        Self { init: Init::Zeros, stream: Stream::new(0, Purpose::PARAMETERS, 0, 0), device }
+        Self { init: Init::Unset, stream: Stream::new(0, Purpose::PARAMETERS, 0, 0), device }
     }
 
     /// Layers initialized as PyTorch does, from a seed.
@@ -55,7 +54,7 @@ impl<'a, B: Backend> Build<'a, B> {
 
     /// A table of vectors, `[rows, size]`.
     pub fn embedding(&mut self, sizes: [usize; 2]) -> Embedding<B> {
-        let init = if self.init == Init::Zeros { Init::Zeros } else { Init::Normal(1.0) };
+        let init = if self.init == Init::Unset { Init::Unset } else { Init::Normal(1.0) };
         init.embedding(sizes, &mut self.stream, self.device)
     }
 

@@ -39,10 +39,12 @@ pub use condition::TextCondition;
 pub use dit::{ClassNames, DiTTransformer2DModel, DitTransformerConfig, SizedDit};
 pub use error::{LatentError, LoraProblem};
 pub use folder::{Folder, Part};
-pub use generate::{GenerateError, Request};
+pub use generate::{GenerateError, Prepared, Request};
 pub use inpaint::{Known, repaint};
 pub use lora::{Lora, LoraConfig, LoraFile, LoraPart};
-pub use pipeline::{StableDiffusion, StableDiffusionModel};
+pub use pipeline::{
+    AnyPipeline, DiffusionTransformer, DiffusionTransformerModel, StableDiffusion, StableDiffusionModel,
+};
 pub use preview::Preview;
 pub use prompt::{EncodedText, PromptEncoder};
 pub use schedule::{LatentSchedule, Plan, SchedulerConfig, Timesteps};

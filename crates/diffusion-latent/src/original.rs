@@ -10,6 +10,6 @@ mod text;
 mod unet;
 
 pub use autoencoder::autoencoder_name;
-pub use checkpoint::{Checkpoint, Family};
+pub use checkpoint::{Checkpoint, Family, Predicts};
 pub use text::text_name;
 pub use unet::unet_name;

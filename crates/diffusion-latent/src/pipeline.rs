@@ -1,9 +1,16 @@
 //! Stable Diffusion: a folder from prompt to picture.
 
+mod any;
+mod one_file;
+mod transformer;
+
+pub use any::AnyPipeline;
+pub use transformer::{DiffusionTransformer, DiffusionTransformerModel};
+
 use crate::autoencoder::Autoencoder;
 use crate::condition::TextCondition;
 use crate::error::LatentError;
-use crate::folder::{Folder, Part};
+use crate::folder::Folder;
 use crate::lora::{LoraFile, LoraPart};
 use crate::prompt::{EncodedText, PromptEncoder};
 use crate::schedule::LatentSchedule;
@@ -70,12 +77,25 @@ impl<B: Backend> StableDiffusion<B> {
         reading("the U-Net");
         let unet = UNet2DConditionModel::of(&part, device)?;
         let empty = prompts.encode(&[""]);
-        fits(&part, &unet, &empty, autoencoder.config.latent_channels)?;
+        if let Some((key, expected)) = misfit(&unet, &empty, autoencoder.config.latent_channels) {
+            return Err(part.settings().unsupported(key, expected));
+        }
         let force = folder.index().and_then(|index| index.get("force_zeros_for_empty_prompt")?.as_bool());
         let empty = if force == Some(true) { empty.zeros_like() } else { empty };
+        Ok(Self::new(unet, autoencoder, prompts, schedule, empty))
+    }
+
+    /// The pipeline of these parts, which is told `empty` where there is no text.
+    fn new(
+        unet: UNet2DConditionModel<B>,
+        autoencoder: Autoencoder<B>,
+        prompts: PromptEncoder<B>,
+        schedule: LatentSchedule,
+        empty: EncodedText,
+    ) -> Self {
         let (side, factor) = (unet.config.sample_size, autoencoder.config.factor());
         let network = SizedUnet::new(unet, [side; 2], factor, schedule.timesteps().clone(), empty.into());
-        Ok(Self { network, autoencoder, prompts, schedule })
+        Self { network, autoencoder, prompts, schedule }
     }
 
     /// The same with `weight` times the changes of a file of LoRA in its U-Net and text encoders; those of a file that does
@@ -84,6 +104,8 @@ impl<B: Backend> StableDiffusion<B> {
     /// # Errors
     /// If a tensor has no place, or another shape, or is for a part that there is not.
     pub fn with_lora(self, file: &LoraFile, weight: f64) -> Result<Self, LatentError> {
+        let parts = [LoraPart::Unet, LoraPart::TextEncoder, LoraPart::TextEncoder2];
+        file.only(if self.prompts.is_pair() { &parts } else { &parts[..2] })?;
         let prompts = self.prompts.with_lora(file, weight)?;
         let parts = file.parts();
         let network = match parts.is_empty() || parts.contains(&LoraPart::Unet) {
@@ -101,14 +123,8 @@ impl<B: Backend> StableDiffusion<B> {
     /// # Errors
     /// If one of them is no multiple of the autoencoder's factor, or zero.
     pub fn at(&self, height: usize, width: usize) -> Result<StableDiffusionModel<B>, Invalid> {
-        let factor = self.autoencoder.config.factor();
-        Invalid::unless(
-            [height, width].iter().all(|&side| side > 0 && side.is_multiple_of(factor)),
-            "size",
-            || format!("is {height}x{width}, expected multiples of {factor} pixels"),
-        )?;
-        let network = self.network.at([height / factor, width / factor]);
-        Ok(Diffusion::new(network, self.schedule.prediction()))
+        let size = latent_size([height, width], self.autoencoder.config.factor(), 1)?;
+        Ok(Diffusion::new(self.network.at(size), self.schedule.prediction()))
     }
 
     /// The height and width of the pictures that it was trained with, in pixels.
@@ -188,31 +204,41 @@ impl TextCondition {
     }
 }
 
-/// Finds out whether the U-Net takes what the text encoders give, and makes latents of as many `channels` as the decoder has.
-fn fits<B: Backend>(
-    part: &Part,
+/// The height and width of the latents of pictures of `[height, width]` pixels, of which `factor` are a latent's and
+/// `patch` latents a patch's.
+fn latent_size([height, width]: [usize; 2], factor: usize, patch: usize) -> Result<[usize; 2], Invalid> {
+    let pixels = factor * patch;
+    let is_divided = [height, width].iter().all(|&side| side > 0 && side.is_multiple_of(pixels));
+    Invalid::unless(is_divided, "size", || {
+        format!("is {height}x{width}, expected multiples of {pixels} pixels")
+    })?;
+    Ok([height / factor, width / factor])
+}
+
+/// Finds out whether the U-Net takes what the text encoders give, and makes latents of as many `channels` as the decoder has;
+/// returns the setting that does not fit, and what was expected of it.
+fn misfit<B: Backend>(
     unet: &UNet2DConditionModel<B>,
     text: &EncodedText,
     channels: usize,
-) -> Result<(), LatentError> {
+) -> Option<(&'static str, String)> {
     let config = &unet.config;
     if config.out_channels != channels {
-        let expected = format!("{channels}, the channels of the autoencoder's latents");
-        return Err(part.settings().unsupported("out_channels", expected));
+        return Some(("out_channels", format!("{channels}, the channels of the autoencoder's latents")));
     }
     if ![channels, 2 * channels + 1].contains(&config.in_channels) {
         let expected = format!("{channels}, or {} of a model that paints into pictures", 2 * channels + 1);
-        return Err(part.settings().unsupported("in_channels", expected));
+        return Some(("in_channels", expected));
     }
     let width = text.tokens.shape()[2];
     if (0..config.levels()).any(|level| config.cross_attention_dim.at(level) != width) {
         let expected = format!("{width}, the values of a token of the text encoders");
-        return Err(part.settings().unsupported("cross_attention_dim", expected));
+        return Some(("cross_attention_dim", expected));
     }
     let pooled = text.pooled.as_ref().map(|pooled| pooled.shape()[2]);
     if config.pooled_dim().is_some() && config.pooled_dim() != pooled {
         let expected = format!("such as leaves room for a pooled text of {} values", pooled.unwrap_or(0));
-        return Err(part.settings().unsupported("projection_class_embeddings_input_dim", expected));
+        return Some(("projection_class_embeddings_input_dim", expected));
     }
-    Ok(())
+    None
 }

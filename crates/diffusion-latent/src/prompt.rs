@@ -8,7 +8,7 @@ use crate::text::{CLASSES, TextEncoder};
 use crate::tokens::{Encoded, Tokenizer};
 use burn::tensor::{Tensor, backend::Backend};
 use diffusion_core::Tokens;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The text encoders of a pipeline with their tokenizers: one, or two that read the same text.
 #[derive(Clone, Debug)]
@@ -66,29 +66,47 @@ impl<B: Backend> PromptEncoder<B> {
     /// # Errors
     /// As there.
     pub fn of(folder: &Folder, device: &B::Device) -> Result<Self, LatentError> {
-        let mut encoders = Vec::new();
-        let (mut is_pooled, mut length) = (false, usize::MAX);
+        Self::find(folder, device)?.ok_or_else(|| folder.none("text_encoder", CLASSES))
+    }
+
+    /// As [`of`](Self::of), of a folder that may have no text encoder, e.g. that of an autoencoder alone.
+    ///
+    /// # Errors
+    /// If one cannot be opened, or a tokenizer has more tokens than its encoder.
+    pub fn find(folder: &Folder, device: &B::Device) -> Result<Option<Self>, LatentError> {
+        let (mut encoders, mut is_pooled) = (Vec::new(), false);
         for (part, tokenizer, is_second) in
             [("text_encoder", "tokenizer", false), ("text_encoder_2", "tokenizer_2", true)]
         {
             let Some(part) = folder.find(part, CLASSES)? else { continue };
             let path = folder.path().join(tokenizer);
             let tokenizer = Tokenizer::open(&path)?;
-            let encoder = TextEncoder::of_part(&part, device)?;
-            let (max_id, rows) = (tokenizer.max_id(), encoder.config.vocab_size);
-            if max_id >= rows {
-                let reason = format!("token {max_id}, expected less than the {rows} of the text encoder");
-                return Err(LatentError::Malformed { path, reason });
-            }
-            length = length.min(tokenizer.length()).min(encoder.config.max_position_embeddings);
-            encoders.push((tokenizer, encoder));
+            encoders.push(((path, tokenizer), TextEncoder::of_part(&part, device)?));
             is_pooled |= is_second;
         }
         if encoders.is_empty() {
-            // Which says what there is.
-            folder.part("text_encoder", CLASSES)?;
+            return Ok(None);
         }
-        let at_length = |(tokenizer, encoder): (Tokenizer, _)| (tokenizer.with_length(length), encoder);
+        Self::joined(encoders, is_pooled).map(Some)
+    }
+
+    /// The text encoders with their tokenizers and where these are from; `is_pooled` says whether the network is told a
+    /// vector of the whole text.
+    pub(crate) fn joined(
+        encoders: Vec<((PathBuf, Tokenizer), TextEncoder<B>)>,
+        is_pooled: bool,
+    ) -> Result<Self, LatentError> {
+        let mut length = usize::MAX;
+        for ((path, tokenizer), encoder) in &encoders {
+            let (max_id, rows) = (tokenizer.max_id(), encoder.config.vocab_size);
+            if max_id >= rows {
+                let reason = format!("token {max_id}, expected less than the {rows} of the text encoder");
+                return Err(LatentError::Malformed { path: path.clone(), reason });
+            }
+            length = length.min(tokenizer.length()).min(encoder.config.max_position_embeddings);
+        }
+        let at_length =
+            |((_, tokenizer), encoder): ((_, Tokenizer), _)| (tokenizer.with_length(length), encoder);
         Ok(Self { encoders: encoders.into_iter().map(at_length).collect(), is_pooled, length })
     }
 
@@ -118,6 +136,12 @@ impl<B: Backend> PromptEncoder<B> {
         self.encoders.len() == 2
     }
 
+    /// Per prompt, its end that does not fit and is left out, if there is one, without encoding them.
+    pub fn cut(&self, prompts: &[&str]) -> Vec<Option<String>> {
+        let none = vec![None; prompts.len()];
+        self.encoders.iter().fold(none, |cut, (tokenizer, _)| join_cut(cut, tokenizer.encode(prompts).cut))
+    }
+
     /// Prompts as the network sees them: the last states of the encoder in Stable Diffusion 1 and 2; the last but one of
     /// all encoders, with the vector of the whole text, in Stable Diffusion XL.
     ///
@@ -140,9 +164,14 @@ impl<B: Backend> PromptEncoder<B> {
             let found_states = encoder.forward(&ids);
             states.push(if self.is_pooled { found_states.penultimate } else { found_states.last });
             pooled = self.is_pooled.then_some(found_states.pooled);
-            cut = cut.into_iter().zip(found).map(|(one, other): (Option<String>, _)| one.or(other)).collect();
+            cut = join_cut(cut, found);
         }
         let pooled = pooled.map(|pooled| to_host(pooled.unsqueeze_dim(1)));
         EncodedText { tokens: to_host(Tensor::cat(states, 2)), pooled, cut }
     }
+}
+
+/// What one of two encoders leaves out of each prompt, the first before the second.
+fn join_cut(first: Vec<Option<String>>, second: Vec<Option<String>>) -> Vec<Option<String>> {
+    first.into_iter().zip(second).map(|(first, second)| first.or(second)).collect()
 }

@@ -18,6 +18,7 @@ pub use timesteps::Timesteps;
 
 use crate::config::Settings;
 use crate::error::LatentError;
+use crate::original::{Family, Predicts};
 use diffusion_core::invalid::Invalid;
 use diffusion_core::schedule::{Levels, Schedule, ScheduleConfig, Sigmas};
 use diffusion_core::{AnyPath, AnyPrediction, VarianceExploding};
@@ -52,6 +53,16 @@ impl LatentSchedule {
     pub fn open_for_text(folder: impl AsRef<Path>) -> Result<Self, LatentError> {
         let settings = Self::settings(folder.as_ref())?;
         Self::new(SchedulerConfig::from_settings(&settings)?.for_text(), &settings)
+    }
+
+    /// The schedule of Stable Diffusion, for a checkpoint that states none: that of the published models of its family.
+    pub(crate) fn of_stable_diffusion(
+        checkpoint: &Path,
+        family: Family,
+        predicts: Predicts,
+    ) -> Result<Self, LatentError> {
+        let settings = Settings::of(checkpoint, config::of_stable_diffusion(family, predicts));
+        Self::new(SchedulerConfig::from_settings(&settings)?, &settings)
     }
 
     fn settings(folder: &Path) -> Result<Settings, LatentError> {

@@ -66,6 +66,22 @@ impl Tokenizer {
         Self { length, ..self }
     }
 
+    /// The same, which fills prompts up with another id. As in transformers its token is found in prompts wherever it
+    /// stands, and the one that it takes the place of no longer is.
+    #[must_use]
+    pub fn with_pad(mut self, pad: usize) -> Self {
+        let (before, ends) = (self.pad, [self.start, self.end]);
+        if before != pad && !ends.contains(&before) {
+            self.added.retain(|added| added.id != before);
+        }
+        if !self.added.iter().any(|added| added.id == pad)
+            && let Some(content) = self.pairs.token(pad)
+        {
+            self.added.push(Added { content: content.to_string(), id: pad, is_normalized: false });
+        }
+        Self { pad, ..self }
+    }
+
     /// The number of ids per prompt, start and end included.
     pub fn length(&self) -> usize {
         self.length

@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, TensorData, backend::Backend};
 use diffusion::core::Invalid;
 use diffusion::core::watch::Watch;
 use diffusion::data::ScaledLatents;
-use diffusion::latent::Autoencoder;
+use diffusion::latent::{Autoencoder, AutoencoderConfig};
 use diffusion::weights::TensorFile;
 use std::path::Path;
 
@@ -27,11 +27,7 @@ pub fn decode<B: Backend>(
         let reason = format!("are of shape {:?}, expected channels, height and width", latents.shape);
         return Err(Invalid::new("latents", reason).into());
     };
-    let expected = autoencoder.config.latent_channels;
-    if channels != expected {
-        let reason = format!("takes latents of {expected} channels, and these have {channels}");
-        return Err(Invalid::new("decoder", reason).into());
-    }
+    check_decoder(&autoencoder.config, channels)?;
     let (factor, count) = (autoencoder.config.factor(), latents.count());
     let mut values = Vec::new();
     for (i, chunk) in latents.values.chunks(batch_size.max(1) * channels * height * width).enumerate() {
@@ -51,6 +47,17 @@ pub fn decode<B: Backend>(
     }
     let shape = vec![autoencoder.config.out_channels, height * factor, width * factor];
     Ok(Samples { start: Vec::new(), values, shape, ..latents.clone() })
+}
+
+/// Finds out whether an autoencoder decodes latents of so many `channels`.
+///
+/// # Errors
+/// If it does not; the setting that is named is `decoder`.
+pub fn check_decoder(config: &AutoencoderConfig, channels: usize) -> Result<(), Invalid> {
+    let expected = config.latent_channels;
+    Invalid::unless(channels == expected, "decoder", || {
+        format!("takes latents of {expected} channels, and these have {channels}")
+    })
 }
 
 /// The latents in a safetensors file, unscaled: the tensor `samples`, as `diffusion sample` writes it, or `latent_mean`, as

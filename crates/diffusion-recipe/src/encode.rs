@@ -1,5 +1,6 @@
 //! A folder of images as latents, which training then reads instead.
 
+use crate::encode_texts::{CaptionNote, Captions, ShardTexts};
 use crate::encoded::{ABOUT, Encoded};
 use crate::error::RecipeError;
 use crate::images::ImageSize;
@@ -7,11 +8,13 @@ use burn::tensor::{Tensor, backend::Backend};
 use diffusion::core::Invalid;
 use diffusion::core::watch::Watch;
 use diffusion::data::{Channels, Dataset, ImageFolder, ImageFolderConfig, Images, identity};
-use diffusion::latent::Autoencoder;
+use diffusion::latent::{Autoencoder, Folder};
 use diffusion::weights::{TensorFile, write_atomically};
 use safetensors::tensor::{Dtype, TensorView};
+use std::collections::HashMap;
 use std::fs;
 use std::io::{Error, ErrorKind, Write};
+use std::num::NonZero;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -28,27 +31,36 @@ pub struct EncodeRequest {
     pub batch_size: usize,
     /// Whether large images are encoded [in tiles](Autoencoder::encode_moments_in_tiles).
     pub in_tiles: bool,
+    /// Whether [captions](ImageFolder::open_captioned) are encoded too, where there are some and the model has a text
+    /// encoder.
+    pub captions: bool,
     /// Whether latents of other images or settings, which are there already, are replaced.
     pub overwrite: bool,
 }
 
 /// Images of a shard.
-const SHARD: usize = 1024;
+const SHARD: NonZero<usize> = const { NonZero::new(256).unwrap() };
 
-/// Encodes a folder of images: the means that the autoencoder finds for each image and for its mirror image, unscaled, in
-/// shards of 1024 images as [`Latents`](diffusion::data::Latents) reads them, with the classes as labels. What was stopped
-/// goes on where the same is asked for again: shards that are complete stay.
+/// Encodes a folder of images by the autoencoder of a folder of diffusers: the means that it finds for each image and for
+/// its mirror image, unscaled, in shards of 256 images as [`Latents`](diffusion::data::Latents) reads them, with the classes
+/// as labels. What was stopped goes on where the same is asked for again: shards that are complete stay.
+///
+/// Captions are encoded by the folder's text encoder, and stored as [`CaptionedLatents`](diffusion::data::CaptionedLatents)
+/// reads them: in each shard every different one once. `tell` is told what of them is left out.
 ///
 /// # Errors
-/// If the images cannot be read, their size is no multiple of the autoencoder's factor, the folder has latents of other
-/// images or settings and they are not to be replaced, a latent is not finite, or the file system refuses; or if `watch` is
-/// stopped.
+/// If the folder has no autoencoder or a part of it cannot be opened; if the images or their captions cannot be read, the
+/// size is no multiple of the autoencoder's factor, the folder has latents of other images, captions or settings and they
+/// are not to be replaced, a latent or a text is not finite, or the file system refuses; or if `watch` is stopped.
 pub fn encode<B: Backend>(
     request: &EncodeRequest,
-    autoencoder: &Autoencoder<B>,
+    folder: &Folder,
     device: &B::Device,
     watch: &Watch,
+    tell: &mut dyn FnMut(CaptionNote),
 ) -> Result<Encoded, RecipeError> {
+    watch.report("reading the autoencoder", 0, None)?;
+    let autoencoder = &Autoencoder::<B>::of(folder, device)?;
     let ImageSize { height, width } = request.size;
     let factor = autoencoder.config.factor();
     if !height.is_multiple_of(factor) || !width.is_multiple_of(factor) {
@@ -61,18 +73,21 @@ pub fn encode<B: Backend>(
     };
     let config = ImageFolderConfig { height, width, channels };
     config.validate().map_err(|_| Invalid::new("size", too_large(request.size)))?;
-    let images = ImageFolder::open_within(&request.images, config, None, watch)?;
-    let about = about(request, &images, autoencoder);
-    begin(request, &about)?;
-    let shards = images.len().div_ceil(SHARD);
+    let (images, captions) = match request.captions {
+        true => ImageFolder::open_captioned(&request.images, config, None, watch)?,
+        false => (ImageFolder::open_within(&request.images, config, None, watch)?, Vec::new()),
+    };
+    let captions = Captions::<B>::open(captions, folder, device, watch, tell)?;
+    let about = begin(request, about(request, &images, autoencoder, captions.as_ref()))?;
+    let encoder = Encoder { request, autoencoder, images: &images, captions, device, watch };
+    let size = about.shard.get();
+    let shards = images.len().div_ceil(size);
     for shard in 0..shards {
         let path = request.out.join(format!("latents-{shard:05}-of-{shards:05}.safetensors"));
-        let range = shard * SHARD..((shard + 1) * SHARD).min(images.len());
-        if is_complete(&path, &about, range.len()) {
-            continue;
+        let range = shard * size..((shard + 1) * size).min(images.len());
+        if !is_complete(&path, &about, range.len()) {
+            encoder.shard(&path, range, about.latent_shape)?;
         }
-        let encoder = Encoder { request, autoencoder, images: &images, device, watch };
-        encoder.shard(&path, range, about.latent_shape)?;
     }
     Ok(about)
 }
@@ -81,11 +96,17 @@ fn too_large(size: ImageSize) -> String {
     format!("is {}x{}, expected at most 16384 pixels each", size.height, size.width)
 }
 
-fn about<B: Backend>(request: &EncodeRequest, images: &Images, autoencoder: &Autoencoder<B>) -> Encoded {
+fn about<B: Backend>(
+    request: &EncodeRequest,
+    images: &Images,
+    autoencoder: &Autoencoder<B>,
+    captions: Option<&Captions<B>>,
+) -> Encoded {
     let (config, ImageSize { height, width }) = (&autoencoder.config, request.size);
     let settings = format!("{config:?}");
     let paths = (0..images.len()).flat_map(|index| images.identity(index).to_le_bytes());
-    let bytes: Vec<u8> = paths.chain(settings.bytes()).collect();
+    let texts = captions.into_iter().flat_map(Captions::bytes);
+    let bytes: Vec<u8> = paths.chain(settings.bytes()).chain(texts).collect();
     let scale = config.scaling_factor;
     Encoded {
         count: images.len(),
@@ -95,20 +116,21 @@ fn about<B: Backend>(request: &EncodeRequest, images: &Images, autoencoder: &Aut
         // Without a zero of the other sign.
         shift: 0.0 - config.shift_factor * scale,
         in_tiles: request.in_tiles,
-        text: None,
         classes: images.class_names().unwrap_or_default().to_vec(),
         fingerprint: format!("{:016x}", identity::hash(&bytes)),
+        shard: SHARD,
+        text: captions.map(|captions| captions.shape),
     }
 }
 
-/// Makes the folder, or finds out that it is of the same images and settings.
-fn begin(request: &EncodeRequest, about: &Encoded) -> Result<(), RecipeError> {
+/// Makes the folder, or finds out that it is of the same images and settings. What was begun stays in shards of its size.
+fn begin(request: &EncodeRequest, about: Encoded) -> Result<Encoded, RecipeError> {
     let out = &request.out;
     fs::create_dir_all(out).map_err(RecipeError::io("make", out))?;
     let found = Encoded::read(out)?;
     let shards = shards_in(out)?;
     match found {
-        Some(found) if found == *about => return Ok(()),
+        Some(found) if found == (Encoded { shard: found.shard, ..about.clone() }) => return Ok(found),
         None if shards.is_empty() => {}
         _ if request.overwrite => {
             for shard in &shards {
@@ -118,8 +140,10 @@ fn begin(request: &EncodeRequest, about: &Encoded) -> Result<(), RecipeError> {
         _ => return Err(RecipeError::OtherLatents(out.clone())),
     }
     let path = out.join(ABOUT);
-    let text = toml::to_string(about).map_err(|error| RecipeError::WriteToml(error.to_string()))?;
-    write_atomically(&path, |file| file.write_all(text.as_bytes())).map_err(RecipeError::io("write", &path))
+    let text = toml::to_string(&about).map_err(|error| RecipeError::WriteToml(error.to_string()))?;
+    write_atomically(&path, |file| file.write_all(text.as_bytes()))
+        .map_err(RecipeError::io("write", &path))?;
+    Ok(about)
 }
 
 /// The files of latents that [`encode`] has written.
@@ -135,16 +159,30 @@ fn shards_in(folder: &Path) -> Result<Vec<PathBuf>, RecipeError> {
 fn is_complete(path: &Path, about: &Encoded, count: usize) -> bool {
     let shape = [&[count], &about.latent_shape[..]].concat();
     let has_shape = |file: &TensorFile, name| file.shape(name) == Some(&shape[..]);
-    TensorFile::open_safetensors(path).is_ok_and(|file| has_shape(&file, MEAN) && has_shape(&file, MIRRORED))
+    let has_texts = |file: &TensorFile| match (about.text, file.shape(TEXT), file.shape(TOKENS)) {
+        (None, None, None) => true,
+        (Some(text), Some(rows), Some([_, tokens, width])) => {
+            rows == [count] && [*tokens, *width] == [text.tokens, text.width]
+        }
+        _ => false,
+    };
+    TensorFile::open_safetensors(path)
+        .is_ok_and(|file| has_shape(&file, MEAN) && has_shape(&file, MIRRORED) && has_texts(&file))
 }
 
 const MEAN: &str = "latent_mean";
 const MIRRORED: &str = "latent_mean_flip";
+const TEXT: &str = "text";
+const TOKENS: &str = "text_tokens";
+const POOLED: &str = "text_pooled";
+/// Where a shard has its captions themselves, in the order of [`TOKENS`], as JSON.
+const CAPTIONS: &str = "captions";
 
 struct Encoder<'a, B: Backend> {
     request: &'a EncodeRequest,
     autoencoder: &'a Autoencoder<B>,
     images: &'a Images,
+    captions: Option<Captions<B>>,
     device: &'a B::Device,
     watch: &'a Watch,
 }
@@ -152,43 +190,72 @@ struct Encoder<'a, B: Backend> {
 impl<B: Backend> Encoder<'_, B> {
     /// Writes the shard of the images `range`.
     fn shard(&self, path: &Path, range: Range<usize>, shape: [usize; 3]) -> Result<(), RecipeError> {
-        let (mut means, mut mirrored, mut labels) = (Vec::new(), Vec::new(), Vec::<u8>::new());
+        let (mut means, mut mirrored, mut labels) = (Vec::new(), Vec::new(), Vec::new());
         let (count, total) = (range.len(), Some(self.images.len() as u64));
         let indices: Vec<usize> = range.clone().collect();
         for indices in indices.chunks(self.request.batch_size.max(1)) {
             self.watch.report("encoding images", indices[0] as u64, total)?;
             let (pixels, classes) = self.images.gather(indices)?;
             let pixels = Tensor::<B, 4>::from_data(pixels, self.device);
-            self.add(&mut means, pixels.clone(), path)?;
+            self.add_means(&mut means, pixels.clone(), path)?;
             self.watch.check()?;
             // The mean of the mirrored image is not the mirrored mean.
-            self.add(&mut mirrored, pixels.flip([3]), path)?;
-            labels.extend(classes.0.iter().flat_map(|&class| (class as i64).to_le_bytes()));
+            self.add_means(&mut mirrored, pixels.flip([3]), path)?;
+            labels.extend(integers(&classes.0));
         }
         let shape = [&[count], &shape[..]].concat();
-        let view = |bytes| TensorView::new(Dtype::F32, shape.clone(), bytes);
-        let tensors = view(&means).and_then(|mean| {
-            let label = TensorView::new(Dtype::I64, vec![count], &labels)?;
-            Ok([(MEAN, mean), (MIRRORED, view(&mirrored)?), ("label", label)])
+        let mut tensors = vec![
+            (MEAN, Dtype::F32, shape.clone(), means),
+            (MIRRORED, Dtype::F32, shape, mirrored),
+            ("label", Dtype::I64, vec![count], labels),
+        ];
+        let mut metadata = None;
+        if let Some(captions) = &self.captions {
+            let ShardTexts { texts, rows } = captions.of(range);
+            let (tokens, pooled) = captions.encode(&texts, self.watch)?;
+            let (n, text) = (texts.len(), captions.shape);
+            tensors.push((TEXT, Dtype::I64, vec![count], integers(&rows).collect()));
+            tensors.push((TOKENS, Dtype::F32, vec![n, text.tokens, text.width], finite(tokens, path)?));
+            if let Some(pooled) = pooled {
+                tensors.push((POOLED, Dtype::F32, vec![n, pooled.len() / n], finite(pooled, path)?));
+            }
+            let texts = serde_json::to_string(&texts);
+            let texts = texts.map_err(|error| RecipeError::io("write", path)(error.into()))?;
+            metadata = Some(HashMap::from([(CAPTIONS.to_string(), texts)]));
+        }
+        let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
+            Ok((*name, TensorView::new(*dtype, shape.clone(), bytes).map_err(Error::other)?))
         });
-        let bytes = tensors.and_then(|tensors| safetensors::serialize(tensors, None)).map_err(Error::other);
+        let views = views.collect::<Result<Vec<_>, Error>>();
+        let bytes = views.and_then(|views| safetensors::serialize(views, metadata).map_err(Error::other));
         let written = bytes.and_then(|bytes| write_atomically(path, |file| file.write_all(&bytes)));
         written.map_err(RecipeError::io("write", path))
     }
 
     /// Adds the means of some images.
-    fn add(&self, means: &mut Vec<u8>, pixels: Tensor<B, 4>, path: &Path) -> Result<(), RecipeError> {
+    fn add_means(&self, means: &mut Vec<u8>, pixels: Tensor<B, 4>, path: &Path) -> Result<(), RecipeError> {
         let moments = match self.request.in_tiles {
             true => self.autoencoder.encode_moments_in_tiles(pixels),
             false => self.autoencoder.encode_moments(pixels),
         };
-        for value in moments.mean.into_data().iter::<f32>() {
-            if !value.is_finite() {
-                let reason = Error::new(ErrorKind::InvalidData, "the autoencoder's latents are not finite");
-                return Err(RecipeError::io("write", path)(reason));
-            }
-            means.extend(value.to_le_bytes());
-        }
+        means.extend(finite(moments.mean.into_data().iter::<f32>(), path)?);
         Ok(())
     }
+}
+
+fn integers(values: &[usize]) -> impl Iterator<Item = u8> {
+    values.iter().flat_map(|&value| (value as i64).to_le_bytes())
+}
+
+/// The bytes of values that are to be written to `path`.
+fn finite(values: impl IntoIterator<Item = f32>, path: &Path) -> Result<Vec<u8>, RecipeError> {
+    let mut bytes = Vec::new();
+    for value in values {
+        if !value.is_finite() {
+            let reason = Error::new(ErrorKind::InvalidData, "what the model computes is not finite");
+            return Err(RecipeError::io("write", path)(reason));
+        }
+        bytes.extend(value.to_le_bytes());
+    }
+    Ok(bytes)
 }

@@ -4,6 +4,7 @@ use crate::error::RecipeError;
 use diffusion::weights::read_regular;
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
+use std::num::NonZero;
 use std::path::Path;
 
 /// What a folder of latents was made of; `encoded.toml` in it.
@@ -24,21 +25,30 @@ pub struct Encoded {
     pub in_tiles: bool,
     /// The names of the classes, in the order of their numbers.
     pub classes: Vec<String>,
-    /// The captions that were encoded with them, if there are some.
+    /// What tells the images from others: a hash of their paths, of the autoencoder's settings and of the captions that
+    /// were encoded.
+    pub fingerprint: String,
+    /// How many images a file has, but for the last one.
+    #[serde(default = "first_shard")]
+    pub shard: NonZero<usize>,
+    /// The encoded captions, where the files have some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<EncodedTexts>,
-    /// What tells the images from others: a hash of their paths and of the autoencoder's settings.
-    pub fingerprint: String,
 }
 
-/// The captions of latents, as a text encoder gives them.
+/// The captions of a folder of latents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EncodedTexts {
-    /// Tokens of a text.
+    /// How many tokens a caption has.
     pub tokens: usize,
-    /// Values of a token.
+    /// The width of a token.
     pub width: usize,
+}
+
+/// How many images a file had before that was written down.
+fn first_shard() -> NonZero<usize> {
+    const { NonZero::new(1024).unwrap() }
 }
 
 /// What the file of [`Encoded`] is called.

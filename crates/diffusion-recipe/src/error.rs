@@ -76,8 +76,8 @@ pub enum RecipeError {
     /// A pretrained model cannot be opened.
     #[error("{0}")]
     Latent(#[from] LatentError),
-    /// There are latents of other images or settings in the folder.
-    #[error("{} has latents of other images or settings", .0.display())]
+    /// There are latents of other images, captions or settings in the folder.
+    #[error("{} has latents of other images, captions or settings", .0.display())]
     OtherLatents(PathBuf),
     /// A file holds no latents.
     #[error("{} holds no latents: {reason}", path.display())]

@@ -97,7 +97,7 @@ impl RunConfig {
                 network: dit.network.clone(),
                 text: CondEmbedderTextConfig { tokens, width: values, dropout: DROPOUT },
             }),
-            _ => NetworkConfig::TextUnet(TextUnetConfig {
+            _ => NetworkConfig::TextUnet(Box::new(TextUnetConfig {
                 size: [height, width],
                 tokens,
                 dropout: DROPOUT,
@@ -111,7 +111,7 @@ impl RunConfig {
                     cross_attention_dim: PerLevel::All(values),
                     ..unet(size)
                 },
-            }),
+            })),
         };
         self.sampling.set_cfg_scale(GUIDANCE);
     }
@@ -133,13 +133,15 @@ impl RunConfig {
         let pretrained = Folder::open(model)?;
         let unet = UnetConfig::from_settings(pretrained.part("unet", CLASSES)?.settings())?;
         let schedule = LatentSchedule::open_for_text(model)?;
-        let Some(EncodedTexts { tokens, .. }) = texts(&about, Some(LatentCondition::Captions))? else {
-            return Err(no_captions());
-        };
+        let EncodedTexts { tokens, .. } = about.text.ok_or_else(|| no_captions("pretrained"))?;
         let part = pretrained.part("vae", autoencoder::CLASSES)?;
         let scale = AutoencoderConfig::from_settings(part.settings())?.scaling_factor;
-        Invalid::unless(scale == about.scale, "latents", || {
-            format!("are scaled by {}, expected {scale}, which the pretrained model's are", about.scale)
+        Invalid::unless(unet.pooled_dim().is_none(), "pretrained", || {
+            "is told sizes besides texts, as Stable Diffusion XL, expected a model that is told texts alone"
+                .to_string()
+        })?;
+        Invalid::unless(scale == about.scale, "pretrained", || {
+            format!("scales latents by {scale}, expected {}, as those that were encoded are", about.scale)
         })?;
         let [_, height, width] = about.latent_shape;
         let levels = schedule.schedule_config();
@@ -149,7 +151,7 @@ impl RunConfig {
         config.prediction = schedule.prediction();
         config.checkpoint_every = Interval::Steps(200);
         config.data = DataConfig::Latents(LatentShardsConfig { path, scale, shift: about.shift });
-        config.network = NetworkConfig::TextUnet(TextUnetConfig {
+        config.network = NetworkConfig::TextUnet(Box::new(TextUnetConfig {
             size: [height, width],
             tokens,
             dropout: DROPOUT,
@@ -157,7 +159,7 @@ impl RunConfig {
             lora: lora.map(|rank| LoraConfig { rank, alpha: rank as f64, ..LoraConfig::default() }),
             timesteps: levels.clone(),
             unet,
-        });
+        }));
         config.schedule = levels;
         config.training.steps = 1000;
         config.training.lr = if lora.is_some() { 1e-4 } else { 1e-5 };
@@ -196,8 +198,7 @@ fn encoded(folder: &Path) -> Result<Encoded, RecipeError> {
 fn texts(about: &Encoded, condition: Option<LatentCondition>) -> Result<Option<EncodedTexts>, RecipeError> {
     match condition {
         None => Ok(about.text),
-        Some(LatentCondition::Captions) if about.text.is_none() => Err(no_captions()),
-        Some(LatentCondition::Captions) => Ok(about.text),
+        Some(LatentCondition::Captions) => about.text.ok_or_else(|| no_captions("condition")).map(Some),
         Some(LatentCondition::Labels) if about.classes.len() < 2 => {
             let reason = "is labels, but the latents are of one class, expected two or more";
             Err(Invalid::new("condition", reason).into())
@@ -206,10 +207,10 @@ fn texts(about: &Encoded, condition: Option<LatentCondition>) -> Result<Option<E
     }
 }
 
-fn no_captions() -> RecipeError {
-    let reason = "is captions, but the latents have none, expected images with captions, encoded by a model that has text \
+fn no_captions(setting: &str) -> RecipeError {
+    let reason = "needs captions, but the latents have none, expected images with captions, encoded by a model that has text \
                   encoders";
-    Invalid::new("condition", reason).into()
+    Invalid::new(setting, reason).into()
 }
 
 /// A U-Net of about as many parameters as those of the presets.
@@ -250,5 +251,82 @@ impl FromStr for LatentCondition {
             "none" => Ok(Self::Nothing),
             _ => Err(ParseError::new(text, "captions, labels or none")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diffusion::core::AnyGuidance;
+
+    fn about(text: Option<EncodedTexts>, classes: &[&str], [height, width]: [usize; 2]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let about = Encoded {
+            count: 9,
+            image_size: [8 * height, 8 * width],
+            latent_shape: [4, height, width],
+            scale: 0.2,
+            shift: 0.0,
+            in_tiles: false,
+            classes: classes.iter().map(ToString::to_string).collect(),
+            fingerprint: String::new(),
+            shard: std::num::NonZero::new(256).unwrap(),
+            text,
+        };
+        std::fs::write(folder.path().join("encoded.toml"), toml::to_string(&about).unwrap()).unwrap();
+        folder
+    }
+
+    const TEXT: Option<EncodedTexts> = Some(EncodedTexts { tokens: 7, width: 24 });
+
+    /// Every network takes what the latents have, as it is asked for; its configuration can be written and read.
+    #[test]
+    fn networks_are_told_what_there_is() {
+        use LatentCondition::*;
+        let folder = about(TEXT, &["cat", "dog"], [8, 8]);
+        for network in [ImageNetwork::Unet, ImageNetwork::Dit] {
+            for size in [ModelSize::Small, ModelSize::Base] {
+                for (condition, text, classes) in [
+                    (None, Some([7, 24]), None),
+                    (Some(Captions), Some([7, 24]), None),
+                    (Some(Labels), None, Some(2)),
+                    (Some(Nothing), None, None),
+                ] {
+                    let model = LatentModel { network, size, condition };
+                    let config = RunConfig::for_latents(folder.path(), model).unwrap();
+                    assert_eq!(
+                        (config.network.text(), config.network.classes()),
+                        (text, classes),
+                        "{model:?}"
+                    );
+                    assert_eq!(config.network.input_shape(), [4, 8, 8], "{model:?}");
+                    if text.is_some() {
+                        assert_ne!(config.sampling.guidance, AnyGuidance::default(), "{model:?}");
+                    }
+                    assert_eq!(RunConfig::from_toml(&config.to_toml().unwrap()).unwrap(), config);
+                }
+            }
+        }
+        let untold = about(None, &["cat", "dog"], [8, 8]);
+        let config = RunConfig::for_latents(untold.path(), LatentModel::default()).unwrap();
+        assert_eq!((config.network.text(), config.network.classes()), (None, Some(2)));
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused() {
+        let refused = |folder: &tempfile::TempDir, model| match RunConfig::for_latents(folder.path(), model) {
+            Err(RecipeError::Invalid(invalid)) => invalid.setting,
+            other => panic!("{other:?}"),
+        };
+        let of = |condition| LatentModel { condition: Some(condition), ..LatentModel::default() };
+        assert_eq!(refused(&about(None, &["cat"], [8, 8]), of(LatentCondition::Captions)), "condition");
+        assert_eq!(refused(&about(TEXT, &["cat"], [8, 8]), of(LatentCondition::Labels)), "condition");
+        // Only a U-Net for texts takes other shapes than squares.
+        let wide = about(TEXT, &[], [8, 12]);
+        let dit = LatentModel { network: ImageNetwork::Dit, ..LatentModel::default() };
+        assert_eq!(refused(&wide, dit), "latents");
+        assert_eq!(refused(&wide, of(LatentCondition::Nothing)), "latents");
+        let config = RunConfig::for_latents(wide.path(), LatentModel::default()).unwrap();
+        assert_eq!(config.network.input_shape(), [4, 8, 12]);
     }
 }

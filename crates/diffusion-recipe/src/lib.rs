@@ -24,6 +24,7 @@ mod change;
 mod config;
 mod decode;
 mod encode;
+mod encode_texts;
 mod encoded;
 mod error;
 mod feed;
@@ -49,8 +50,9 @@ mod watched;
 
 pub use change::Change;
 pub use config::{RunConfig, SamplingConfig};
-pub use decode::{decode, read_latents};
+pub use decode::{check_decoder, decode, read_latents};
 pub use encode::{EncodeRequest, encode};
+pub use encode_texts::CaptionNote;
 pub use encoded::{Encoded, EncodedTexts};
 pub use error::RecipeError;
 pub use folder::{RunFolder, check_replaces_not, check_writable};

@@ -30,7 +30,7 @@ macro_rules! networks {
         pub enum NetworkConfig {
             $($(#[$doc])* $kind($config),)+
             /// A U-Net that looks at texts.
-            TextUnet(TextUnetConfig),
+            TextUnet(Box<TextUnetConfig>),
             /// One that another crate brings; see [`TypedRun::new`](crate::TypedRun::new).
             Custom(CustomNetworkConfig),
         }
@@ -39,7 +39,7 @@ macro_rules! networks {
             fn settings(&self) -> &dyn NetworkSettings {
                 match self {
                     $(Self::$kind(settings) => settings,)+
-                    Self::TextUnet(settings) => settings,
+                    Self::TextUnet(settings) => &**settings,
                     Self::Custom(settings) => settings,
                 }
             }
@@ -134,7 +134,7 @@ impl NetworkConfig {
 
     /// Whether low-rank changes of that model are trained, and nothing else.
     pub fn is_lora(&self) -> bool {
-        matches!(self, Self::TextUnet(TextUnetConfig { lora: Some(_), .. }))
+        matches!(self, Self::TextUnet(unet) if unet.lora.is_some())
     }
 
     /// The probability with which training forgets an example's label or text; nothing if the network has neither, or is

@@ -341,9 +341,10 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> Run for TypedRun<B, N, D> 
 
     fn export(&self, path: &Path) -> Result<(), RecipeError> {
         let network = &self.training().ema().network;
-        Ok(match network.exported() {
+        match network.exported() {
             None => export_state_dict(network, path)?,
             Some(tensors) => write_tensors(&tensors, path)?,
-        })
+        }
+        Ok(())
     }
 }

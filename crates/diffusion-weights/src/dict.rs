@@ -1,5 +1,6 @@
 //! Tensors by their names, in memory.
 
+use crate::blocks::transpose;
 use crate::names::Place;
 use burn::module::Param;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
@@ -81,15 +82,6 @@ pub(crate) fn value<B: Backend, const D: usize>(
         return data;
     }
     let (rows, columns) = (data.shape[0], data.shape[1]);
-    TensorData::new(transpose(data.iter().collect(), [rows, columns]), [columns, rows])
-}
-
-/// The columns of a matrix one after the other, given its rows.
-///
-/// # Shapes
-/// - `values`: `[rows, columns]`
-/// - returns `[columns, rows]`
-pub(crate) fn transpose(values: Vec<f32>, [rows, columns]: [usize; 2]) -> Vec<f32> {
-    let values = &values;
-    (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column])).collect()
+    let values = data.into_vec::<f32>().expect("it was converted to f32");
+    TensorData::new(transpose(&values, [rows, columns]), [columns, rows])
 }

@@ -1,6 +1,7 @@
 //! Types of elements in files, and from their bytes to f32 or to integers.
 
 use burn::tensor::{DType, bf16, f16};
+use half::slice::HalfFloatSliceExt;
 use std::fmt::{self, Display, Formatter};
 
 /// What the elements of a tensor in a file are.
@@ -62,7 +63,7 @@ impl Dtype {
         match self {
             Self::F64 => each(bytes, into, |bytes| f64::from_le_bytes(bytes) as f32),
             Self::F32 => each(bytes, into, f32::from_le_bytes),
-            Self::F16 => each(bytes, into, |bytes| f16::from_le_bytes(bytes).to_f32()),
+            Self::F16 => halves(bytes, into),
             Self::Bf16 => each(bytes, into, |bytes| bf16::from_le_bytes(bytes).to_f32()),
             _ => {}
         }
@@ -87,6 +88,16 @@ impl Dtype {
 fn each<const N: usize, T>(bytes: &[u8], into: &mut [T], value: impl Fn([u8; N]) -> T) {
     for (into, bytes) in into.iter_mut().zip(bytes.as_chunks().0) {
         *into = value(*bytes);
+    }
+}
+
+/// As [`each`], with the processor's own conversion, which takes several at once.
+fn halves(bytes: &[u8], into: &mut [f32]) {
+    let mut some = [f16::ZERO; 256];
+    for (into, bytes) in into.chunks_mut(some.len()).zip(bytes.chunks(2 * some.len())) {
+        let some = &mut some[..into.len()];
+        each(bytes, some, f16::from_le_bytes);
+        some.convert_to_f32_slice(into);
     }
 }
 
@@ -172,6 +183,21 @@ mod tests {
             let mut found = [0; 2];
             dtype.decode_integers(bytes, &mut found);
             assert_eq!(found, expected, "{dtype}");
+        }
+    }
+
+    /// In any number of them, and from any place.
+    #[test]
+    fn every_half_is_the_number_that_it_is_one_by_one() {
+        let halves: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
+        let bytes: Vec<u8> = halves.iter().flat_map(|half| half.to_le_bytes()).collect();
+        for range in [0..halves.len(), 1..halves.len() - 2, 700..707, 900..900] {
+            let mut found = vec![f32::NAN; range.len()];
+            Dtype::F16.decode_floats(&bytes[2 * range.start..2 * range.end], &mut found);
+            for (found, half) in found.iter().zip(&halves[range]) {
+                let expected = half.to_f32();
+                assert!(found == &expected || found.is_nan() && expected.is_nan(), "{half:?}: {found}");
+            }
         }
     }
 

@@ -139,6 +139,28 @@ impl TensorFile {
         self
     }
 
+    /// The same tensors, but for `name`, whose axes are in the opposite order, if there is one of this name.
+    ///
+    /// ```
+    /// # use diffusion_weights::TensorFile;
+    /// # let values: Vec<u8> = [1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+    /// # let bytes = safetensors::serialize([("w", safetensors::tensor::TensorView::new(
+    /// #     safetensors::Dtype::F32, vec![2, 3], &values)?)], None)?;
+    /// # let file = TensorFile::from_bytes("model.safetensors", bytes)?;
+    /// assert_eq!(file.read("w")?, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]); // [2, 3]
+    /// let file = file.transposed("w");
+    /// assert_eq!(file.shape("w"), Some(&[3, 2][..]));
+    /// assert_eq!(file.read("w")?, [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn transposed(mut self, name: &str) -> Self {
+        if let Some((part, view)) = self.tensors.remove(name) {
+            self.tensors.insert(name.to_string(), (part, view.transposed()));
+        }
+        self
+    }
+
     /// The file that was opened.
     pub fn path(&self) -> &Path {
         &self.path

@@ -12,6 +12,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod atomic;
+mod blocks;
 mod dict;
 mod dtype;
 mod error;

@@ -1,7 +1,8 @@
 //! From any source of named tensors into a module: everything is compared, and loaded only if all of it fits.
 
 use crate::Dtype;
-use crate::dict::{StateDict, transpose};
+use crate::blocks::{first_not_finite, transpose};
+use crate::dict::StateDict;
 use crate::error::{TensorProblem, WeightsError, shown};
 use crate::file::{Beside, TensorFile};
 use crate::fit::{Entry, Fit, Misfit, Names};
@@ -240,8 +241,11 @@ impl<S: Tensors> Reader<'_, S> {
                 return None;
             }
         };
-        let is_unfit = |value: &f32| self.accept == Accept::Foreign && !value.is_finite();
-        match values.iter().position(is_unfit) {
+        let unfit = match self.accept {
+            Accept::Foreign => first_not_finite(&values),
+            Accept::Own => None,
+        };
+        match unfit {
             None => Some(values),
             Some(index) => {
                 let (name, value) = (name.to_string(), values[index]);
@@ -289,7 +293,7 @@ impl<B: Backend, S: Tensors> ModuleMapper<B> for Loader<'_, B, S> {
         let (id, old, mapper) = param.consume();
         let shape = old.dims();
         let values = match self.place.is_transposed() {
-            true => transpose(values, [shape[1], shape[0]]),
+            true => transpose(&values, [shape[1], shape[0]]),
             false => values,
         };
         let options = (&old.device(), old.dtype());

@@ -1,6 +1,7 @@
 //! The places in which the table's rows are typed.
 
 use crate::pretrained::folders::Folder as Pretrained;
+use crate::pretrained::one_file::with_one_file;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
@@ -17,7 +18,7 @@ pub struct Place {
 
 /// What many places have, made once: `run` and `tree`, two small runs, `out.safetensors`, the weights of the first,
 /// `imported`, a run of these, and `pictures`, a run of three images, `model`, a pretrained one, and
-/// `latents`, by it of these images.
+/// `latents`, by it of these images; `eight`, a run of latents of eight channels.
 pub struct Base(tempfile::TempDir);
 
 impl Base {
@@ -53,9 +54,15 @@ impl Base {
         let small = ["network.depth=1", "network.head_dim=4", "training.steps=1", "sampling.count=1"];
         let small = small.iter().flat_map(|setting| ["--set", setting]);
         let train = "train --images data --image-size 8 --network dit --out pictures".split(' ');
-        diffusion(&Vec::from_iter(train.chain(small)), path);
+        diffusion(&Vec::from_iter(train.chain(small.clone())), path);
         copy(Pretrained::new("sd1").path(), &path.join("model"));
         diffusion(&["encode", "model", "--images", "data", "--size", "8"], path);
+        latents(&path.join("other"), &[3, 8, 4, 4]);
+        let about = path.join("other/data/encoded.toml");
+        fs::copy(path.join("latents/encoded.toml"), &about).unwrap();
+        edit_file(&about, "latent_shape = [4, ", "latent_shape = [8, ");
+        let train = "train --latents other/data --network dit --out eight".split(' ');
+        diffusion(&Vec::from_iter(train.chain(small)), path);
         base
     }
 
@@ -428,6 +435,7 @@ pub const PLACES: &[Place] = &[
         images(path, &["cat/a.png", "cat/b.png", "dog/a.png"]);
         base.copy("pictures", path);
         base.copy("latents", path);
+        base.copy("eight", path);
         base.model(path, |_| ())
     }),
     place("a pretrained model without `vae`", |path, base| {
@@ -452,8 +460,58 @@ pub const PLACES: &[Place] = &[
             edit_file(&model.join("unet/config.json"), "\"act_fn\": \"silu\"", "\"act_fn\": \"relu\"");
         })
     }),
+    place("a pretrained model of classes", |path, _| {
+        copy(Pretrained::new("dit").path(), &path.join("model"));
+        None
+    }),
+    place("a pretrained model of classes with names", |path, _| {
+        let model = Pretrained::new("dit");
+        let named = r#"{"id2label": {"3": "golden retriever", "4": "red fox, Vulpes vulpes"},"#;
+        model.edit("model_index.json", |text| text.replacen('{', named, 1));
+        copy(model.path(), &path.join("model"));
+        None
+    }),
+    place("a pretrained model in one file", |path, _| {
+        copy(with_one_file("sd2").0.path(), &path.join("model"));
+        None
+    }),
     place("a pretrained model whose `model_index.json` is a letter", |path, base| {
         base.model(path, |model| drop(write(model, "model_index.json", b"dear reader")))
+    }),
+    place("a picture of a cat that has a caption", |path, base| captions(path, base, "cat/a.txt", b"a cat")),
+    place("a caption of too many words", |path, base| {
+        captions(path, base, "cat/a.txt", "cat ".repeat(100).as_bytes())
+    }),
+    place("a caption in Latin-1", |path, base| captions(path, base, "cat/a.txt", b"a cat\nin a caf\xe9")),
+    place("a caption of 100 kB", |path, base| captions(path, base, "cat/a.txt", &[b'a'; 100_000])),
+    place("captions that are a letter", |path, base| metadata(path, base, "dear reader")),
+    place("captions cut short", |path, base| {
+        metadata(path, base, "{\"file_name\": \"a.png\", \"text\": \"a cat\"}\n{\"file_name\": \"b.pn")
+    }),
+    place("captions without names", |path, base| {
+        metadata(path, base, "\n{\"file\": \"a.png\", \"text\": \"a\"}")
+    }),
+    place("captions that are numbers", |path, base| {
+        metadata(path, base, "{\"file_name\": \"a.png\", \"text\": 3}")
+    }),
+    place("a caption of a picture that is gone", |path, base| {
+        metadata(path, base, "{\"file_name\": \"c.png\", \"text\": \"a cat\"}")
+    }),
+    place("a caption of a picture elsewhere", |path, base| {
+        metadata(path, base, "{\"file_name\": \"../dog/a.png\", \"text\": \"a dog\"}")
+    }),
+    place("two captions of a picture", |path, base| {
+        captions(path, base, "cat/a.txt", b"a dog");
+        metadata(path, base, "{\"file_name\": \"a.png\", \"text\": \"a cat\"}")
+    }),
+    place("captions that are a pipe", |path, base| {
+        metadata(path, base, "");
+        pipe(path, "data/cat/metadata.jsonl")
+    }),
+    place("captions of 64 GiB", |path, base| {
+        metadata(path, base, "");
+        vast(path, "data/cat/metadata.jsonl");
+        None
     }),
     // Pipes, which are waited for, and files that are all hole.
     place("a run whose `config.toml` is a pipe", |path, base| {
@@ -571,6 +629,18 @@ fn edit_file(file: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(file).unwrap();
     assert!(text.contains(from), "{from} is not in {}:\n{text}", file.display());
     fs::write(file, text.replacen(from, to, 1)).unwrap();
+}
+
+/// Pictures, a pretrained model, and a file among the pictures.
+fn captions(path: &Path, base: &Base, name: &str, bytes: &[u8]) -> Option<File> {
+    images(path, &["cat/a.png", "cat/b.png", "dog/a.png"]);
+    base.copy("model", path);
+    write(path, &format!("data/{name}"), bytes)
+}
+
+/// The same with captions of cats.
+fn metadata(path: &Path, base: &Base, text: &str) -> Option<File> {
+    captions(path, base, "cat/metadata.jsonl", text.as_bytes())
 }
 
 fn write(path: &Path, name: &str, bytes: &[u8]) -> Option<File> {

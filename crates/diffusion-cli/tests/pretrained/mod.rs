@@ -6,6 +6,8 @@
 pub mod folders;
 #[path = "../../../diffusion-tests/tests/tensors/support/formula.rs"]
 mod formula;
+#[path = "../../../diffusion-tests/tests/tensors/support/one_file.rs"]
+pub mod one_file;
 
 mod fixture {
     use std::path::{Path, PathBuf};

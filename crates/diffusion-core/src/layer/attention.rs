@@ -79,7 +79,7 @@ impl<B: Backend> Attention<B> {
                 .permute([2, 0, 3, 1, 4]); // [3, batch, heads, tokens, head_dim]
             let [q, k, v] = [0, 1, 2].map(|i| qkv.clone().narrow(0, i, 1).squeeze_dim::<4>(0));
             let options = AttentionModuleOptions::default();
-            in_parts(q, k, v, options)
+            in_parts(q, k, v, options, MAX_SCORES)
                 .swap_dims(1, 2) // [batch, tokens, heads, head_dim]
                 .reshape([batch, tokens, dim])
         });
@@ -117,11 +117,11 @@ pub fn attend<B: Backend>(
         x.reshape([batch, tokens, num_heads, dim / num_heads]).swap_dims(1, 2)
     };
     let options = AttentionModuleOptions { is_causal: causal, ..Default::default() };
-    in_parts(heads(q), heads(k), heads(v), options).swap_dims(1, 2).reshape([batch, tokens, dim])
+    in_parts(heads(q), heads(k), heads(v), options, MAX_SCORES).swap_dims(1, 2).reshape([batch, tokens, dim])
 }
 
-/// Burn's attention, of as many queries at a time as keep the scores below [`MAX_SCORES`]; each query is by itself, so that
-/// the result is the same.
+/// Burn's attention, of as many queries at a time as keep the scores below `max_scores`; each query is by itself, so that the
+/// result is the same.
 ///
 /// # Shapes
 /// - `q`, returns: `[batch, heads, queries, head_dim]`; `k`, `v`: `[batch, heads, keys, head_dim]`
@@ -130,12 +130,36 @@ fn in_parts<B: Backend>(
     k: Tensor<B, 4>,
     v: Tensor<B, 4>,
     options: AttentionModuleOptions,
+    max_scores: usize,
 ) -> Tensor<B, 4> {
     let [batch, heads, queries, _] = q.dims();
-    let at_a_time = (MAX_SCORES / (batch * heads * k.dims()[2])).max(1);
+    let at_a_time = (max_scores / (batch * heads * k.dims()[2])).max(1);
     if options.is_causal || queries <= at_a_time {
         return attention(q, k, v, None, None, options);
     }
     let parts = q.split(at_a_time, 2).into_iter();
     Tensor::cat(parts.map(|q| attention(q, k.clone(), v.clone(), None, None, options)).collect(), 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Noise;
+    use burn::backend::Flex;
+
+    #[test]
+    fn attention_of_some_queries_at_a_time_is_the_same() {
+        let draw = |seed| Noise::new(seed).initial::<Flex, 4>([2, 3, 7, 4], &Default::default());
+        let [q, k, v] = [0, 1, 2].map(draw);
+        let found = |max_scores| {
+            let options = AttentionModuleOptions::default();
+            in_parts(q.clone(), k.clone(), v.clone(), options, max_scores)
+        };
+        // All at once; three, three and one of the seven queries; one by one.
+        let whole = found(2 * 3 * 7 * 7);
+        for max_scores in [2 * 3 * 7 * 3, 1] {
+            let apart = (found(max_scores) - whole.clone()).abs().max().into_scalar();
+            assert!(apart < 1e-6, "{max_scores}: {apart}");
+        }
+    }
 }

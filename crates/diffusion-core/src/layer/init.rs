@@ -14,6 +14,8 @@ use burn::tensor::{Tensor, TensorData, backend::Backend};
 pub enum Init {
     /// All zero.
     Zeros,
+    /// All zero, and of most backends' memory only one: for a parameter whose values are still to come, from a file say.
+    Unset,
     /// Normal with mean 0 and this standard deviation.
     Normal(f64),
     /// Uniform on ±1/√fan_in, PyTorch's default for linear layers and convolutions, biases included.
@@ -34,12 +36,14 @@ impl Init {
         stream: &mut Stream,
         device: &B::Device,
     ) -> Param<Tensor<B, D>> {
-        if self == Self::Zeros {
-            return Param::from_tensor(Tensor::zeros(shape, device));
+        match self {
+            Self::Zeros => return Param::from_tensor(Tensor::zeros(shape, device)),
+            Self::Unset => return Param::from_tensor(Tensor::<B, D>::zeros([1; D], device).expand(shape)),
+            _ => {}
         }
         let uniform = |bound: f64, stream: &mut Stream| (2.0 * stream.uniform() - 1.0) * bound;
         let mut draw = || match self {
-            Self::Zeros => 0.0,
+            Self::Zeros | Self::Unset => 0.0,
             Self::Normal(std) => std * stream.normal(),
             Self::Torch => uniform(1.0 / (fan_in as f64).sqrt(), stream),
             Self::Xavier => uniform((6.0 / (fan_in + fan_out) as f64).sqrt(), stream),
@@ -116,5 +120,23 @@ impl Window {
     /// A kernel of 3×3 pixels on an image with a border of one, so that the size stays.
     pub fn conv3x3() -> Self {
         Self { kernel: 3, stride: 1, padding: PaddingConfig2d::Explicit(1, 1, 1, 1) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Purpose;
+    use burn::backend::Flex;
+
+    /// No computer has the memory of all of it.
+    #[test]
+    fn what_is_not_set_takes_no_memory() {
+        let mut stream = Stream::new(0, Purpose::PARAMETERS, 0, 0);
+        let shape = [1 << 24, 1 << 22];
+        let param = Init::Unset.param::<Flex, 2>(shape, (1, 1), &mut stream, &Default::default());
+        assert_eq!(param.dims(), shape);
+        let some = param.val().slice([5..7, 9..12]).into_data();
+        assert_eq!(some, TensorData::zeros::<f32, _>([2, 3]));
     }
 }

@@ -42,6 +42,15 @@ impl<B: Backend> SizedDit<B> {
         Self { dropout, ..Self::new(transformer, size, timesteps) }
     }
 
+    /// The same with another transformer of the same sizes.
+    pub(crate) fn map_transformer<E>(
+        self,
+        change: impl FnOnce(DiTTransformer2DModel<B>) -> Result<DiTTransformer2DModel<B>, E>,
+    ) -> Result<Self, E> {
+        let Self { transformer, size, timesteps, dropout } = self;
+        Ok(Self { transformer: change(transformer)?, size, timesteps, dropout })
+    }
+
     /// The same network, which in training forgets the class of an example with this probability.
     ///
     /// # Panics

@@ -88,6 +88,20 @@ impl LoraFile {
         parts
     }
 
+    /// Refuses changes of other parts than these.
+    ///
+    /// # Errors
+    /// Has all tensors of other parts.
+    pub(crate) fn only(&self, parts: &[LoraPart]) -> Result<(), LatentError> {
+        let is_other = |layer: &Layer| layer.part.is_some_and(|part| !parts.contains(&part));
+        let others = self.pairs.iter().filter(|(layer, _)| is_other(layer)).flat_map(|(_, pair)| pair.all());
+        let problems: Vec<_> = others.map(|name| LoraProblem::NoPlace { name: name.clone() }).collect();
+        match problems.is_empty() {
+            true => Ok(()),
+            false => Err(LatentError::Lora { path: self.file.path().to_path_buf(), problems }),
+        }
+    }
+
     /// The network with `weight` times the changes of the file in its weights; `weight` −1 takes them out again.
     ///
     /// # Errors

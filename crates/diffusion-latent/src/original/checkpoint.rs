@@ -36,10 +36,27 @@ pub enum Family {
     StableDiffusionXl,
 }
 
+/// What the output of a U-Net means, which no checkpoint in one file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Predicts {
+    /// The noise ε, as Stable Diffusion 1 and XL, and of Stable Diffusion 2 the models of 512 pixels.
+    Noise,
+    /// v, as the models of 768 pixels of Stable Diffusion 2.
+    Velocity,
+}
+
 const UNET: &str = "model.diffusion_model.";
 const AUTOENCODER: &str = "first_stage_model.";
-const CLIP: &str = "cond_stage_model.transformer.";
+/// Where the text encoder is, as transformers has it.
+const CLIP: [&str; 2] = ["cond_stage_model.transformer.", "conditioner.embedders.0.transformer."];
+/// What names of a text encoder begin with in transformers.
+const TEXT_MODEL: &str = "text_model.";
+/// Where it is as OpenCLIP has it.
 const OPEN_CLIP: &str = "cond_stage_model.model.";
+/// Where the second one is, as OpenCLIP has it.
+const SECOND: &str = "conditioner.embedders.1.model.";
+/// The layers of OpenCLIP's text encoder behind the one that Stable Diffusion 2 looks at.
+const LAYERS_BEHIND: usize = 1;
 
 impl Checkpoint {
     /// A checkpoint, with all of a U-Net, an autoencoder and a text encoder or some of them.
@@ -49,12 +66,9 @@ impl Checkpoint {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LatentError> {
         let checkpoint = Self { path: path.as_ref().to_path_buf() };
         let file = checkpoint.file()?;
-        let is_known = |name: &str| {
-            [UNET, AUTOENCODER, CLIP, OPEN_CLIP].iter().any(|start| below(name, start).is_some())
-        };
-        match file.names().any(is_known) {
-            true => Ok(checkpoint),
-            false => Err(checkpoint.without("tensors with the names of a one-file checkpoint")),
+        match parts(&file).is_empty() {
+            true => Err(checkpoint.without("tensors with the names of a one-file checkpoint")),
+            false => Ok(checkpoint),
         }
     }
 
@@ -74,6 +88,18 @@ impl Checkpoint {
             (None, crate::config::PerLevel::All(_)) => Family::StableDiffusion1,
             (None, crate::config::PerLevel::Each(_)) => Family::StableDiffusion2,
         })
+    }
+
+    /// What its U-Net predicts: what is `stated`, or noise where all published models of its family do.
+    ///
+    /// # Errors
+    /// If it cannot be read, or has no U-Net; if it is a Stable Diffusion 2, and nothing is stated.
+    pub fn predicts(&self, stated: Option<Predicts>) -> Result<Predicts, LatentError> {
+        match (stated, self.family()?) {
+            (Some(stated), _) => Ok(stated),
+            (None, Family::StableDiffusion2) => Err(LatentError::NoPrediction { path: self.path.clone() }),
+            (None, Family::StableDiffusion1 | Family::StableDiffusionXl) => Ok(Predicts::Noise),
+        }
     }
 
     /// The sizes of its U-Net.
@@ -148,7 +174,8 @@ impl Checkpoint {
     pub fn text_encoder_config(&self) -> Result<TextEncoderConfig, LatentError> {
         let file = self.text_tensors()?;
         let is_open_clip = self.file()?.names().any(|name| below(name, OPEN_CLIP).is_some());
-        infer::text(&|name| file.shape(name).map(<[usize]>::to_vec), is_open_clip)
+        let behind = is_open_clip.then_some(LAYERS_BEHIND);
+        infer::text(&|name| file.shape(name).map(<[usize]>::to_vec), behind)
             .ok_or_else(|| self.without("text encoder"))
     }
 
@@ -182,16 +209,39 @@ impl Checkpoint {
         Ok(import_tensors(module, &names(), &[], &file, None)?.0)
     }
 
+    /// The second text encoder of Stable Diffusion XL, with its projection.
+    ///
+    /// # Errors
+    /// As [`unet`](Self::unet).
+    pub fn second_text_encoder<B: Backend>(&self, device: &B::Device) -> Result<TextEncoder<B>, LatentError> {
+        let rename = |name: &str| match below(name, SECOND)? {
+            // A matrix by itself, not a layer's.
+            "text_projection" => Some("text_projection.weight".to_string()),
+            name => text_name(name),
+        };
+        let file = unpacked(self.file()?.renamed(rename));
+        let shape = |name: &str| file.shape(name).map(<[usize]>::to_vec);
+        let missing = || self.without("second text encoder");
+        let config = infer::text(&shape, Some(0)).ok_or_else(missing)?;
+        let projection = shape("text_projection.weight").ok_or_else(missing)?;
+        let projection_dim = projection.last().copied().unwrap_or(config.projection_dim);
+        let config = TextEncoderConfig { projection_dim, ..config };
+        let module = config.build(true, &mut Build::to_load(device));
+        let file = file.transposed("text_projection.weight");
+        Ok(import_tensors(module, &names(), &[], &file, None)?.0)
+    }
+
     /// The tensors of its text encoder, under the names of transformers: those of CLIP, or those of OpenCLIP with queries,
     /// keys and values apart. OpenCLIP's last layer is among them, which Stable Diffusion 2 does not use.
     ///
     /// # Errors
     /// If it cannot be read, or has none.
     pub fn text_tensors(&self) -> Result<TensorFile, LatentError> {
-        let rename = |name: &str| match (below(name, CLIP), below(name, OPEN_CLIP)) {
-            (Some(name), _) => Some(name.to_string()),
-            (None, Some(name)) => text_name(name),
-            (None, None) => None,
+        let rename = |name: &str| match CLIP.iter().find_map(|start| below(name, start)) {
+            // Files of some programs leave the first step out.
+            Some(name) if !name.starts_with(TEXT_MODEL) => Some(format!("{TEXT_MODEL}{name}")),
+            Some(name) => Some(name.to_string()),
+            None => text_name(below(name, OPEN_CLIP)?),
         };
         let file = unpacked(self.file()?.renamed(rename));
         let is_empty = file.names().next().is_none();
@@ -203,7 +253,8 @@ impl Checkpoint {
     }
 
     fn without(&self, part: &str) -> LatentError {
-        LatentError::NoPart { folder: self.path.clone(), part: part.to_string(), found: Vec::new() }
+        let found = self.file().map(|file| parts(&file)).unwrap_or_default();
+        LatentError::NoPart { folder: self.path.clone(), part: part.to_string(), found }
     }
 
     /// The module with the tensors below `start`, which are called there as `original` says of the module's names.
@@ -231,6 +282,19 @@ impl Checkpoint {
 /// A name without what it begins with; a checkpoint may hold all tensors below a key.
 fn below<'a>(name: &'a str, start: &str) -> Option<&'a str> {
     name.strip_prefix("state_dict.").unwrap_or(name).strip_prefix(start)
+}
+
+/// What there is of a pipeline in a file.
+fn parts(file: &TensorFile) -> Vec<String> {
+    let has =
+        |starts: &[&str]| file.names().any(|name| starts.iter().any(|start| below(name, start).is_some()));
+    let all: [(&str, &[&str]); 4] = [
+        ("a U-Net", &[UNET]),
+        ("an autoencoder", &[AUTOENCODER]),
+        ("a text encoder", &[CLIP[0], CLIP[1], OPEN_CLIP]),
+        ("a second text encoder", &[SECOND]),
+    ];
+    all.into_iter().filter(|(_, starts)| has(starts)).map(|(part, _)| part.to_string()).collect()
 }
 
 fn shapes_below(file: &TensorFile, start: &str) -> BTreeMap<String, Vec<usize>> {

@@ -115,18 +115,18 @@ pub(super) fn autoencoder(shapes: Shapes<'_>) -> Option<AutoencoderConfig> {
 }
 
 /// The sizes of a text encoder under transformers' names; `None` if it has not the tensors of one. Heads have 64 values, and
-/// the last token ends a text. Of OpenCLIP, Stable Diffusion 2 does without the last layer.
-pub(super) fn text(shapes: Shapes<'_>, is_open_clip: bool) -> Option<TextEncoderConfig> {
+/// the last token ends a text. Of OpenCLIP's, the layers that are left out at the end are given.
+pub(super) fn text(shapes: Shapes<'_>, behind: Option<usize>) -> Option<TextEncoderConfig> {
     let table = shapes("text_model.embeddings.token_embedding.weight")?;
     let layers = count(shapes, |i| format!("text_model.encoder.layers.{i}.mlp.fc1.weight"));
     let (vocab_size, hidden_size) = (*table.first()?, *table.get(1)?);
-    let activation = if is_open_clip { TextActivation::Gelu } else { TextActivation::QuickGelu };
+    let activation = if behind.is_some() { TextActivation::Gelu } else { TextActivation::QuickGelu };
     Some(TextEncoderConfig {
         vocab_size,
         hidden_size,
         intermediate_size: *shapes("text_model.encoder.layers.0.mlp.fc1.weight")?.first()?,
         projection_dim: hidden_size,
-        num_hidden_layers: layers - usize::from(is_open_clip && layers > 1),
+        num_hidden_layers: layers.saturating_sub(behind.unwrap_or(0)).max(1),
         num_attention_heads: (hidden_size / 64).max(1),
         max_position_embeddings: *shapes("text_model.embeddings.position_embedding.weight")?.first()?,
         hidden_act: activation,

@@ -5,10 +5,12 @@ use super::grid::{Curve, End, Grid, Spacing, Start};
 use super::pure_noise::PURE_NOISE;
 use crate::config::Settings;
 use crate::error::LatentError;
+use crate::original::{Family, Predicts};
 use diffusion_core::invalid::{Invalid, MAX_SIZE};
 use diffusion_core::schedule::{Cosine, Ddpm, Ldm, Levels, Schedule, ScheduleConfig, Sigmoid};
 use diffusion_core::{AnyPrediction, AnySampler, GradientEstimation, VarianceExploding};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 /// The settings of a scheduler, with the names of diffusers; what its file does not state is the default of its class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -293,6 +295,33 @@ impl SchedulerConfig {
 
 /// The largest variance of `squaredcos_cap_v2`.
 const MAX_BETA: f64 = 0.999;
+
+/// The settings in the folders of the published models of Stable Diffusion.
+pub(super) fn of_stable_diffusion(family: Family, predicts: Predicts) -> Map<String, Value> {
+    let class = match (family, predicts) {
+        (Family::StableDiffusionXl, _) => "EulerDiscreteScheduler",
+        (_, Predicts::Noise) => "PNDMScheduler",
+        (_, Predicts::Velocity) => "DDIMScheduler",
+    };
+    let prediction = match predicts {
+        Predicts::Noise => "epsilon",
+        Predicts::Velocity => "v_prediction",
+    };
+    let settings = [
+        ("_class_name", json!(class)),
+        ("beta_schedule", json!("scaled_linear")),
+        ("beta_start", json!(0.00085)),
+        ("beta_end", json!(0.012)),
+        ("num_train_timesteps", json!(1000)),
+        ("prediction_type", json!(prediction)),
+        ("timestep_spacing", json!("leading")),
+        ("steps_offset", json!(1)),
+        ("set_alpha_to_one", json!(false)),
+        ("skip_prk_steps", json!(true)),
+        ("clip_sample", json!(false)),
+    ];
+    settings.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
+}
 
 /// The most levels of a table: a network looks through all of them.
 const MAX_LEVELS: usize = MAX_SIZE / 10;

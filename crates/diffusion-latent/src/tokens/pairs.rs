@@ -47,6 +47,11 @@ impl Pairs {
         self.tokens.keys().copied().max().unwrap_or(0)
     }
 
+    /// The token of an id, with its characters for bytes.
+    pub(super) fn token(&self, id: usize) -> Option<&str> {
+        self.tokens.get(&id).map(String::as_str)
+    }
+
     /// Appends the ids of a word.
     pub(super) fn push_word(&self, word: &str, ids: &mut Vec<usize>) {
         let Some((&last, inner)) = word.as_bytes().split_last() else { return };

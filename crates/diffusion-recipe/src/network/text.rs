@@ -236,3 +236,61 @@ impl NetworkSettings for TextUnetConfig {
         self.timesteps().map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNET: &str = r#"
+size = [8, 12]
+tokens = 7
+pretrained = "model"
+lora = { rank = 2 }
+timesteps = { kind = "ldm", n = 1000, beta_start = 0.00085, beta_end = 0.012 }
+unet = { block_out_channels = [32], down_block_types = ["CrossAttnDownBlock2D"], up_block_types = ["CrossAttnUpBlock2D"] }
+"#;
+
+    /// The settings with other text in the place of some.
+    fn read(from: &str, to: &str) -> Result<TextUnetConfig, toml::de::Error> {
+        assert!(UNET.contains(from), "{from}");
+        toml::from_str(&UNET.replace(from, to))
+    }
+
+    #[test]
+    fn settings_out_of_range_are_named() {
+        let config = read("", "").unwrap();
+        assert_eq!((config.validate(), config.text()), (Ok(()), Some([7, 1280])));
+        for (from, to, setting) in [
+            ("[8, 12]", "[8, 0]", "size"),
+            ("tokens = 7", "tokens = 0", "tokens"),
+            ("tokens = 7", "tokens = 7\ndropout = 1.5", "dropout"),
+            ("rank = 2", "rank = 0", "lora.rank"),
+            ("pretrained = \"model\"", "", "lora"),
+            ("n = 1000", "n = 1", "timesteps.n"),
+            ("[32]", "[31]", "unet.block_out_channels"),
+            ("unet = {", "unet = { in_channels = 9,", "unet.in_channels"),
+            ("unet = {", "unet = { cross_attention_dim = [3, 5],", "unet.cross_attention_dim"),
+            (
+                "unet = {",
+                "unet = { addition_embed_type = \"text_time\", addition_time_embed_dim = 2, \
+                 projection_class_embeddings_input_dim = 20,",
+                "unet.addition_embed_type",
+            ),
+        ] {
+            let config = read(from, to).unwrap();
+            assert_eq!(config.validate().unwrap_err().setting, setting, "{from} to {to}");
+        }
+    }
+
+    #[test]
+    fn unknown_settings_are_refused() {
+        for (from, to) in [("tokens", "token"), ("[32]", "[32], channels = 3"), ("rank", "ranks")] {
+            assert!(read(from, to).is_err(), "{to}");
+        }
+        let dit = "depth = 1\n[text]\ntokens = 3\nwidth = 4";
+        assert_eq!(toml::from_str::<TextDitConfig>(dit).unwrap().text(), Some([3, 4]));
+        for (from, to) in [("depth", "deep"), ("width", "wide"), ("[text]", "[texts]")] {
+            assert!(toml::from_str::<TextDitConfig>(&dit.replace(from, to)).is_err(), "{to}");
+        }
+    }
+}

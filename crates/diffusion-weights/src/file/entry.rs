@@ -80,6 +80,13 @@ impl Entry {
         })
     }
 
+    /// Whether bytes anywhere in it are read as fast as the first, all being compared with their checksum now if they were not
+    /// before.
+    pub(crate) fn has_any_place(&self, source: &Source) -> io::Result<bool> {
+        self.check(source)?;
+        Ok(!self.is_deflated)
+    }
+
     /// Compares all bytes with their checksum, unless that was done.
     fn check(&self, source: &Source) -> io::Result<()> {
         if self.is_checked.load(Ordering::Relaxed) {

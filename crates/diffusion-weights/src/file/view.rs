@@ -2,6 +2,7 @@
 
 use super::entry::Entry;
 use crate::Dtype;
+use crate::blocks::collect;
 use crate::error::{Fault, malformed};
 use crate::source::Source;
 use std::io;
@@ -12,7 +13,12 @@ use std::sync::Arc;
 pub(crate) const MAX_RANK: usize = 8;
 
 /// How many bytes are read at once.
-const CHUNK: usize = 1 << 16;
+const CHUNK: usize = 1 << 14;
+
+/// What values are read as.
+pub(crate) trait Number: Copy + Default + Neg<Output = Self> + Send {}
+
+impl<T: Copy + Default + Neg<Output = T> + Send> Number for T {}
 
 /// A tensor that is known to lie inside its file.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +58,13 @@ impl View {
     /// The tensor in a file of an archive, in which its start counts.
     pub(crate) fn within(self, entry: Arc<Entry>) -> Self {
         Self { entry: Some(entry), ..self }
+    }
+
+    /// The tensor with its axes in the opposite order.
+    pub(crate) fn transposed(mut self) -> Self {
+        self.shape.reverse();
+        self.stride.reverse();
+        self
     }
 
     /// The tensor with the opposite sign.
@@ -133,7 +146,7 @@ impl View {
     }
 
     /// The elements, the last axis varying fastest.
-    pub(crate) fn read<T: Copy + Default + Neg<Output = T>>(
+    pub(crate) fn read<T: Number>(
         &self,
         source: &Source,
         decode: fn(&Dtype, &[u8], &mut [T]),
@@ -143,7 +156,7 @@ impl View {
     }
 
     /// As [`read`](Self::read), into a place of the right length.
-    pub(crate) fn read_into<T: Copy + Default + Neg<Output = T>>(
+    pub(crate) fn read_into<T: Number>(
         &self,
         source: &Source,
         into: &mut [T],
@@ -152,32 +165,38 @@ impl View {
         let count: usize = self.shape.iter().product();
         assert!(into.len() == count, "room for {} values was given, expected {count}", into.len());
         if self.is_contiguous() {
-            return self.read_span(source, into, decode);
+            return self.read_span(source, 0, into, decode);
         }
         into.copy_from_slice(&self.gather(&self.read_stored(source, decode)?));
         Ok(())
     }
 
     /// All elements from the first to the last, as they are in the file.
-    fn read_stored<T: Copy + Default + Neg<Output = T>>(
+    fn read_stored<T: Number>(
         &self,
         source: &Source,
         decode: fn(&Dtype, &[u8], &mut [T]),
     ) -> io::Result<Vec<T>> {
+        if self.entry.as_ref().map_or(Ok(true), |entry| entry.has_any_place(source))? {
+            return collect(self.span, |from, into| self.read_span(source, from, into, decode));
+        }
         let mut stored = vec![T::default(); self.span];
-        self.read_span(source, &mut stored, decode)?;
+        self.read_span(source, 0, &mut stored, decode)?;
         Ok(stored)
     }
 
-    fn read_span<T: Copy + Neg<Output = T>>(
+    /// The elements from `from` on, as they are in the file.
+    fn read_span<T: Number>(
         &self,
         source: &Source,
+        from: usize,
         into: &mut [T],
         decode: fn(&Dtype, &[u8], &mut [T]),
     ) -> io::Result<()> {
+        let start = self.start + (from * self.dtype.size()) as u64;
         match &self.entry {
-            None => self.read_plain(source, into, decode)?,
-            Some(entry) => self.read_entry(source, entry, into, decode)?,
+            None => self.read_plain(source, start, into, decode)?,
+            Some(entry) => self.read_entry((source, entry), start, into, decode)?,
         }
         if self.is_negative {
             into.iter_mut().for_each(|value| *value = -*value);
@@ -188,12 +207,12 @@ impl View {
     fn read_plain<T>(
         &self,
         source: &Source,
+        mut start: u64,
         into: &mut [T],
         decode: fn(&Dtype, &[u8], &mut [T]),
     ) -> io::Result<()> {
         let size = self.dtype.size();
-        let mut chunk = vec![0; CHUNK.min(into.len() * size)];
-        let mut start = self.start;
+        let mut chunk = [0; CHUNK];
         for values in into.chunks_mut(CHUNK / size.max(1)) {
             let bytes = &mut chunk[..values.len() * size];
             source.read_exact_at(bytes, start)?;
@@ -206,14 +225,14 @@ impl View {
     /// From a file in an archive, whose bytes come in parts that may end inside an element.
     fn read_entry<T>(
         &self,
-        source: &Source,
-        entry: &Entry,
+        (source, entry): (&Source, &Entry),
+        start: u64,
         into: &mut [T],
         decode: fn(&Dtype, &[u8], &mut [T]),
     ) -> io::Result<()> {
         let size = self.dtype.size().max(1);
         let (mut rest, mut done) = (Vec::new(), 0);
-        entry.for_each(source, self.start, into.len() * size, &mut |_, bytes| {
+        entry.for_each(source, start, into.len() * size, &mut |_, bytes| {
             rest.extend_from_slice(bytes);
             let whole = rest.len() / size;
             decode(&self.dtype, &rest[..whole * size], &mut into[done..done + whole]);

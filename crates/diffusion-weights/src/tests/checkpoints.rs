@@ -139,6 +139,20 @@ fn checksums_of_archives_are_compared() {
     }
 }
 
+/// Those of several blocks, from any place of a storage.
+#[test]
+fn large_tensors_of_archives_are_read_whole() {
+    let values: Vec<f32> = (0..20_000).map(|i| i as f32).collect();
+    let body = dict(&[("weight", tensor(20_000, 3, &[100, 150], &[150, 1]))]);
+    let stored = members(&body, &values);
+    let mut deflated = stored.clone();
+    deflated[2] = packed("archive/data/0", &stored[2].bytes);
+    for members in [stored, deflated] {
+        let file = TensorFile::from_bytes("large.pth", zip(&members)).unwrap();
+        assert_eq!(file.read("weight").unwrap(), values[3..15_003]);
+    }
+}
+
 #[test]
 fn a_storage_that_unpacks_to_more_than_its_tensors_is_refused() {
     let folder = tempfile::tempdir().unwrap();

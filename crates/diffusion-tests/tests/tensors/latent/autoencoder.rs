@@ -1,11 +1,17 @@
 use crate::support::fixture::Fixture;
-use crate::support::folders::{Folder, Latent, write_hashed};
+use crate::support::folders::{Folder, Latent, small, write_hashed, write_tensors};
 use burn::tensor::{Tensor, backend::Backend};
 use diffusion::latent::{Autoencoder, LatentError};
 use diffusion::weights::{TensorProblem, WeightsError};
 use diffusion_tests::{TestBackend, assert_close, backend_tests};
 
-backend_tests!(images_become_latents, latents_become_images, in_tiles);
+backend_tests!(
+    images_become_latents,
+    latents_become_images,
+    every_norm_has_its_epsilon,
+    latents_have_the_models_own_scale,
+    in_tiles
+);
 
 /// Of the largest number.
 const TOLERANCE: f64 = 1e-5;
@@ -33,6 +39,39 @@ fn latents_become_images<B: TestBackend>(device: &B::Device) {
     assert_close("images", images.into_data(), fixture.data("out.decoded"), TOLERANCE);
     let images = model.decode(z * 0.18215);
     assert_close("images of scaled latents", images.into_data(), fixture.data("out.decoded"), TOLERANCE);
+}
+
+fn every_norm_has_its_epsilon<B: TestBackend>(device: &B::Device) {
+    let (folder, fixture) = (Folder::new("sd1"), Fixture::open("latent").case("small"));
+    write_tensors(&folder.join(WEIGHTS), small(Latent::read().parameters("sd1", WEIGHTS)));
+    let model = Autoencoder::<B>::open(folder.path(), device).unwrap();
+    let moments = model.encode_moments(fixture.tensor("in.image", device));
+    assert_close("mean", moments.mean.into_data(), fixture.data("out.mean"), TOLERANCE);
+    let images = model.decode_unscaled(fixture.tensor("in.x", device));
+    assert_close("images", images.into_data(), fixture.data("out.decoded"), TOLERANCE);
+}
+
+/// What is subtracted from latents is so before they are scaled, where smalldiffusion adds it behind.
+fn latents_have_the_models_own_scale<B: TestBackend>(device: &B::Device) {
+    let folder = Folder::new("sd1");
+    folder.edit("vae/config.json", |text| {
+        let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        (value["scaling_factor"], value["shift_factor"]) = (0.5.into(), 3.0.into());
+        value.to_string()
+    });
+    let (model, fixture) =
+        (Autoencoder::<B>::open(folder.path(), device).unwrap(), Fixture::open("latent").case("vae"));
+    let (mean, z): (Tensor<B, 4>, Tensor<B, 4>) =
+        (fixture.tensor("out.mean", device), fixture.tensor("in.z", device));
+    let latents = model.encode(fixture.tensor("in.image", device));
+    assert_close("latents", latents.into_data(), (mean * 0.5 - 1.5).into_data(), TOLERANCE);
+    let images = model.decode(z * 0.5 - 1.5);
+    assert_close("images", images.into_data(), fixture.data("out.decoded"), TOLERANCE);
+    // The one for larger pictures than the first.
+    let sdxl = Autoencoder::<B>::open(Folder::new("sdxl").path(), device).unwrap();
+    let scaled = sdxl.scale(Tensor::<B, 1>::ones([1], device));
+    assert_close("SDXL", scaled.clone().into_data(), [0.13025f32][..].into(), TOLERANCE);
+    assert_close("and back", sdxl.unscale(scaled).into_data(), [1.0f32][..].into(), TOLERANCE);
 }
 
 fn in_tiles<B: TestBackend>(device: &B::Device) {

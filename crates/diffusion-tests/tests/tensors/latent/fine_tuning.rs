@@ -1,12 +1,19 @@
 use crate::support::folders::Folder;
 use burn::backend::Autodiff;
-use burn::tensor::TensorData;
-use diffusion::core::{Diffusion, Noise};
-use diffusion::latent::StableDiffusion;
+use burn::tensor::{Tensor, TensorData};
+use diffusion::core::watch::Watch;
+use diffusion::core::{Diffusion, GradientEstimation, Noise, Schedule, sample_from};
+use diffusion::data::write_png;
+use diffusion::latent::{StableDiffusion, TextCondition};
 use diffusion::train::{TrainConfig, train};
-use diffusion_tests::{TestBackend, backend_tests};
+use diffusion_recipe::{EncodeRequest, ImageSize, RunConfig, SampleRequest, encode};
+use diffusion_tests::{TestBackend, assert_close, backend_tests};
+use std::path::{Path, PathBuf};
 
-backend_tests!(a_text_model_is_trained_further);
+backend_tests!(a_text_model_is_trained_further, a_run_begins_with_the_pretrained_model);
+
+/// The same computation in another order.
+const SAME: f64 = 1e-5;
 
 /// The loop of diffusion-train takes the pretrained network, its schedule, and latents with their texts.
 fn a_text_model_is_trained_further<B: TestBackend>(device: &B::Device) {
@@ -23,4 +30,68 @@ fn a_text_model_is_trained_further<B: TestBackend>(device: &B::Device) {
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
     let (first, last) = (mean(&losses[..6]), mean(&losses[18..]));
     assert!(last < 0.8 * first, "the loss went from {first} to {last}");
+}
+
+/// Two latents with captions, made by the model in `folder`.
+fn latents<B: TestBackend>(folder: &Path, device: &B::Device) -> PathBuf {
+    let images = folder.join("images");
+    std::fs::create_dir(&images).unwrap();
+    for (i, caption) in ["a cat", "the red fox"].into_iter().enumerate() {
+        let image = TensorData::new(vec![i as f32 - 0.5; 3 * 64], [3, 8, 8]);
+        write_png(images.join(format!("{i}.png")), &image, &[]).unwrap();
+        std::fs::write(images.join(format!("{i}.txt")), caption).unwrap();
+    }
+    let out = folder.join("latents");
+    let request = EncodeRequest {
+        images,
+        size: ImageSize { height: 8, width: 8 },
+        out: out.clone(),
+        batch_size: 2,
+        in_tiles: false,
+        captions: true,
+        overwrite: false,
+    };
+    let model = diffusion::latent::Folder::open(folder).unwrap();
+    let tell: &mut dyn FnMut(_) = &mut |note| panic!("{note}");
+    encode::<B>(&request, &model, device, &Watch::default(), tell).unwrap();
+    out
+}
+
+/// Before its first step a run is the pretrained model: low-rank changes and all weights, ε and v.
+fn a_run_begins_with_the_pretrained_model<B: TestBackend>(device: &B::Device) {
+    for (name, rank) in [("sd1", Some(2)), ("sd1", None), ("sd2", Some(2))] {
+        let folder = Folder::new(name);
+        let data = latents::<B>(folder.path(), device);
+        let mut config = RunConfig::for_pretrained(&data, folder.path(), rank).unwrap();
+        config.set_all(["sampling.count=2", "sampling.steps=3"]).unwrap();
+        let pipe = StableDiffusion::<B>::open(folder.path(), device).unwrap();
+        let model = pipe.at(8, 8).unwrap();
+        let text = pipe.text(&["a cat", "the red fox"]);
+
+        let mut run = config.build::<B>(device).unwrap();
+        let texts = run.texts(2).unwrap().unwrap();
+        assert_close(
+            "captions",
+            TensorData::new(texts.values().to_vec(), texts.shape()),
+            TensorData::new(text.tokens.values().to_vec(), text.tokens.shape()),
+            SAME,
+        );
+        let request = SampleRequest { texts: Some(texts), ..SampleRequest::of(&config) };
+        let found = run.sample(&request, &mut |_| {}).unwrap();
+
+        let (noise, sigmas) = (Noise::new(config.training.seed), pipe.schedule().sigmas(3));
+        let x: Tensor<B, 4> = model.rand_input(2, noise, device) * sigmas[0];
+        let guided = model.given(TextCondition::from(text)).guided(6.5);
+        let expected = sample_from(&guided, GradientEstimation::DDIM, &sigmas, x, noise).last().unwrap();
+        let shape = expected.dims();
+        assert_close(name, TensorData::new(found.values, shape), expected.into_data(), SAME);
+
+        // Without texts it is told those that stand for none.
+        let request = SampleRequest { texts: None, ..request };
+        let found = run.sample(&request, &mut |_| {}).unwrap();
+        let x: Tensor<B, 4> = model.rand_input(2, noise, device) * sigmas[0];
+        let untold = model.given(pipe.empty().repeat(2));
+        let expected = sample_from(&untold, GradientEstimation::DDIM, &sigmas, x, noise).last().unwrap();
+        assert_close("no text", TensorData::new(found.values, shape), expected.into_data(), SAME);
+    }
 }

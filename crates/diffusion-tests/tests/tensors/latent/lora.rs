@@ -4,20 +4,24 @@ use crate::support::fixture::Fixture;
 use crate::support::folders::{Folder, Latent, write_tensors};
 use crate::support::hashed::hashed;
 use burn::backend::Autodiff;
-use burn::module::Module;
-use burn::tensor::{Tensor, backend::Backend};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{Tensor, TensorData};
 use diffusion::core::{Network, Tokens};
 use diffusion::latent::{
     LatentError, LatentSchedule, Lora, LoraConfig, LoraFile, LoraPart, LoraProblem, SizedUnet, TextCondition,
     TextEncoder, UNet2DConditionModel,
 };
+use diffusion::weights::Place;
 use diffusion_tests::{TestBackend, assert_close, backend_tests};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 backend_tests!(
     both_dialects_change_the_unet,
     both_dialects_change_the_text_encoder,
     gradients_are_of_the_pairs_alone,
+    a_frozen_base_changes_no_gradient,
 );
 
 /// Of the largest number.
@@ -138,13 +142,86 @@ fn gradients_are_of_the_pairs_alone<B: TestBackend>(device: &B::Device) {
     }
 }
 
+/// Pairs of which neither matrix is zero.
+fn begun<B: Backend>(device: &B::Device) -> Lora<B, SizedUnet<B>> {
+    let mut lora = config().init(sized::<B>(device), 0, device).unwrap();
+    for (i, pair) in lora.pairs.iter_mut().enumerate() {
+        let shape = pair.up.dims();
+        let values: Vec<f32> = hashed(&format!("up {i}"), &shape).iter().map(|value| value / 4.0).collect();
+        pair.up = Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), device));
+    }
+    lora
+}
+
+/// The gradients of the weights of layers, `[outputs, inputs]`, by their names.
+struct OfLayers<'a, B: AutodiffBackend> {
+    place: Place<'a>,
+    gradients: &'a B::Gradients,
+    found: BTreeMap<String, Tensor<B::InnerBackend, 2>>,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for OfLayers<'_, B> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.place.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.place.leave();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let gradient = param.val().grad(self.gradients).expect("every weight is tracked");
+        let Some(layer) = self.place.name().strip_suffix(".weight").filter(|_| D > 1) else { return };
+        let gradient = match self.place.is_transposed() {
+            true => gradient.flatten::<2>(1, D - 1).transpose(),
+            false => gradient.flatten::<2>(1, D - 1),
+        };
+        self.found.insert(layer.to_string(), gradient);
+    }
+}
+
+/// A module whose weights are all tracked, and no part of a graph.
+struct Tracked;
+
+impl<B: Backend> ModuleMapper<B> for Tracked {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        param.map(|weight| weight.detach().require_grad())
+    }
+}
+
+/// Where nothing but the pairs is tracked, their gradients are those that follow from the weights' own, of the network that
+/// has the products in its weights and is tracked as a whole: of `W + s·up·down`, `s·∂W·downᵀ` and `s·upᵀ·∂W`.
+/// Burn 0.21 is reported to get this wrong on some backends.
+fn a_frozen_base_changes_no_gradient<B: TestBackend>(device: &B::Device) {
+    let (lora, names) = (begun::<Autodiff<B>>(device), diffusion::latent::folder::names());
+    let gradients = loss(&lora, device).backward();
+    let whole = lora.merged().map(&mut Tracked);
+    let of_whole = loss(&whole, device).backward();
+    let mut layers: OfLayers<'_, Autodiff<B>> =
+        OfLayers { place: Place::new(&names), gradients: &of_whole, found: BTreeMap::new() };
+    whole.visit(&mut layers);
+    for (layer, pair) in lora.layers().zip(&lora.pairs) {
+        let of_weight = layers.found[layer].clone() * 1.5;
+        let [down, up] = [&pair.down, &pair.up].map(|matrix| matrix.val().inner());
+        for (matrix, found, expected) in [
+            ("down", &pair.down, up.transpose().matmul(of_weight.clone())),
+            ("up", &pair.up, of_weight.matmul(down.transpose())),
+        ] {
+            let found = found.val().grad(&gradients).unwrap();
+            assert_close(&format!("{layer}, {matrix}"), found.into_data(), expected.into_data(), TOLERANCE);
+        }
+    }
+}
+
 #[cfg(feature = "flex")]
 mod files {
     use super::*;
     use burn::backend::Flex;
-    use burn::tensor::TensorData;
     use diffusion::core::{Diffusion, EpsPrediction, Scaled};
     use diffusion::train::{TrainConfig, train};
+
+    /// Of differences.
+    const STEP: f64 = 0.01;
 
     fn problems(tensors: Tensors) -> Vec<LoraProblem> {
         let folder = Folder::new("sd1");
@@ -320,6 +397,36 @@ mod files {
             answer(&read.unet, &device).into_data(),
             answer(&sized::<Flex>(&device).unet, &device).into_data()
         );
+    }
+
+    /// Along the gradient, and along its signs, in which small entries weigh as much as large ones.
+    #[test]
+    fn gradients_are_the_slopes_of_the_loss() {
+        let device = Default::default();
+        let lora = begun::<Autodiff<Flex>>(&device);
+        let gradients = loss(&lora, &device).backward();
+        let of = |matrix: &Param<Tensor<Autodiff<Flex>, 2>>| matrix.val().grad(&gradients).unwrap();
+        let own: Vec<[Tensor<Flex, 2>; 2]> =
+            lora.pairs.iter().map(|pair| [of(&pair.down), of(&pair.up)]).collect();
+        let signs = own.iter().map(|pair| pair.clone().map(Tensor::sign)).collect();
+        let dot = |one: &[[Tensor<Flex, 2>; 2]], other: &[[Tensor<Flex, 2>; 2]]| {
+            let products = one.iter().flatten().zip(other.iter().flatten());
+            products.map(|(a, b)| f64::from((a.clone() * b.clone()).sum().into_scalar())).sum::<f64>()
+        };
+        for direction in [own.clone(), signs] {
+            let length = dot(&direction, &direction).sqrt();
+            let at = |step: f64| {
+                let mut moved = begun::<Flex>(&device);
+                for (pair, direction) in moved.pairs.iter_mut().zip(&direction) {
+                    let [down, up] = direction.clone().map(|direction| direction * (step / length));
+                    pair.down = pair.down.clone().map(|matrix| matrix + down);
+                    pair.up = pair.up.clone().map(|matrix| matrix + up);
+                }
+                f64::from(loss(&moved, &device).into_scalar())
+            };
+            let (found, expected) = (dot(&own, &direction) / length, (at(STEP) - at(-STEP)) / (2.0 * STEP));
+            assert!((found / expected - 1.0).abs() < 5e-3, "{found}, expected {expected}");
+        }
     }
 
     #[test]

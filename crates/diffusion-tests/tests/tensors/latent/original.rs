@@ -122,13 +122,19 @@ fn sizes_follow_from_shapes() {
 
 #[test]
 fn the_text_encoder_has_the_names_of_transformers() {
-    let (_folder, checkpoint) = in_one_file("state_dict.", |_| {});
-    let file = checkpoint.text_tensors().unwrap();
     let latent = Latent::read();
     let expected: BTreeSet<_> = latent.original["text_encoder"].values().map(String::as_str).collect();
-    assert_eq!(file.names().collect::<BTreeSet<_>>(), expected);
-    let name = "text_model.encoder.layers.1.mlp.fc1.weight";
-    assert_eq!(file.read(name).unwrap(), hashed(name, &[64, 32]));
+    for is_short in [false, true] {
+        let (_folder, checkpoint) = in_one_file("state_dict.", |tensors| {
+            let whole = "cond_stage_model.transformer.text_model.";
+            let short = |name: &str| name.replace(whole, "cond_stage_model.transformer.");
+            tensors.iter_mut().filter(|_| is_short).for_each(|(name, _, _)| *name = short(name));
+        });
+        let file = checkpoint.text_tensors().unwrap();
+        assert_eq!(file.names().collect::<BTreeSet<_>>(), expected);
+        let name = "text_model.encoder.layers.1.mlp.fc1.weight";
+        assert_eq!(file.read(name).unwrap(), hashed(name, &[64, 32]));
+    }
 }
 
 /// OpenCLIP packs queries, keys and values, in this order.

@@ -5,21 +5,25 @@ use crate::support::fixture::Fixture;
 use crate::support::folders::{Folder, Latent, write, write_hashed};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use diffusion::core::watch::{Stopped, Watch};
-use diffusion::core::{AnySampler, Noise};
-use diffusion::data::{Channels, ImageFolderConfig, read_image, write_png};
+use diffusion::core::{AnySampler, Noise, Tokens};
+use diffusion::data::{CaptionedLatents, Channels, ImageFolderConfig, LatentsConfig, read_image, write_png};
 use diffusion::latent::generate::{GenerateError, Request, Start};
 use diffusion::latent::inpaint::{mask_of_latents, without_painted};
 use diffusion::latent::schedule::{FromPureNoise, Grid, Spacing};
 use diffusion::latent::{
-    Autoencoder, Known, Plan, StableDiffusion, StableDiffusionModel, TextCondition, repaint,
+    Autoencoder, Known, Plan, PromptEncoder, StableDiffusion, StableDiffusionModel, TextCondition, repaint,
 };
 use diffusion::weights::TensorFile;
 use diffusion_recipe::{EncodeRequest, ImageSize, encode};
 use diffusion_tests::{TestBackend, assert_close, backend_tests};
+use std::path::{Path, PathBuf};
 
 backend_tests!(
     prompts_become_diffusers_pictures,
     sdxl_runs_as_in_diffusers,
+    sdxl_is_told_the_size_of_a_picture,
+    an_empty_negative_prompt_is_a_text,
+    tiles_have_to_be_asked_for,
     nine_channels_run_as_in_diffusers,
     a_text_becomes_a_picture,
     a_picture_becomes_another,
@@ -28,10 +32,14 @@ backend_tests!(
     what_cannot_be_is_an_error,
     a_run_can_be_stopped,
     the_mirrored_image_is_encoded,
+    captions_are_encoded_as_prompts_are,
+    encoded_latents_say_their_scale,
 );
 
 /// Of the largest number, of whole runs.
 const RUN: f64 = 1e-4;
+/// Of single passes in another batch.
+const BATCH: f64 = 1e-5;
 /// The same computation in the same order.
 const SAME: f64 = 1e-6;
 /// As `fixtures/latent.py` has them.
@@ -82,6 +90,34 @@ fn sdxl_runs_as_in_diffusers<B: TestBackend>(device: &B::Device) {
     let x = plan.from_noise(fixture.tensor("run.in.noise", device));
     let found = plan.run(&model.given(given()).guided(4.0), x, Noise::new(0));
     assert_close("empty", found.into_data(), fixture.data("sdxl.run.out.euler_zeros"), RUN);
+}
+
+/// Height and width are told in this order.
+fn sdxl_is_told_the_size_of_a_picture<B: TestBackend>(device: &B::Device) {
+    let (pipe, fixture) = (open::<B>("sdxl", device), Fixture::open("latent").case("sdxl.wide"));
+    let model = pipe.at(16, 24).unwrap();
+    let plan = pipe.schedule().like_diffusers(7).unwrap();
+    let [given, against] = [PROMPTS[0], NEGATIVE[0]].map(|text| TextCondition::from(pipe.text(&[text])));
+    let x = plan.from_noise(fixture.tensor("in.noise", device));
+    let found = plan.run(&model.given(given).guided_by(against, 4.0), x, Noise::new(0));
+    assert_close("16×24", found.into_data(), fixture.data("out.euler"), RUN);
+}
+
+/// Where SDXL has zeros for no prompt, a negative prompt without words is encoded all the same.
+fn an_empty_negative_prompt_is_a_text<B: TestBackend>(device: &B::Device) {
+    let pipe = open::<B>("sdxl", device);
+    let model = pipe.at(16, 24).unwrap();
+    let plan = pipe.schedule().like_diffusers(5).unwrap();
+    let run = |against: TextCondition| {
+        let guided = model.given(pipe.text(&[PROMPTS[1]]).into()).guided_by(against, 4.0);
+        pipe.decode(plan.run(&guided, plan.from_noise(unit(&model, device)), Noise::new(3))).into_data()
+    };
+    let asked = |negative| Request { negative, ..request([16, 24]) };
+    let [empty, none] =
+        [Some(String::new()), None].map(|negative| generated(&pipe, &asked(negative), device));
+    assert_close("empty", empty.clone(), run(pipe.text(&[""]).into()), SAME);
+    assert_close("none", none.clone(), run(pipe.empty().clone()), SAME);
+    assert!(apart(&empty, &none) > 1e-3);
 }
 
 /// The mask of the fixture's picture, in [−1, 1].
@@ -181,6 +217,24 @@ fn start(fixture: &Fixture, mask: Option<TensorData>, strength: f64) -> Option<S
     Some(Start { image, mask, strength })
 }
 
+/// Of a picture that is larger than a tile.
+fn tiles_have_to_be_asked_for<B: TestBackend>(device: &B::Device) {
+    let pipe = open::<B>("sd1", device);
+    let size = [40, 24];
+    assert!(size[0] > pipe.autoencoder().config.sample_size);
+    let model = pipe.at(size[0], size[1]).unwrap();
+    let plan = pipe.schedule().like_diffusers(5).unwrap();
+    let guided =
+        model.given(pipe.text(&[PROMPTS[1]]).into()).guided_by(pipe.text(&[NEGATIVE[0]]).into(), 4.0);
+    let latents = plan.run(&guided, plan.from_noise(unit(&model, device)), Noise::new(3));
+    let tiled = pipe.autoencoder().decode_in_tiles(latents.clone()).into_data();
+    let whole = pipe.decode(latents).into_data();
+    assert_close("whole", generated(&pipe, &request(size), device), whole.clone(), SAME);
+    let in_tiles = Request { in_tiles: true, ..request(size) };
+    assert_close("in tiles", generated(&pipe, &in_tiles, device), tiled.clone(), SAME);
+    assert!(apart(&whole, &tiled) > 0.01);
+}
+
 fn a_picture_becomes_another<B: TestBackend>(device: &B::Device) {
     let (pipe, fixture) = (open::<B>("sd1", device), Fixture::open("latent"));
     let model = pipe.at(16, 16).unwrap();
@@ -271,6 +325,18 @@ fn a_run_can_be_stopped<B: TestBackend>(device: &B::Device) {
     assert_eq!(told, [(1, 5, [1, 4, 8, 8]), (2, 5, [1, 4, 8, 8])]);
 }
 
+fn encode_request(images: &Path, out: PathBuf) -> EncodeRequest {
+    EncodeRequest {
+        images: images.to_path_buf(),
+        size: ImageSize { height: 16, width: 16 },
+        out,
+        batch_size: 4,
+        in_tiles: false,
+        captions: false,
+        overwrite: false,
+    }
+}
+
 /// The encoder's mean of the mirrored image is not the mirrored mean.
 fn the_mirrored_image_is_encoded<B: TestBackend>(device: &B::Device) {
     let (folder, images) = (Folder::new("sd1"), tempfile::tempdir().unwrap());
@@ -280,15 +346,10 @@ fn the_mirrored_image_is_encoded<B: TestBackend>(device: &B::Device) {
     write_png(&path, &image, &[]).unwrap();
     let autoencoder = Autoencoder::<B>::open(folder.path(), device).unwrap();
     let out = folder.join("latents");
-    let request = EncodeRequest {
-        images: images.path().to_path_buf(),
-        size: ImageSize { height: 16, width: 16 },
-        out: out.clone(),
-        batch_size: 4,
-        in_tiles: false,
-        overwrite: false,
-    };
-    let about = encode(&request, &autoencoder, device, &Watch::default()).unwrap();
+    let request = encode_request(images.path(), out.clone());
+    let model = diffusion::latent::Folder::open(folder.path()).unwrap();
+    let tell: &mut dyn FnMut(_) = &mut |note| panic!("{note}");
+    let about = encode::<B>(&request, &model, device, &Watch::default(), tell).unwrap();
     assert_eq!((about.count, about.latent_shape), (1, [4, 8, 8]));
 
     let file = TensorFile::open_safetensors(out.join("latents-00000-of-00001.safetensors")).unwrap();
@@ -300,4 +361,66 @@ fn the_mirrored_image_is_encoded<B: TestBackend>(device: &B::Device) {
     assert_close("mean", stored("latent_mean"), mean(seen.clone()).into_data(), SAME);
     assert_close("mirrored", stored("latent_mean_flip"), mean(seen.clone().flip([3])).into_data(), SAME);
     assert!(apart(&stored("latent_mean_flip"), &mean(seen).flip([3]).into_data()) > 0.01);
+}
+
+/// More different captions than are encoded at once, each by itself as a prompt.
+fn captions_are_encoded_as_prompts_are<B: TestBackend>(device: &B::Device) {
+    for name in ["sd2", "sdxl"] {
+        let (folder, images) = (Folder::new(name), tempfile::tempdir().unwrap());
+        let image = start(&Fixture::open("latent"), None, 1.0).unwrap().image;
+        let caption = |i: usize| format!("the red fox {}", i % 18);
+        for i in 0..20 {
+            write_png(images.path().join(format!("{i:02}.png")), &image, &[]).unwrap();
+            write(&images.path().join(format!("{i:02}.txt")), caption(i).as_bytes());
+        }
+        let request = EncodeRequest {
+            size: ImageSize { height: 8, width: 8 },
+            batch_size: 20,
+            captions: true,
+            ..encode_request(images.path(), folder.join("latents"))
+        };
+        let model = diffusion::latent::Folder::open(folder.path()).unwrap();
+        let tell: &mut dyn FnMut(_) = &mut |note| panic!("{note}");
+        let about = encode::<B>(&request, &model, device, &Watch::default(), tell).unwrap();
+        let encoder = PromptEncoder::<B>::of(&model, device).unwrap();
+        let text = about.text.unwrap();
+        let file = request.out.join("latents-00000-of-00001.safetensors");
+        let latents = CaptionedLatents::open(&file, LatentsConfig::default()).unwrap();
+        let pooled = TensorFile::open_safetensors(&file).unwrap();
+        assert_eq!(pooled.shape("text_tokens"), Some(&[18, text.tokens, text.width][..]));
+        for i in [0, 1, 16, 17, 18, 19] {
+            let expected = encoder.encode(&[caption(i).as_str()]);
+            let data = |tokens: &Tokens| TensorData::new(tokens.values().to_vec(), tokens.shape());
+            assert_close("tokens", data(&latents.text(i).unwrap()), data(&expected.tokens), BATCH);
+            match expected.pooled {
+                None => assert!(pooled.shape("text_pooled").is_none() && name == "sd2"),
+                Some(expected) => {
+                    let [_, _, width] = expected.shape();
+                    let mut found = vec![0.0; width];
+                    pooled.read_rows("text_pooled", i % 18..i % 18 + 1, &mut found).unwrap();
+                    assert_close("pooled", TensorData::new(found, [1, 1, width]), data(&expected), BATCH);
+                }
+            }
+        }
+    }
+}
+
+/// In the form `latent·scale + shift`, which the data and smalldiffusion have.
+fn encoded_latents_say_their_scale<B: TestBackend>(device: &B::Device) {
+    let (folder, images) = (Folder::new("sdxl"), tempfile::tempdir().unwrap());
+    folder.edit("vae/config.json", |text| {
+        let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        value["shift_factor"] = 3.0.into();
+        value.to_string()
+    });
+    let image = start(&Fixture::open("latent"), None, 1.0).unwrap().image;
+    write_png(images.path().join("a.png"), &image, &[]).unwrap();
+    let autoencoder = Autoencoder::<B>::open(folder.path(), device).unwrap();
+    let request = encode_request(images.path(), folder.join("latents"));
+    let model = diffusion::latent::Folder::open(folder.path()).unwrap();
+    let tell: &mut dyn FnMut(_) = &mut |note| panic!("{note}");
+    let about = encode::<B>(&request, &model, device, &Watch::default(), tell).unwrap();
+    let mean = Tensor::<B, 1>::from_floats([-1.0, 0.0, 2.0], device);
+    let expected = autoencoder.scale(mean.clone()).into_data();
+    assert_close("scale", (mean * about.scale + about.shift).into_data(), expected, SAME);
 }

@@ -5,8 +5,8 @@ use crate::support::folders::Folder;
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use diffusion::core::{
-    AnyPath, AnyPrediction, Diffusion, GradientEstimation, Network, Noise, Sigmas, Tokens, Tracer,
-    sample_from,
+    AnyPath, AnyPrediction, Diffusion, GradientEstimation, Network, Noise, SamplerStep, Sigmas, Tokens,
+    Tracer, sample_from,
 };
 use diffusion::latent::condition::to_host;
 use diffusion::latent::inpaint::{mask_of_latents, without_painted};
@@ -19,6 +19,7 @@ backend_tests!(
     runs_of_noise_prediction,
     runs_of_v_prediction,
     the_last_level_may_have_no_data,
+    runs_with_noise_on_the_way,
     pictures_become_pictures,
     a_part_is_painted_anew,
     a_network_of_nine_channels_sees_the_rest,
@@ -116,6 +117,32 @@ fn runs_of_v_prediction<B: TestBackend>(device: &B::Device) {
 fn the_last_level_may_have_no_data<B: TestBackend>(device: &B::Device) {
     let rescaled = (r#""rescale_betas_zero_snr": false"#, r#""rescale_betas_zero_snr": true"#);
     check::<B>("sd2", "ddim_zero_snr", &[rescaled, (LEADING, TRAILING)], device);
+}
+
+/// DDPM and Euler's ancestral method, given the noise that diffusers' runs were given.
+fn runs_with_noise_on_the_way<B: TestBackend>(device: &B::Device) {
+    const DDPM: (&str, &str) = (CLASS, r#""DDPMScheduler""#);
+    const ANCESTRAL: (&str, &str) = (CLASS, r#""EulerAncestralDiscreteScheduler""#);
+    for (name, label, class) in [
+        ("sd1", "ddpm", DDPM),
+        ("sd1", "ancestral", ANCESTRAL),
+        ("sd2", "ddpm", DDPM),
+        ("sd2", "ancestral", ANCESTRAL),
+    ] {
+        for (spacing, to) in [("leading", LEADING), ("trailing", TRAILING), ("linspace", LINSPACE)] {
+            let (mut model, schedule, fixture) = open::<B>(name, &[class, (LEADING, to)], device);
+            assert_eq!(schedule.replaced(), None, "{label}");
+            model.network = model.network.at([4, 4]);
+            let [given, against] = prompts(&fixture, name, 1);
+            let plan = schedule.like_diffusers(6).unwrap();
+            let drawn: Tensor<B, 4> = fixture.tensor("noisy.in.drawn", device);
+            let noise = |step: SamplerStep| drawn.clone().narrow(0, step.index, 1);
+            let x = plan.from_noise(fixture.tensor("noisy.in.noise", device));
+            let found = plan.run(&model.given(given).guided_by(against, SCALE), x, noise);
+            let expected = fixture.data(&format!("noisy.{name}.out.{label}_{spacing}"));
+            assert_close(&format!("{name} {label} {spacing}"), found.into_data(), expected, TOLERANCE);
+        }
+    }
 }
 
 fn pictures_become_pictures<B: TestBackend>(device: &B::Device) {

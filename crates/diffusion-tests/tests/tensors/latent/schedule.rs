@@ -182,6 +182,9 @@ fn timesteps_are_those_of_diffusers() {
     for (name, spacing, steps, expected) in [
         ("PNDMScheduler", "leading", 4, vec![751, 501, 251, 1]),
         ("DDIMScheduler", "linspace", 7, vec![999, 832, 666, 500, 333, 166, 0]),
+        // Seven steps do not divide 1000: the next timestep is not ⌊1000/7⌋ below, where diffusers' DDIM goes.
+        ("DDIMScheduler", "trailing", 7, vec![999, 856, 713, 570, 428, 285, 142]),
+        ("DDPMScheduler", "trailing", 6, vec![999, 832, 666, 499, 332, 166]),
         ("DPMSolverMultistepScheduler", "linspace", 4, vec![999, 749, 500, 250]),
         ("DPMSolverMultistepScheduler", "leading", 4, vec![801, 601, 401, 201]),
         ("UniPCMultistepScheduler", "leading", 7, vec![876, 751, 626, 501, 376, 251, 126]),

@@ -113,9 +113,28 @@ fn activations_of_clip<B: TestBackend>(device: &B::Device) {
 mod loading {
     use super::*;
     use burn::backend::Flex;
+    use burn::tensor::DType;
+    use diffusion::core::{Noise, layer::attend};
     use diffusion::weights::{TensorProblem, WeightsError};
 
+    /// Of the largest number, in half precision.
+    const HALF: f64 = 2e-3;
+
     const WEIGHTS: &str = "text_encoder_2/model.safetensors";
+
+    /// A mask that is no number of half precision would leave none, or let all be seen.
+    #[test]
+    fn nothing_ahead_is_seen_in_half_precision() {
+        let draw = |seed| Noise::new(seed).initial::<Flex, 3>([1, 5, 16], &Default::default());
+        let [q, k, v] = [0, 1, 2].map(draw);
+        let whole = attend(q.clone(), k.clone(), v.clone(), 2, true).into_data();
+        let [q, k, half] = [q, k, v.clone()].map(|x| x.cast(DType::F16));
+        let found = attend(q, k, half, 2, true).cast(DType::F32);
+        assert_close("attention", found.clone().into_data(), whole, HALF);
+        // The first sees itself alone.
+        let [found, expected] = [found, v].map(|x| x.narrow(1, 0, 1).into_data());
+        assert_close("the first", found, expected, HALF);
+    }
 
     fn states(folder: &Folder, part: &str) -> Vec<f32> {
         let encoder = TextEncoder::<Flex>::open(folder.join(part), part, &Default::default()).unwrap();

@@ -1,11 +1,11 @@
 use crate::support::fixture::Fixture;
-use crate::support::folders::Folder;
+use crate::support::folders::{Folder, Latent, small, write_tensors};
 use burn::tensor::Tensor;
 use diffusion::latent::UNet2DConditionModel;
 use diffusion::latent::unet::Added;
 use diffusion_tests::{TestBackend, assert_close, backend_tests};
 
-backend_tests!(stable_diffusion_1, stable_diffusion_2, nine_channels, sdxl);
+backend_tests!(stable_diffusion_1, stable_diffusion_2, every_norm_has_its_epsilon, nine_channels, sdxl);
 
 /// Of the largest number.
 const TOLERANCE: f64 = 1e-5;
@@ -34,6 +34,18 @@ fn answers<B: TestBackend>(name: &str, device: &B::Device) {
         let expected = fixture.data(&format!("{name}.unet.out.{image}"));
         assert_close(&format!("{name} {image}"), found.into_data(), expected, TOLERANCE);
     }
+}
+
+fn every_norm_has_its_epsilon<B: TestBackend>(device: &B::Device) {
+    const WEIGHTS: &str = "unet/diffusion_pytorch_model.safetensors";
+    let folder = Folder::new("sd1");
+    write_tensors(&folder.join(WEIGHTS), small(Latent::read().parameters("sd1", WEIGHTS)));
+    let model = UNet2DConditionModel::<B>::open(folder.path(), device).unwrap();
+    let fixture = Fixture::open("latent");
+    let context = fixture.tensor::<B, 3>("unet.in.context", device).narrow(0, 0, 1);
+    let t = Tensor::full([1], 437.0, device);
+    let found = model.forward(fixture.tensor("small.in.x", device), t, context, None);
+    assert_close("small", found.into_data(), fixture.data("small.out.unet"), TOLERANCE);
 }
 
 fn nine_channels<B: TestBackend>(device: &B::Device) {

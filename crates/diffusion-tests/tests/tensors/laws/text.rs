@@ -9,8 +9,9 @@ use diffusion::core::layer::{CondEmbedderText, CondEmbedderTextConfig, Condition
 use diffusion::core::network::dit::TextDit;
 use diffusion::core::random::{Purpose, Stream};
 use diffusion::core::{
-    AnyCondition, Diffusion, EpsPrediction, Evaluate, Labels, Network, Noise, NullCondition, Tokens, Tracer,
+    AnyCondition, Denoiser, Diffusion, EpsPrediction, Labels, Network, Noise, NullCondition, Tokens, Tracer,
 };
+use diffusion::train::{load_state_dict, state_dict};
 use diffusion_tests::{TestBackend, assert_close, backend_tests};
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,6 +27,7 @@ backend_tests!(
     texts_are_forgotten_below_the_probability,
     guidance_compares_with_no_text,
     parameters_are_counted,
+    weights_go_out_and_in,
     texts_of_another_shape_are_refused,
     a_condition_of_another_kind_is_refused,
 );
@@ -261,10 +263,10 @@ fn guidance_compares_with_no_text<B: TestBackend>(device: &B::Device) {
     let model = Diffusion::new(network::<B>(device), EpsPrediction);
     let (text, (x, _)) = (texts(&[1, 2]), inputs(2, device));
     let null = model.network.null_condition(&text);
-    let eps = |texts: Tokens| model.predict_eps(x.clone(), 0.8, texts);
-    let expected = eps(text.clone()) * 3.0 - eps(null) * 2.0;
-    let found = model.given(text).guided(2.0).evaluate(x.clone(), 0.8).eps();
-    assert_close("eps", found.into_data(), expected.into_data(), 10.0 * B::TOLERANCE);
+    let alone = |texts: Tokens| model.given(texts).evaluate(x.clone(), 0.8).denoised();
+    let expected = alone(text.clone()) * 3.0 - alone(null) * 2.0;
+    let found = model.given(text).guided(2.0).evaluate(x.clone(), 0.8).denoised();
+    assert_close("denoised", found.into_data(), expected.into_data(), 10.0 * B::TOLERANCE);
 }
 
 fn parameters_are_counted<B: TestBackend>(device: &B::Device) {
@@ -278,10 +280,24 @@ fn parameters_are_counted<B: TestBackend>(device: &B::Device) {
     }
     let (x, sigma) = inputs(2, device);
     let mut any = any;
-    any.final_linear = network(device).final_linear;
+    any.final_linear = network::<B>(device).final_linear;
     let found = bits(any.forward(x, sigma, texts(&[1, 2]).into()));
-    assert_same_bits("output", &found, &told(&network(device), texts(&[1, 2]), device));
+    assert_same_bits("output", &found, &told(&network::<B>(device), texts(&[1, 2]), device));
     assert_eq!(any.null_condition(&texts(&[1, 2]).into()), Tokens::none([2, 3, 5]).into());
+}
+
+fn weights_go_out_and_in<B: TestBackend>(device: &B::Device) {
+    let (from, to) = (network::<B>(device), dit_config().init_text::<B>(&config(), 4, device));
+    let weights = state_dict::<B, _, 4>(&from);
+    let names = |name: &&str| name.starts_with("cond_embed.");
+    let names: Vec<&str> = weights.names().filter(names).collect();
+    let expected =
+        ["no_text", "pos_embed", "proj.bias", "proj.weight"].map(|name| format!("cond_embed.{name}"));
+    assert_eq!(names, expected);
+    let to = load_state_dict(to, &weights).unwrap();
+    for (found, expected) in parameters(&to).iter().zip(&parameters(&from)) {
+        assert_same_bits("parameter", found, expected);
+    }
 }
 
 fn texts_of_another_shape_are_refused<B: TestBackend>(device: &B::Device) {

@@ -101,6 +101,31 @@ pub fn write_hashed(
     write_tensors(path, tensors);
 }
 
+/// Hashed tensors with so small values before each norm that its ε shows: those of `small` in `latent.py`.
+pub fn small(parameters: &BTreeMap<String, Vec<usize>>) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+    const LAYERS: [&str; 9] = [
+        "conv_in",
+        "conv1",
+        "conv2",
+        "time_emb_proj",
+        "proj_in",
+        "proj_out",
+        "to_out.0",
+        "ff.net.2",
+        "pos_embed.proj",
+    ];
+    const BIASES: [&str; 3] = ["downsamplers.0.conv", "upsamplers.0.conv", "conv_shortcut"];
+    let tensor = |(name, shape): (&String, &Vec<usize>)| {
+        let (layer, kind) = name.rsplit_once('.').unwrap();
+        let is_one =
+            |layers: &[&str]| layers.iter().any(|end| layer == *end || layer.ends_with(&format!(".{end}")));
+        let is_small = is_one(&LAYERS) || (kind == "bias" && is_one(&BIASES));
+        let factor = if is_small { 0.01 } else { 1.0 };
+        (name.clone(), shape.clone(), hashed(name, shape).into_iter().map(|value| factor * value).collect())
+    };
+    parameters.iter().map(tensor).collect()
+}
+
 /// Writes tensors with their names, shapes and values.
 pub fn write_tensors(path: &Path, tensors: Vec<(String, Vec<usize>, Vec<f32>)>) {
     let tensors: Vec<_> = tensors

@@ -1,0 +1,173 @@
+//! Pictures of checkpoints in one file, against those of the folders with the same networks.
+
+use crate::support::folders::{Folder, Latent, write_hashed, write_tensors};
+use crate::support::one_file::{FILE, open_clip, set, stored, with_one_file};
+use burn::tensor::{TensorData, backend::Backend};
+use diffusion::core::Noise;
+use diffusion::latent::config::Settings;
+use diffusion::latent::generate::Request;
+use diffusion::latent::original::{Checkpoint, Family, Predicts, unet_name};
+use diffusion::latent::{LatentError, StableDiffusion, UnetConfig};
+use diffusion_tests::{TestBackend, assert_close, backend_tests};
+use serde_json::json;
+use std::path::Path;
+
+backend_tests!(one_file_draws_what_its_folder_draws, one_file_of_xl_draws_what_its_folder_draws);
+
+/// The same computation in the same order.
+const SAME: f64 = 1e-6;
+
+const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
+
+/// The checkpoint with the tokenizer of another folder: what fills texts up follows from the file.
+fn open<B: Backend>(
+    (file, tokenizer): (&Path, &str),
+    predicts: Option<Predicts>,
+    device: &B::Device,
+) -> StableDiffusion<B> {
+    let folder = Folder::new(tokenizer);
+    let checkpoint = Checkpoint::open(file).unwrap();
+    StableDiffusion::from_checkpoint(&checkpoint, folder.join("tokenizer"), predicts, device, &mut |_| {})
+        .unwrap()
+}
+
+fn picture<B: Backend>(pipe: &StableDiffusion<B>, device: &B::Device) -> TensorData {
+    let request = Request { steps: 5, ..Request::new("the red fox!", [16, 24]) };
+    pipe.generate(&request, Noise::new(3), device, &mut |_, _, _| Ok(())).unwrap().into_data()
+}
+
+fn one_file_draws_what_its_folder_draws<B: TestBackend>(device: &B::Device) {
+    for (name, tokenizer, predicts, side) in [
+        ("sd1", "sd1", None, 128),
+        ("sd1", "sd2", None, 128),
+        ("sd2", "sd1", Some(Predicts::Velocity), 192),
+        ("sd2", "sd2", Some(Predicts::Velocity), 192),
+    ] {
+        let (folder, file) = with_one_file(name);
+        let whole = StableDiffusion::<B>::open(folder.path(), device).unwrap();
+        let found = open::<B>((&file, tokenizer), predicts, device);
+        assert_eq!((found.native_size(), whole.native_size()), ([side; 2], [side; 2]), "{name}");
+        assert_close(&format!("{name} {tokenizer}"), picture(&found, device), picture(&whole, device), SAME);
+    }
+    // Half as large, and another picture, where a Stable Diffusion 2 predicts noise.
+    let (folder, file) = with_one_file("sd2");
+    let found = open::<B>((&file, "sd1"), Some(Predicts::Noise), device);
+    assert_eq!(found.native_size(), [128; 2]);
+    set(
+        &folder,
+        "scheduler/scheduler_config.json",
+        &[
+            ("_class_name", json!("PNDMScheduler")),
+            ("skip_prk_steps", json!(true)),
+            ("prediction_type", json!("epsilon")),
+        ],
+    );
+    let whole = StableDiffusion::<B>::open(folder.path(), device).unwrap();
+    assert_close("noise", picture(&found, device), picture(&whole, device), SAME);
+}
+
+/// The folder with a U-Net that is told sizes by as many values as the published one.
+fn xl_with_one_file() -> (Folder, std::path::PathBuf) {
+    let (folder, latent) = (Folder::new("sdxl"), Latent::read());
+    let pooled = 24;
+    set(
+        &folder,
+        "unet/config.json",
+        &[
+            ("norm_num_groups", json!(32)),
+            ("attention_head_dim", json!([1, 1])),
+            ("sample_size", json!(128)),
+            ("addition_time_embed_dim", json!(256)),
+            ("projection_class_embeddings_input_dim", json!(pooled + 6 * 256)),
+        ],
+    );
+    set(&folder, "vae/config.json", &[("norm_num_groups", json!(32)), ("scaling_factor", json!(0.13025))]);
+    let mut unet = latent.parameters("sdxl", UNET).clone();
+    unet.get_mut("add_embedding.linear_1.weight").unwrap()[1] = pooled + 6 * 256;
+    write_hashed(&folder.join(UNET), &unet, |name| Some(name.to_string()));
+    let config = Settings::read(folder.join("unet/config.json")).unwrap();
+    let config = UnetConfig::from_settings(&config).unwrap();
+    let mut tensors: Vec<_> = unet
+        .iter()
+        .map(|(name, shape)| {
+            let (_, shape, values) = stored(name, shape);
+            (format!("model.diffusion_model.{}", unet_name(&config, name).unwrap()), shape, values)
+        })
+        .collect();
+    let vae = latent.parameters("sdxl", "vae/diffusion_pytorch_model.safetensors");
+    for (original, name) in &latent.original["vae"] {
+        let (_, shape, values) = stored(name, &vae[name]);
+        tensors.push((original.clone(), shape, values));
+    }
+    for part in ["text_encoder", "text_encoder_2"] {
+        set(&folder, &format!("{part}/config.json"), &[("num_attention_heads", json!(1))]);
+        let parameters = latent.parameters("sdxl", &format!("{part}/model.safetensors"));
+        let text: Vec<_> = parameters.iter().map(|(name, shape)| stored(name, shape)).collect();
+        if part == "text_encoder" {
+            let renamed = |(name, shape, values): (String, _, _)| {
+                (format!("conditioner.embedders.0.transformer.{name}"), shape, values)
+            };
+            tensors.extend(text.into_iter().map(renamed));
+            continue;
+        }
+        let start = "conditioner.embedders.1.model.";
+        tensors.extend(open_clip(start, &text));
+        // A matrix from the inputs to the outputs.
+        let (_, shape, values) = text.iter().find(|(name, _, _)| name == "text_projection.weight").unwrap();
+        let (outputs, inputs) = (shape[0], shape[1]);
+        let values = (0..inputs * outputs).map(|at| values[at % outputs * inputs + at / outputs]).collect();
+        tensors.push((format!("{start}text_projection"), vec![inputs, outputs], values));
+    }
+    let file = folder.join(FILE);
+    write_tensors(&file, tensors);
+    (folder, file)
+}
+
+fn one_file_of_xl_draws_what_its_folder_draws<B: TestBackend>(device: &B::Device) {
+    let (folder, file) = xl_with_one_file();
+    assert_eq!(Checkpoint::open(&file).unwrap().family().unwrap(), Family::StableDiffusionXl);
+    let whole = StableDiffusion::<B>::open(folder.path(), device).unwrap();
+    let found = open::<B>((&file, "sd1"), None, device);
+    assert_eq!((found.native_size(), whole.native_size()), ([256; 2], [256; 2]));
+    let size = [16, 16];
+    let text = |pipe: &StableDiffusion<B>| pipe.text(&["the red fox!"]);
+    assert!(text(&found) == text(&whole), "the texts differ");
+    let draw = |pipe: &StableDiffusion<B>| {
+        let request = Request { steps: 3, ..Request::new("the red fox!", size) };
+        pipe.generate(&request, Noise::new(3), device, &mut |_, _, _| Ok(())).unwrap().into_data()
+    };
+    assert_close("picture", draw(&found), draw(&whole), SAME);
+}
+
+#[cfg(feature = "flex")]
+#[test]
+fn what_no_file_says_has_to_be_said() {
+    use burn::backend::Flex;
+    let (folder, file) = with_one_file("sd2");
+    let checkpoint = Checkpoint::open(&file).unwrap();
+    let open = |checkpoint: &Checkpoint, predicts| {
+        let tokenizer = folder.join("tokenizer");
+        StableDiffusion::<Flex>::from_checkpoint(
+            checkpoint,
+            tokenizer,
+            predicts,
+            &Default::default(),
+            &mut |_| {},
+        )
+    };
+    let error = open(&checkpoint, None).unwrap_err();
+    assert!(matches!(error, LatentError::NoPrediction { .. }), "{error}");
+    assert!(open(&checkpoint, Some(Predicts::Noise)).is_ok());
+
+    // A file with a part of a pipeline says which it has, and which it has not.
+    let mut tensors = Vec::new();
+    let parameters = Latent::read();
+    for (original, name) in &parameters.original["unet"] {
+        let (_, shape, values) = stored(name, &parameters.parameters("sd1", UNET)[name]);
+        tensors.push((original.clone(), shape, values));
+    }
+    write_tensors(&file, tensors);
+    let error = open(&Checkpoint::open(&file).unwrap(), None).unwrap_err();
+    let LatentError::NoPart { part, found, .. } = error else { panic!("{error}") };
+    assert_eq!((&part[..], found), ("text encoder", vec!["a U-Net".to_string()]));
+}

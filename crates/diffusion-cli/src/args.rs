@@ -5,11 +5,12 @@ mod latent;
 pub use latent::{DecodeArgs, EncodeArgs, GenerateArgs, PredictionArg, SpacingArg};
 
 use clap::builder::{NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Parser, Subcommand};
+use clap::{Arg, ArgMatches, Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 use diffusion::core::AnySampler;
 use diffusion::train::Which;
 use diffusion_backends::BackendName;
 use diffusion_recipe::{ImageNetwork, ImageSize, Interval, LatentCondition, ModelSize, Preset};
+use std::env;
 use std::error::Error;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -20,6 +21,24 @@ use std::str::FromStr;
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Args {
+    /// What was typed, or why it cannot be understood.
+    pub fn typed() -> Result<Self, clap::Error> {
+        let mut clap = Self::clap();
+        let matches: ArgMatches = clap.try_get_matches_from_mut(env::args_os())?;
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut clap))
+    }
+
+    /// A number below zero is the value of the option before it, which says what it takes instead.
+    fn clap() -> Clap {
+        let with_numbers = |arg: Arg| match arg.get_long().is_some() && arg.get_action().takes_values() {
+            true => arg.allow_negative_numbers(true),
+            false => arg,
+        };
+        Self::command().mut_subcommands(|command| command.mut_args(with_numbers))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -106,15 +125,15 @@ pub struct TrainArgs {
         requires = "latents", conflicts_with_all = CONFIGURED)]
     pub condition: Option<LatentCondition>,
     /// Train a pretrained text model further on latents with captions: a folder of diffusers with Stable Diffusion 1 or 2.
-    /// Low-rank changes (LoRA) of its U-Net are trained.
-    #[arg(long, value_name = "FOLDER", requires = "latents",
-        conflicts_with_all = ["preset", "config", "init_from", "resume", "network", "size", "condition"])]
+    /// Low-rank changes (LoRA) of its U-Net are trained. With --resume, where that folder is now.
+    #[arg(long, value_name = "FOLDER",
+        conflicts_with_all = ["preset", "config", "init_from", "network", "size", "condition"])]
     pub pretrained: Option<PathBuf>,
     /// With --pretrained, the rank of the changes.
-    #[arg(long, value_name = "N", default_value_t = 8, requires = "pretrained")]
+    #[arg(long, value_name = "N", default_value_t = 8, requires = "pretrained", conflicts_with = "resume")]
     pub lora_rank: usize,
     /// With --pretrained, train all weights of its U-Net instead.
-    #[arg(long, requires = "pretrained", conflicts_with = "lora_rank")]
+    #[arg(long, requires = "pretrained", conflicts_with_all = ["lora_rank", "resume"])]
     pub all_weights: bool,
     /// Number of updates; with --resume, in all [default: the configuration's].
     #[arg(long, value_name = "N")]
@@ -123,7 +142,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
     /// Learning rate [default: the configuration's].
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X")]
     pub lr: Option<f64>,
     /// Between checkpoints: steps, or minutes as in 10m [default: the configuration's].
     #[arg(long, value_name = "N|Nm")]
@@ -170,7 +189,7 @@ pub struct SampleArgs {
     #[arg(long, value_parser = PossibleValuesParser::new(AnySampler::NAMES))]
     pub sampler: Option<String>,
     /// Strength of classifier-free guidance; 0 is off [default: the run's].
-    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    #[arg(long, value_name = "S")]
     pub cfg_scale: Option<f64>,
     /// The classes of the samples by their names or numbers, repeated as often as needed; a name comes before a number, and
     /// the longest name first where names hold commas [default: all classes in turn].
@@ -179,6 +198,9 @@ pub struct SampleArgs {
     /// Of a run that is told texts, what is to be seen; repeat it for several, which take turns [default: no text].
     #[arg(long, value_name = "TEXT")]
     pub prompt: Vec<String>,
+    /// Of a run that trains a pretrained model further, where that is now [default: where it was].
+    #[arg(long, value_name = "FOLDER")]
+    pub pretrained: Option<PathBuf>,
     /// The folder of diffusers whose text encoders read --prompt: of the same kind as that which encoded the captions
     /// [default: that of --decoder, or the pretrained model of the run].
     #[arg(long, value_name = "FOLDER", requires = "prompt")]
@@ -254,6 +276,9 @@ pub struct ExportArgs {
     /// Replace the file that is there already.
     #[arg(long)]
     pub overwrite: bool,
+    /// Of a run that trains a pretrained model further, where that is now [default: where it was].
+    #[arg(long, value_name = "FOLDER")]
+    pub pretrained: Option<PathBuf>,
     #[command(flatten)]
     pub weights: WeightsArgs,
 }
@@ -303,10 +328,35 @@ fn which(text: &str) -> Result<Which, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn arguments_do_not_contradict_each_other() {
-        Args::command().debug_assert();
+        Args::clap().debug_assert();
+    }
+
+    /// Where they are taken for options, the advice is to give them as no option's value.
+    #[test]
+    fn numbers_below_zero_are_values() {
+        let typed = |line: &str| Args::clap().try_get_matches_from(line.split(' ').map(String::from));
+        for line in [
+            "diffusion train --steps -1",
+            "diffusion train --batch-size -1",
+            "diffusion train --val-every -3",
+            "diffusion train --seed -1",
+            "diffusion train --images a --image-size -8",
+            "diffusion train --checkpoint-every -1",
+            "diffusion train --latents a --pretrained b --lora-rank -1",
+            "diffusion sample a --count -1",
+            "diffusion generate a b --steps -1",
+            "diffusion generate a b --preview-every -2",
+            "diffusion encode a --images b --batch-size -1",
+            "diffusion decode a b --batch-size -1",
+        ] {
+            let kind = typed(line).unwrap_err().kind();
+            assert_eq!(kind, clap::error::ErrorKind::ValueValidation, "{line}");
+        }
+        for line in ["diffusion train --lr -0.001", "diffusion sample a --cfg-scale -0.5"] {
+            typed(line).unwrap();
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::output::{log, try_print};
 use crate::place::{check_file, check_png};
 use crate::signals::{self, Busy, NOTHING_WRITTEN};
 use burn::tensor::backend::Backend;
+use diffusion::core::counted;
 use diffusion::latent::{Autoencoder, Folder as LatentFolder};
 use diffusion_backends::{Job, run_on};
 use diffusion_recipe::{
@@ -59,8 +60,8 @@ impl Job for Encode<'_> {
             format!(", with captions of {tokens} tokens of width {width},")
         });
         try_print(format_args!(
-            "{} images as latents of {channels}x{height}x{width}{} in {out}",
-            about.count,
+            "{} as latents of {channels}x{height}x{width}{} in {out}",
+            counted(about.count, "image"),
             texts.unwrap_or_default()
         ));
         try_print(format_args!("`{} train --latents {out}` trains on them", invocation()));
@@ -96,7 +97,7 @@ impl Job for Decode<'_> {
         self.display.end();
         let _busy = Busy::begin();
         draw::picture(&self.out, &images, None)?;
-        try_print(format_args!("{} images: {}", images.count(), self.out.display()));
+        try_print(format_args!("{}: {}", counted(images.count(), "image"), self.out.display()));
         Ok(images.check()?)
     }
 }

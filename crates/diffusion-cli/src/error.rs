@@ -169,6 +169,7 @@ fn recipe_hint(error: &RecipeError) -> Option<String> {
         RecipeError::Setting { .. } | RecipeError::NotAConfig { .. } => {
             format!("`{program} train PRESET --print-config` prints all settings of a preset")
         }
+        RecipeError::Pretrained(_) => "pass with --pretrained the folder where it is now".to_string(),
         RecipeError::UnknownPreset(_) => format!("`{program} train --help` lists the presets"),
         RecipeError::CustomNetwork(_) => "use the program that brings this network".to_string(),
         RecipeError::Data(error) => return error.hint().map(ToString::to_string),
@@ -201,14 +202,25 @@ fn recipe_hint(error: &RecipeError) -> Option<String> {
             None => format!("pass the folder that `{program} train` made, e.g. runs/swissroll"),
         },
         RecipeError::Latent(error) => return latent_hint(error).map(ToString::to_string),
-        RecipeError::OtherLatents(_) => {
-            "pass --overwrite to replace them, --out FOLDER for another folder, or --no-captions if they were made \
-             without captions"
-                .to_string()
+        RecipeError::OtherLatents { differences, .. } => {
+            let captions = match differences.contains(&"captions") {
+                true => ", or --no-captions if they were made without captions",
+                false => "",
+            };
+            format!("pass --overwrite to replace them, --out FOLDER for another folder{captions}")
         }
-        RecipeError::NoLatents { path, .. } if path.is_dir() => {
-            format!("pass a folder that `{program} encode` has made")
+        RecipeError::OtherTensors(_) | RecipeError::LatentsAmongImages { .. } => {
+            "pass --out FOLDER for another folder".to_string()
         }
+        RecipeError::LatentsCount { found, expected, .. } if found < expected => {
+            format!("`{program} encode` was stopped before its end: the same command goes on with it")
+        }
+        RecipeError::LatentsCount { .. } => {
+            format!(
+                "remove the files of other latents, or encode the images by `{program} encode --out` into another folder"
+            )
+        }
+        RecipeError::NotEncoded(_) => format!("pass a folder that `{program} encode` has made"),
         RecipeError::NoLatents { .. } => {
             format!("pass a file that `{program} sample` or `{program} encode` has written")
         }
@@ -251,6 +263,10 @@ fn recipe_hint(error: &RecipeError) -> Option<String> {
 
 fn latent_hint(error: &LatentError) -> Option<&'static str> {
     Some(match error {
+        LatentError::Io { source, .. } if source.kind() == io::ErrorKind::NotADirectory => {
+            "only `generate` takes a checkpoint in one file; pass a folder as diffusers saves it, with model_index.json, or one \
+             of its parts, with config.json"
+        }
         LatentError::Io { .. } | LatentError::NoPart { .. } => {
             "pass a folder as diffusers saves it, with model_index.json, or one of its parts, with config.json"
         }
@@ -259,6 +275,13 @@ fn latent_hint(error: &LatentError) -> Option<&'static str> {
         }
         LatentError::NoPrediction { .. } => {
             "pass --prediction epsilon for a model of 512 pixels (base), or --prediction v_prediction for one of 768"
+        }
+        LatentError::NoLora { .. } => {
+            "pass --lora FILE with low-rank changes, as kohya's scripts or PEFT write them"
+        }
+        LatentError::Lora { of_another: true, .. } => {
+            "what is made for Stable Diffusion 1 fits no 2 or XL, nor the other way round: take one that was made for \
+             this model"
         }
         LatentError::NoWeights { .. } => {
             "a copy without large files has none: fetch them, e.g. by `git lfs pull` or `huggingface-cli download`"

@@ -1,6 +1,8 @@
-//! `diffusion export`: a run's weights as a state dict that smalldiffusion loads.
+//! `diffusion export`: a run's weights as a state dict that smalldiffusion or diffusers loads.
 
 use crate::args::ExportArgs;
+use crate::chosen::weights;
+use crate::configure::set_pretrained;
 use crate::display::Display;
 use crate::draw;
 use crate::error::CliError;
@@ -9,7 +11,6 @@ use crate::memory::{Work, during};
 use crate::output::try_print;
 use crate::place::check_file;
 use crate::signals::{self, Busy, NOTHING_WRITTEN};
-use crate::train;
 use burn::tensor::backend::Backend;
 use diffusion::train::{Checkpoint, Weights};
 use diffusion_backends::{Job, run_on};
@@ -18,7 +19,8 @@ use std::path::PathBuf;
 
 pub fn main(args: ExportArgs, display: &Display) -> Result<(), CliError> {
     signals::advise(NOTHING_WRITTEN.to_string());
-    let (run, config) = RunFolder::open(&args.run)?;
+    let (run, mut config) = RunFolder::open(&args.run)?;
+    set_pretrained(&mut config, args.pretrained.as_deref())?;
     config.validate()?;
     let out = args.out.unwrap_or_else(|| run.file("state_dict.safetensors"));
     if !draw::is_safetensors(&out) {
@@ -26,7 +28,7 @@ pub fn main(args: ExportArgs, display: &Display) -> Result<(), CliError> {
         return Err(CliError::usage(what, "let --out end in .safetensors"));
     }
     check_file(&out, args.overwrite)?;
-    let checkpoint = train::weights(&run, args.weights.checkpoint, args.weights.weights())?;
+    let checkpoint = weights(&run, args.weights.checkpoint, args.weights.weights())?;
     run_on(args.backend, Export { config, checkpoint, weights: args.weights.weights(), out, display })?
 }
 

@@ -10,6 +10,7 @@ use crate::place::{check_file, check_png};
 use crate::prompts::warn_of_cut;
 use crate::signals::{self, Busy, NOTHING_WRITTEN};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
+use clap::ValueEnum;
 use diffusion::core::{AnySampler, Invalid, Noise};
 use diffusion::data::{Channels, ImageFolderConfig, read_image, write_png};
 use diffusion::latent::generate::{Prepared, Request, Start};
@@ -38,14 +39,26 @@ pub fn main(args: GenerateArgs, display: &Display) -> Result<(), CliError> {
             "pass the picture with --image FILE",
         ));
     }
+    if args.seed.checked_add(args.count - 1).is_none() {
+        return Err(CliError::usage(
+            format!(
+                "{} pictures from --seed {} on have seeds beyond {}, the largest",
+                args.count,
+                args.seed,
+                u64::MAX
+            ),
+            "give a smaller --seed; each picture's is one more than that before",
+        ));
+    }
     args.out.as_deref().map_or(Ok(()), check_png)?;
+    // Of a model that is not there, no file is in the way.
+    let model = Model::find(&args)?;
     for number in 0..args.count {
         check_file(&place(&args, number), args.overwrite)?;
         if args.preview_every.is_some() {
             check_file(&preview_place(&args, number), args.overwrite)?;
         }
     }
-    let model = Model::find(&args)?;
     run_on(args.backend, Generate { args, model, display })?
 }
 
@@ -54,7 +67,7 @@ const BEGINS_ANEW: &str = "the same command with --overwrite begins anew";
 
 /// Where the picture `number` goes.
 fn place(args: &GenerateArgs, number: u64) -> PathBuf {
-    let seed = args.seed.wrapping_add(number);
+    let seed = args.seed + number;
     match (&args.out, args.count) {
         (None, _) => PathBuf::from(format!("generated-seed-{seed}.png")),
         (Some(out), 1) => out.clone(),
@@ -88,11 +101,12 @@ impl Job for Generate<'_> {
         let request = self.request(&pipe)?;
         during(Work::Samples);
         display.begin("encoding what is asked for");
-        let prepared = pipe.prepare(&request, device).map_err(unusable)?;
+        let prepared =
+            pipe.prepare(&request, device).map_err(|invalid| unusable(pipe.has_class_names(), invalid))?;
         self.say(&pipe, &request, &prepared);
         let preview = args.preview_every.map(|_| Preview::of(pipe.autoencoder(), device));
         for number in 0..args.count {
-            self.draw(&prepared, &request, number, preview.as_ref())?;
+            self.draw(&pipe, (&prepared, &request), number, preview.as_ref())?;
         }
         Ok(())
     }
@@ -144,7 +158,8 @@ impl Generate<'_> {
         }
         if let (Some(class), None) = (pipe.schedule().replaced(), request.sampler) {
             log(format_args!(
-                "note: {class} has no counterpart here; its noise levels are taken, with another sampler"
+                "note: {class} has no counterpart here; its noise levels are taken, with the sampler `{}`",
+                pipe.schedule().sampler_name(request.steps)
             ));
         }
         if pipe.sees_pictures() && request.image.is_none() {
@@ -156,13 +171,13 @@ impl Generate<'_> {
 
     fn draw<B: Backend>(
         &self,
-        prepared: &Prepared<'_, B>,
-        request: &Request,
+        pipe: &AnyPipeline<B>,
+        (prepared, request): (&Prepared<'_, B>, &Request),
         number: u64,
         preview: Option<&Preview>,
     ) -> Result<(), CliError> {
         let (args, watch, begun) = (&self.args, self.display.watch(), Instant::now());
-        let seed = args.seed.wrapping_add(number);
+        let seed = args.seed + number;
         let work = match args.count {
             1 => "drawing".to_string(),
             count => format!("drawing picture {} of {count}", number + 1),
@@ -187,7 +202,7 @@ impl Generate<'_> {
         self.display.end();
         let _busy = Busy::begin();
         let out = place(args, number);
-        let about = self.about(request, prepared.class(), seed);
+        let about = self.about(pipe, (request, prepared.class()), seed);
         let about: Vec<(&str, &str)> = about.iter().map(|(key, value)| (*key, value.as_str())).collect();
         write_png(&out, &picture, &about).map_err(|source| RecipeError::Io {
             action: "write",
@@ -205,8 +220,14 @@ impl Generate<'_> {
     }
 
     /// What a picture says of itself.
-    fn about(&self, request: &Request, class: Option<usize>, seed: u64) -> Vec<(&'static str, String)> {
-        let [height, width] = request.size;
+    fn about<B: Backend>(
+        &self,
+        pipe: &AnyPipeline<B>,
+        (request, class): (&Request, Option<usize>),
+        seed: u64,
+    ) -> Vec<(&'static str, String)> {
+        let (args, [height, width]) = (&self.args, request.size);
+        let own = pipe.schedule().sampler_name(request.steps);
         let mut about = vec![
             ("prompt", request.prompt.clone()),
             ("negative_prompt", request.negative.clone().unwrap_or_default()),
@@ -215,30 +236,44 @@ impl Generate<'_> {
             // As other programs count it, and as this library does.
             ("guidance_scale", request.guidance.to_string()),
             ("cfg_scale", (request.guidance - 1.0).to_string()),
-            ("sampler", self.args.sampler.clone().unwrap_or_else(|| self.model.sampler().to_string())),
+            ("sampler", args.sampler.clone().unwrap_or_else(|| own.to_string())),
             ("size", format!("{width}x{height}")),
-            ("model", name(&self.args.folder)),
+            ("model", name(&args.folder)),
             ("Software", format!("diffusion {}", env!("CARGO_PKG_VERSION"))),
         ];
-        if let Some(class) = class {
-            about.push(("class", class.to_string()));
-        }
-        if !self.args.lora.is_empty() {
-            about.push(("lora", self.args.lora.join(", ")));
-        }
-        if let Some(start) = &request.image {
-            about.push(("strength", start.strength.to_string()));
-        }
+        let mut say = |key, value: Option<String>| about.extend(value.map(|value| (key, value)));
+        let followed = args.sampler.is_none().then(|| pipe.schedule().config().class_name.clone());
+        say("scheduler", followed.filter(|class| !class.is_empty()));
+        say("spacing", args.spacing.as_ref().and_then(word));
+        say("class", class.map(|class| class.to_string()));
+        say("class_name", class.and_then(|class| pipe.class_name(class)).map(ToString::to_string));
+        say("lora", (!args.lora.is_empty()).then(|| args.lora.join(", ")));
+        say("image", args.image.as_deref().map(name));
+        say("mask", args.mask.as_deref().map(name));
+        say("strength", request.image.as_ref().map(|start| start.strength.to_string()));
+        say("tiles", args.tiles.then(|| "true".to_string()));
+        say("variant", args.variant.clone());
+        say("prediction", args.prediction.as_ref().and_then(word));
         about
     }
 }
 
+/// A value as it is typed.
+fn word(value: &impl ValueEnum) -> Option<String> {
+    value.to_possible_value().map(|value| value.get_name().to_string())
+}
+
 /// The error that a value of the request cannot be used.
-fn unusable(Invalid { setting, reason }: Invalid) -> CliError {
+fn unusable(has_names: bool, Invalid { setting, reason }: Invalid) -> CliError {
     match &*setting {
         "prompt" => CliError::usage(
             format!("the prompt {reason}"),
-            "this model draws classes; `id2label` in its model_index.json has their names",
+            match has_names {
+                true => "this model draws classes; `id2label` in its model_index.json has their names",
+                false => {
+                    "this model draws classes, and its folder does not say what they are called: give a number"
+                }
+            },
         ),
         _ => CliError::Option(Invalid { setting, reason }),
     }

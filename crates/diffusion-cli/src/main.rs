@@ -3,6 +3,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod args;
+mod chosen;
+mod configure;
 mod display;
 mod doctor;
 mod draw;
@@ -27,7 +29,6 @@ mod signals;
 mod table;
 mod train;
 
-use clap::Parser;
 use display::Display;
 use error::CliError;
 use output::{log, print};
@@ -37,7 +38,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     diffusion::keep_memory();
     memory::watch();
-    let result = match args::Args::try_parse() {
+    let result = match args::Args::typed() {
         Ok(args) => run(args.command),
         Err(error) if error.use_stderr() => error.exit(),
         // What was asked for: help, or the version.

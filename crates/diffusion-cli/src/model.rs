@@ -5,9 +5,11 @@ use crate::display::Display;
 use crate::error::CliError;
 use burn::tensor::backend::Backend;
 use diffusion::latent::original::{Checkpoint, Predicts};
-use diffusion::latent::{AnyPipeline, Folder, LatentError, LoraFile, StableDiffusion};
+use diffusion::latent::{
+    AnyPipeline, Folder, LatentError, LoraFile, StableDiffusion, Tokenizer, check_parts,
+};
 use diffusion::weights::WeightsError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A model that is there, its weights unread.
 pub enum Model {
@@ -31,10 +33,17 @@ impl Model {
             let what = format!("{option} was given, and {} is a folder, which has it", args.folder.display());
             return Err(CliError::usage(what, "leave it out; it is for checkpoints in one file"));
         }
-        Ok(Self::Folder(match &args.variant {
-            Some(variant) => folder.with_variant(variant),
-            None => folder,
-        }))
+        check_parts(&folder)?;
+        let Some(variant) = &args.variant else { return Ok(Self::Folder(folder)) };
+        if !folder.has_variant(variant) {
+            let what = format!(
+                "--variant {variant} was given, and {} has no weights of it, e.g. \
+                 unet/diffusion_pytorch_model.{variant}.safetensors",
+                args.folder.display()
+            );
+            return Err(CliError::usage(what, "leave it out, and the weights that there are will be taken"));
+        }
+        Ok(Self::Folder(folder.with_variant(variant)))
     }
 
     fn file(args: &GenerateArgs) -> Result<Self, CliError> {
@@ -56,10 +65,10 @@ impl Model {
                 format!(
                     "{path} is a checkpoint in one file, none of which has a tokenizer, and --tokenizer is missing"
                 ),
-                "pass --tokenizer FOLDER with vocab.json and merges.txt, or tokenizer.json, and tokenizer_config.json: the \
-                 folder `tokenizer` of any Stable Diffusion on the Hugging Face Hub, of some 2 MB",
+                TOKENIZER,
             ));
         };
+        let tokenizer = tokenizer_in(tokenizer)?;
         let stated = args.prediction.map(|prediction| match prediction {
             PredictionArg::Epsilon => Predicts::Noise,
             PredictionArg::VPrediction => Predicts::Velocity,
@@ -92,13 +101,32 @@ impl Model {
         }
         Ok(pipe)
     }
+}
 
-    /// Whose sampler is taken where none is asked for.
-    pub fn sampler(&self) -> &'static str {
-        match self {
-            Self::Folder(_) => "of the folder",
-            Self::File { .. } => "of Stable Diffusion",
+/// Where tokenizers are.
+const TOKENIZER: &str = "pass --tokenizer FOLDER with vocab.json and merges.txt, or tokenizer.json: the folder `tokenizer` \
+                         of any Stable Diffusion on the Hugging Face Hub, of some 2 MB";
+
+/// The folder, or `tokenizer` in the folder of a whole model; a tokenizer that opens.
+fn tokenizer_in(folder: PathBuf) -> Result<PathBuf, CliError> {
+    let has = |folder: &Path| ["vocab.json", "tokenizer.json"].iter().any(|name| folder.join(name).exists());
+    let inner = folder.join("tokenizer");
+    let folder = if !has(&folder) && has(&inner) { inner } else { folder };
+    match folder.is_dir() {
+        false => {
+            let what = format!("--tokenizer {} is no folder that there is", folder.display());
+            Err(CliError::usage(what, TOKENIZER))
         }
+        true => match Tokenizer::open(&folder) {
+            Err(LatentError::NoPart { .. }) => {
+                let what = format!(
+                    "--tokenizer {} has no tokenizer: neither vocab.json with merges.txt nor tokenizer.json",
+                    folder.display()
+                );
+                Err(CliError::usage(what, TOKENIZER))
+            }
+            opened => Ok(opened.map(|_| folder)?),
+        },
     }
 }
 

@@ -1,6 +1,8 @@
 //! `diffusion sample`: new pictures from a trained run.
 
 use crate::args::{SampleArgs, WeightsArgs};
+use crate::chosen::weights;
+use crate::configure::{set_all, set_pretrained};
 use crate::display::Display;
 use crate::draw;
 use crate::error::CliError;
@@ -10,7 +12,6 @@ use crate::place::check_file;
 use crate::prompts::{Prompts, prompts};
 use crate::signals::{self, Busy, NOTHING_WRITTEN};
 use crate::table;
-use crate::train::{self, set_all};
 use burn::tensor::TensorData;
 use burn::tensor::backend::Backend;
 use diffusion::core::counted;
@@ -28,6 +29,7 @@ pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
     signals::advise(NOTHING_WRITTEN.to_string());
     let (run, mut config) = RunFolder::open(&args.run)?;
     set(&mut config, &args)?;
+    set_pretrained(&mut config, args.pretrained.as_deref())?;
     config.validate()?;
     let labels = args.labels.as_deref().map(|names| labels(names, &config)).transpose()?;
     config.warnings().iter().for_each(|warning| log(format_args!("warning: {warning}")));
@@ -38,7 +40,7 @@ pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
     let prompts = prompts(&args, &config)?;
     let out = args.out.unwrap_or_else(|| run.file(&format!("samples-seed-{seed}.png")));
     check_out(&out, &config, args.overwrite)?;
-    let checkpoint = train::weights(&run, args.weights.checkpoint, args.weights.weights())?;
+    let checkpoint = weights(&run, args.weights.checkpoint, args.weights.weights())?;
     let decoder = match args.decoder {
         Some(_) if config.data.latents().is_none() => {
             return Err(CliError::usage(

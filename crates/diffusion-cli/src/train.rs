@@ -1,6 +1,8 @@
 //! `diffusion train`: from a preset to a run's folder, or from a checkpoint to the run's end.
 
 use crate::args::TrainArgs;
+use crate::chosen::{checkpoint, weights};
+use crate::configure::{configure, say_settings, set, set_data, set_pretrained};
 use crate::display::Display;
 use crate::draw;
 use crate::error::CliError;
@@ -17,12 +19,11 @@ use crate::table;
 use burn::tensor::backend::Backend;
 use diffusion::core::counted;
 use diffusion::core::invalid::Number;
-use diffusion::train::{Checkpoint, CheckpointError, Found, Weights, Which};
+use diffusion::train::{Checkpoint, CheckpointError, Weights, Which};
 use diffusion_backends::{Job, run_on};
 use diffusion_recipe::{
-    LatentModel, RecipeError, Run, RunConfig, RunFolder, SampleRequest, Trained, check_replaces_not, train,
+    RecipeError, Run, RunConfig, RunFolder, SampleRequest, Trained, check_replaces_not, train,
 };
-use std::fs;
 use std::path::{Path, PathBuf};
 
 pub fn main(args: TrainArgs, display: &Display) -> Result<(), CliError> {
@@ -36,7 +37,9 @@ pub fn main(args: TrainArgs, display: &Display) -> Result<(), CliError> {
             if args.print_config {
                 return Ok(print(config.to_toml()?.trim_end())?);
             }
-            new(config, &args)?
+            let training = new(config, &args)?;
+            say_settings(&training.config, &args)?;
+            training
         }
     };
     run_on(args.backend, Watched { training, display })?
@@ -111,6 +114,7 @@ fn resumed(path: &Path, args: &TrainArgs) -> Result<Training, CliError> {
     };
     let mut config = before.clone();
     set_data(&mut config, args)?;
+    set_pretrained(&mut config, args.pretrained.as_deref())?;
     let mut asked = set(&mut config, args)?;
     // A setting may bring others: a table that was not there its defaults, moved data their path.
     let brought = config.changes_since(&before)?.into_iter().map(|change| change.path);
@@ -127,141 +131,6 @@ fn resumed(path: &Path, args: &TrainArgs) -> Result<Training, CliError> {
     let place =
         Place::There(GoingOn { folder: run, is_changed, asked, accept: args.accept_changes, goes_back });
     Ok(Training { config, start, place, backend: args.backend.name() })
-}
-
-/// The checkpoint that is asked for, of which only these weights are needed; all damage is named.
-pub fn weights(run: &RunFolder, which: Which, weights: Weights) -> Result<Checkpoint, CliError> {
-    let Found { checkpoint, passed_over, unneeded } = run.weights(which, weights)?;
-    for error in passed_over {
-        log(format_args!("warning: passed over a damaged checkpoint: {error}"));
-    }
-    for error in unneeded {
-        log(format_args!("warning: {error}; it is not needed here, but training cannot go on from there"));
-    }
-    Ok(checkpoint)
-}
-
-/// The checkpoint that is asked for; damaged ones that would have come before it are named.
-fn checkpoint(run: &RunFolder, which: Which) -> Result<Checkpoint, CliError> {
-    let (checkpoint, damaged) = run.checkpoint(which)?;
-    for error in damaged {
-        log(format_args!("warning: passed over a damaged checkpoint: {error}"));
-    }
-    Ok(checkpoint)
-}
-
-/// The preset's, the file's, the images' or the other run's configuration with what the command line changes.
-fn configure(args: &TrainArgs, display: &Display) -> Result<RunConfig, CliError> {
-    let folder = (&args.images, &args.latents);
-    let mut config = match (&args.config, &args.init_from, &args.preset, folder) {
-        (Some(path), ..) => RunConfig::read(path)?,
-        (_, Some(from), ..) => {
-            let (run, config) = RunFolder::open(from)?;
-            let chosen = args.checkpoint.map(|which| checkpoint(&run, which)).transpose()?;
-            let init_checkpoint = chosen.map(|checkpoint| checkpoint.state().step);
-            RunConfig { init_from: Some(absolute(from)), init_checkpoint, init_ema: args.ema, ..config }
-        }
-        (_, _, Some(preset), _) => RunConfig::preset(preset)?,
-        (.., (Some(images), _)) => for_images(images, args, display)?,
-        (.., (_, Some(latents))) => for_latents(latents, args)?,
-        _ => RunConfig::preset("swissroll")?,
-    };
-    set_data(&mut config, args)?;
-    set(&mut config, args)?;
-    config.validate()?;
-    Ok(config)
-}
-
-/// Reads the data from where the command line says.
-fn set_data(config: &mut RunConfig, args: &TrainArgs) -> Result<(), CliError> {
-    if let Some(images) = &args.images {
-        config.set_images(absolute(images));
-    }
-    if let Some(latents) = &args.latents {
-        config.set_latents(absolute(latents))?;
-    }
-    if let Some(data) = &args.data
-        && !config.data.set_path(absolute(data))
-    {
-        let what = format!("{} makes its own data and reads none", config.preset);
-        return Err(CliError::usage(what, "leave --data out"));
-    }
-    Ok(())
-}
-
-/// The configuration that follows from a folder of images.
-fn for_images(images: &Path, args: &TrainArgs, display: &Display) -> Result<RunConfig, CliError> {
-    display.begin("looking at the images");
-    let (folder, watch) = (absolute(images), display.watch());
-    let config = RunConfig::for_images(folder, args.image_size, args.network, args.size, watch);
-    display.end();
-    let config = config?;
-    say_settings("images", images, &config, args)?;
-    Ok(config)
-}
-
-/// The configuration that follows from a folder of latents.
-fn for_latents(latents: &Path, args: &TrainArgs) -> Result<RunConfig, CliError> {
-    let folder = absolute(latents);
-    let config = match &args.pretrained {
-        Some(model) => {
-            let rank = (!args.all_weights).then_some(args.lora_rank);
-            RunConfig::for_pretrained(folder, absolute(model), rank)?
-        }
-        None => {
-            let TrainArgs { network, size, condition, .. } = *args;
-            RunConfig::for_latents(folder, LatentModel { network, size, condition })?
-        }
-    };
-    say_settings("latents", latents, &config, args)?;
-    Ok(config)
-}
-
-/// Says which settings follow from a folder.
-fn say_settings(what: &str, folder: &Path, config: &RunConfig, args: &TrainArgs) -> Result<(), CliError> {
-    if !args.print_config {
-        log(format_args!("settings for the {what} in {}:\n\n{}", folder.display(), config.to_toml()?));
-    }
-    Ok(())
-}
-
-/// Changes what the command line changes, and returns the paths of these settings.
-fn set(config: &mut RunConfig, args: &TrainArgs) -> Result<Vec<String>, CliError> {
-    let flags = [
-        ("training.steps", args.steps.map(|n| n.to_string())),
-        ("batch_size", args.batch_size.map(|n| n.to_string())),
-        ("training.lr", args.lr.map(toml_float)),
-        ("training.seed", args.seed.map(|n| n.to_string())),
-        ("checkpoint_every", args.checkpoint_every.map(|every| every.to_string())),
-        ("validation.every", args.val_every.map(|n| n.to_string())),
-    ];
-    let keys =
-        args.set.iter().filter_map(|assignment| Some(assignment.split_once('=')?.0.trim().to_string()));
-    let flagged = flags.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| key.to_string());
-    let asked = flagged.chain(keys).collect();
-    set_all(config, flags, &args.set)?;
-    Ok(asked)
-}
-
-/// Changes the settings that have flags of their own, where these are given, and then those of --set.
-pub fn set_all<'a>(
-    config: &mut RunConfig,
-    flags: impl IntoIterator<Item = (&'a str, Option<String>)>,
-    set: &[String],
-) -> Result<(), CliError> {
-    let flags = flags.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value?)));
-    let assignments: Vec<String> = flags.chain(set.iter().cloned()).collect();
-    Ok(config.set_all(assignments.iter().map(String::as_str))?)
-}
-
-/// As TOML writes it, whose `nan` is not Rust's.
-fn toml_float(x: f64) -> String {
-    format!("{x:?}").to_lowercase()
-}
-
-/// So that the run can be repeated from another folder.
-fn absolute(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
 impl Job for Watched<'_> {

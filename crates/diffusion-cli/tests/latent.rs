@@ -5,7 +5,7 @@
 mod common;
 mod pretrained;
 
-use common::{Folder, fail, files, metrics, succeed};
+use common::{Folder, fail, files, metrics, run, succeed};
 use pretrained::folders::Folder as Pretrained;
 use pretrained::one_file::with_one_file;
 use safetensors::SafeTensors;
@@ -92,6 +92,11 @@ fn pictures_are_generated_and_say_how() {
         assert_eq!(texts[keyword], text, "{keyword}");
     }
     assert!(texts["Software"].starts_with("diffusion "));
+    for absent in
+        ["scheduler", "spacing", "image", "mask", "strength", "tiles", "variant", "prediction", "class"]
+    {
+        assert!(!texts.contains_key(absent), "{absent}");
+    }
 
     run(&["--count", "2", "--out", &many]);
     run(&["--seed", "1", "--out", &second]);
@@ -119,13 +124,61 @@ fn pictures_begin_with_others() {
     assert_eq!((&read_png(&little).1["strength"][..], &read_png(&much).1["strength"][..]), ("0.25", "1"));
     assert!(fs::read(&little).unwrap() != fs::read(&much).unwrap(), "strength changes nothing");
     let painted = draw("painted.png", &["--image", &image, "--mask", &mask, "--preview-every", "2"]);
-    assert_eq!(read_png(&painted).1["strength"], "1");
+    let texts = read_png(&painted).1;
+    for (keyword, text) in [("strength", "1"), ("image", "0000.png"), ("mask", "mask.png")] {
+        assert_eq!(texts[keyword], text, "{keyword}");
+    }
     // A pixel for each latent.
     assert_eq!(read_png(&folder.path("painted-preview.png")).0, [8, 8]);
 }
 
 fn pixels(path: &str) -> image::RgbImage {
     image::open(path).unwrap().into_rgb8()
+}
+
+/// The sampler that is written draws the same picture where it is asked for.
+#[test]
+fn pictures_say_what_was_left_to_the_folder() {
+    let (model, folder) = (Pretrained::new("sd1"), Folder::new());
+    let [vae, half] =
+        ["", ".fp16"].map(|variant| model.join(&format!("vae/diffusion_pytorch_model{variant}.safetensors")));
+    fs::copy(vae, half).unwrap();
+    let path = model.path().to_str().unwrap();
+    let draw = |name: &str, options: &[&str]| {
+        let out = folder.path(name);
+        let base = ["generate", path, "the red fox", "--size", "16", "--steps", "3", "--out", &out];
+        let said = succeed(&[&base[..], options].concat());
+        (out, said)
+    };
+    for (class, sampler) in [
+        ("DDIMScheduler", "ddim"),
+        ("PNDMScheduler", "pndm"),
+        ("EulerAncestralDiscreteScheduler", "ddpm"),
+        ("UniPCMultistepScheduler", "dpm-solver"),
+    ] {
+        model.edit("scheduler/scheduler_config.json", |text| {
+            let mut settings: serde_json::Value = serde_json::from_str(&text).unwrap();
+            settings["_class_name"] = class.into();
+            settings["skip_prk_steps"] = true.into();
+            settings.to_string()
+        });
+        let options = ["--spacing", "trailing", "--tiles", "--variant", "fp16", "--overwrite"];
+        let (followed, said) = draw("followed.png", &options);
+        let texts = read_png(&followed).1;
+        for (keyword, text) in [
+            ("sampler", sampler),
+            ("scheduler", class),
+            ("spacing", "trailing"),
+            ("tiles", "true"),
+            ("variant", "fp16"),
+        ] {
+            assert_eq!(texts[keyword], text, "{keyword}");
+        }
+        assert_eq!(said.contains("`dpm-solver`"), sampler == "dpm-solver", "{said}");
+        let (asked, _) = draw("asked.png", &[&options[..], &["--sampler", sampler]].concat());
+        assert!(pixels(&asked) == pixels(&followed), "{class}");
+        assert!(!read_png(&asked).1.contains_key("scheduler"));
+    }
 }
 
 /// A diffusion transformer's folder with names of its ten classes.
@@ -153,6 +206,7 @@ fn classes_are_drawn_by_their_names_and_numbers() {
     let (size, texts) = read_png(&named);
     assert_eq!((size, &texts["guidance_scale"][..]), ([16, 16], "4"));
     assert_eq!((&texts["prompt"][..], &texts["class"][..]), ("fox 7", "7"));
+    assert_eq!(texts["class_name"], "kind 7, fox 7");
 
     let (other, _) = draw("other.png", "kind 3", &[]);
     let (against, _) = draw("against.png", "fox 7", &["--negative", "kind 3"]);
@@ -163,7 +217,11 @@ fn classes_are_drawn_by_their_names_and_numbers() {
     assert!(pixels(&folder.path("many-seed-0.png")) == pixels(&named), "the first of two is another");
 
     let said = fail(&["generate", model, "fix 7", "--out", &folder.path("none.png")]);
-    assert!(said.contains("`fox 7`"), "{said}");
+    assert!(said.contains("`fox 7`") && said.contains("id2label"), "{said}");
+    let without = Pretrained::new("dit");
+    let said =
+        fail(&["generate", without.path().to_str().unwrap(), "fox 7", "--out", &folder.path("none.png")]);
+    assert!(!said.contains("id2label"), "{said}");
 }
 
 /// The picture of the folder that has the same networks.
@@ -182,7 +240,12 @@ fn checkpoints_in_one_file_are_drawn_with_a_tokenizer() {
         let whole = draw("folder.png", model, &[]);
         let found = draw("file.png", file, &[&["--tokenizer", &tokenizer][..], options].concat());
         assert!(pixels(&found) == pixels(&whole), "{name}: another picture");
-        assert_eq!(read_png(&found).1["model"], "whole.safetensors");
+        let texts = read_png(&found).1;
+        assert_eq!(texts["model"], "whole.safetensors");
+        assert_eq!(texts.get("prediction").map(String::as_str), options.get(1).copied());
+        // The folder that the tokenizer is in will do.
+        let inside = draw("inside.png", file, &[&["--tokenizer", model][..], options].concat());
+        assert!(pixels(&inside) == pixels(&found), "{name}");
 
         let said = fail(&["generate", file, "the red fox", "--out", &folder.path("none.png")]);
         for word in ["--tokenizer FOLDER", "vocab.json", "merges.txt", "tokenizer.json"] {
@@ -196,6 +259,14 @@ fn checkpoints_in_one_file_are_drawn_with_a_tokenizer() {
     }
 }
 
+const SMALL: [&str; 5] = [
+    "network.ch=32",
+    "network.ch_mult=[1]",
+    "network.attn_resolutions=[]",
+    "sampling.count=2",
+    "sampling.steps=2",
+];
+
 /// The latents of a folder of images train a model whose samples are decoded, in one command or in two.
 #[test]
 fn latents_are_made_trained_on_and_decoded() {
@@ -207,14 +278,7 @@ fn latents_are_made_trained_on_and_decoded() {
     let shard = folder.path("latents/latents-00000-of-00001.safetensors");
     assert_eq!(tensor(&shard, "latent_mean").0, [6, 4, 16, 16]);
 
-    let small = [
-        "network.ch=32",
-        "network.ch_mult=[1]",
-        "network.attn_resolutions=[]",
-        "sampling.count=2",
-        "sampling.steps=2",
-    ];
-    let set: Vec<&str> = small.iter().flat_map(|setting| ["--set", setting]).collect();
+    let set: Vec<&str> = SMALL.iter().flat_map(|setting| ["--set", setting]).collect();
     let train = ["train", "--latents", &latents, "--steps", "20", "--batch-size", "2", "--out", &run];
     succeed(&[&train[..], &set].concat());
     assert_eq!(metrics(&run).last().unwrap()["step"], 20);
@@ -305,9 +369,13 @@ fn captions_are_encoded_with_their_pictures() {
     assert!(!fs::read_to_string(folder.path("plain/encoded.toml")).unwrap().contains("text"));
     // Such a folder, from whichever version, is not taken for one with captions, nor one with others.
     let with = [&base[..], &["--out", &plain]].concat();
-    assert!(fail(&with).contains("--no-captions") && files(&plain) == without);
+    let said = fail(&with);
+    assert!(said.contains("of other captions\n") && said.contains("--no-captions"), "{said}");
+    assert!(files(&plain) == without);
     write_captions(&images, &metadata("a dog?"));
-    assert!(fail(&encode).contains("--overwrite") && files(&latents) == whole);
+    let said = fail(&encode);
+    assert!(said.contains("of other captions\n") && said.contains("--overwrite"), "{said}");
+    assert!(files(&latents) == whole);
 
     let (vae, alone) = (format!("{model}/vae"), folder.path("alone"));
     let said = succeed(&["encode", &vae, "--images", &images, "--size", "16", "--out", &alone]);
@@ -390,7 +458,9 @@ fn encoding_goes_on_and_refuses_other_settings() {
     assert!(apart == together, "the size of a shard changes latents");
 
     let other = [&base[..], &["--size", "10"]].concat();
-    assert!(fail(&other).contains("--overwrite"));
+    let said = fail(&other);
+    assert!(said.contains("of other size\n") && said.contains("--overwrite"), "{said}");
+    assert!(!said.contains("--no-captions"), "{said}");
     assert!(files(&latents) == whole, "a refusal changes files");
     fs::remove_dir_all(Path::new(&images)).unwrap();
     write_images(&images, &["b"], 3);
@@ -399,4 +469,111 @@ fn encoding_goes_on_and_refuses_other_settings() {
     succeed(&[&other[..], &["--overwrite"]].concat());
     let names: Vec<_> = files(&latents).into_keys().map(|name| name.to_str().unwrap().to_string()).collect();
     assert_eq!(names, ["encoded.toml", "latents-00000-of-00001.safetensors"]);
+}
+
+/// Whichever way training comes to the latents of an `encode` that was stopped, it says how many are there.
+#[test]
+fn latents_that_are_not_all_there_are_not_trained_on() {
+    let (model, folder) = (Pretrained::new("sd1"), Folder::new());
+    let model = model.path().to_str().unwrap();
+    let [images, latents, run, new] = ["images", "latents", "run", "new"].map(|name| folder.path(name));
+    write_images(&images, &["a"], 257);
+    let encode =
+        ["encode", model, "--images", &images, "--out", &latents, "--batch-size", "64", "--size", "8"];
+    succeed(&encode);
+    let set: Vec<&str> = SMALL.iter().flat_map(|setting| ["--set", setting]).collect();
+    let train = ["train", "--latents", &latents, "--steps", "1", "--batch-size", "2", "--out", &run];
+    succeed(&[&train[..], &set].concat());
+
+    let config = format!("{run}/config.toml");
+    let ways: [&[&str]; 5] = [
+        &["train", "--latents", &latents, "--out", &new],
+        &["train", "--latents", &latents, "--pretrained", model, "--out", &new],
+        &["train", "fashion-unet-small", "--latents", &latents, "--out", &new],
+        &["train", "--config", &config, "--out", &new],
+        &["train", "--resume", &run, "--steps", "2"],
+    ];
+    let assert_says = |count: &str, hint: &str| {
+        let before = files(&folder.path(""));
+        for way in ways {
+            let said = fail(way);
+            assert!(said.contains(count) && said.contains(hint), "{way:?}: {said}");
+            assert!(files(&folder.path("")) == before, "{way:?} changes files");
+        }
+    };
+    let [first, second] =
+        [0, 1].map(|i| folder.path(&format!("latents/latents-{i:05}-of-00002.safetensors")));
+    fs::remove_file(&second).unwrap();
+    assert_says("256 of 257 images", "the same command goes on");
+    let kept = fs::read(&first).unwrap();
+    fs::remove_file(&first).unwrap();
+    assert_says("0 of 257 images", "the same command goes on");
+    fs::write(&first, kept).unwrap();
+
+    // Names tell how many shards there are, where nothing else does.
+    let about = folder.path("latents/encoded.toml");
+    let written = fs::read_to_string(&about).unwrap();
+    fs::remove_file(&about).unwrap();
+    let said = fail(ways[3]);
+    assert!(said.contains("1 of 2 shards") && said.contains("hint: "), "{said}");
+    fs::write(&about, &written).unwrap();
+    succeed(&encode);
+    fs::write(&about, written.replace("count = 257", "count = 200")).unwrap();
+    assert_says("257 of 200 images", "into another folder");
+    fs::write(&about, &written).unwrap();
+    succeed(ways[4]);
+}
+
+/// A link does not hide that one folder lies in the other; beside the images there is room.
+#[cfg(unix)]
+#[test]
+fn latents_do_not_come_among_images() {
+    let (model, folder) = (Pretrained::new("sd1"), Folder::new());
+    let model = model.path().to_str().unwrap();
+    let [images, link, beside] = ["images", "link", "images-2"].map(|name| folder.path(name));
+    write_images(&images, &["a"], 1);
+    std::os::unix::fs::symlink(&images, &link).unwrap();
+    let before = files(&images);
+    let encode = |images: &str, out: &str| {
+        let [model, images, out] = [model, images, out].map(String::from);
+        ["encode".into(), model, "--images".into(), images, "--size".into(), "8".into(), "--out".into(), out]
+    };
+    for (images, out) in [
+        (&images, images.clone()),
+        (&images, format!("{images}/latents")),
+        (&images, format!("{link}/a/new/latents")),
+        (&link, format!("{images}/latents")),
+    ] {
+        let command = encode(images, &out);
+        let said = fail(&command.each_ref().map(String::as_str));
+        assert!(said.contains(&out) && said.contains("--out FOLDER"), "{said}");
+        assert!(files(images) == before, "{out} is written");
+    }
+    let (output, said) = run(&encode(&images, &beside).each_ref().map(String::as_str));
+    assert!(output.status.success(), "{said}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.starts_with("1 image as latents"), "{printed}");
+}
+
+/// Every other command says so.
+#[test]
+fn only_generate_takes_a_checkpoint_in_one_file() {
+    let ((model, file), folder) = (with_one_file("sd1"), Folder::new());
+    let [file, model] = [&file, model.path()].map(|path| path.to_str().unwrap());
+    let [images, latents, run, new] = ["images", "latents", "run", "new"].map(|name| folder.path(name));
+    write_images(&images, &["a"], 2);
+    succeed(&["encode", model, "--images", &images, "--size", "32", "--out", &latents]);
+    let set: Vec<&str> = SMALL.iter().flat_map(|setting| ["--set", setting]).collect();
+    let train = ["train", "--latents", &latents, "--steps", "1", "--out", &run];
+    succeed(&[&train[..], &set].concat());
+    let shard = folder.path("latents/latents-00000-of-00001.safetensors");
+    for command in [
+        &["encode", file, "--images", &images, "--size", "32", "--out", &new][..],
+        &["train", "--latents", &latents, "--pretrained", file, "--out", &new],
+        &["sample", &run, "--decoder", file, "--out", &format!("{new}.png")],
+        &["decode", file, &shard, "--out", &format!("{new}.png")],
+    ] {
+        let said = fail(command);
+        assert!(said.contains(file) && said.contains("only `generate` takes"), "{command:?}: {said}");
+    }
 }

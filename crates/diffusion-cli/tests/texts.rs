@@ -8,7 +8,9 @@ mod pretrained;
 use common::{Folder, fail, files, metrics, succeed};
 use pretrained::folders::Folder as Pretrained;
 use safetensors::SafeTensors;
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 /// A folder with the latents of six images with captions, and the model that made them.
 struct Captioned {
@@ -133,14 +135,50 @@ fn a_pretrained_model_is_trained_further() {
     let run = captioned.train("all", &["--pretrained", model, "--all-weights", "--steps", "2"], &[]);
     let unet = captioned.folder.path("unet.safetensors");
     succeed(&["export", &run, "--out", &unet]);
-    let names = |path: &str| {
+    let shapes = |path: &str| -> BTreeMap<String, Vec<usize>> {
         let bytes = fs::read(path).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
-        let mut names: Vec<String> = file.names().iter().map(ToString::to_string).collect();
-        names.sort();
-        names
+        file.iter().map(|(name, tensor)| (name.to_string(), tensor.shape().to_vec())).collect()
     };
-    assert_eq!(names(&unet), names(&format!("{model}/unet/diffusion_pytorch_model.safetensors")));
+    assert_eq!(shapes(&unet), shapes(&format!("{model}/unet/diffusion_pytorch_model.safetensors")));
+}
+
+/// A run needs the model that it changes, wherever that is now.
+#[test]
+fn a_pretrained_model_may_move() {
+    let captioned = Captioned::new();
+    let moved = captioned.folder.path("moved");
+    let copy = captioned.folder.path("copy");
+    copy_folder(captioned.model(), &copy);
+    let run = captioned.train("lora", &["--pretrained", &copy, "--lora-rank", "2", "--steps", "2"], &[]);
+    let before = captioned.sample(&run, &["--prompt", "a cat"]);
+    fs::rename(&copy, &moved).unwrap();
+    let [out, lora] = ["out.safetensors", "lora.safetensors"].map(|name| captioned.folder.path(name));
+    for command in [
+        &["sample", &run, "--out", &out][..],
+        &["export", &run, "--out", &lora],
+        &["train", "--resume", &run],
+    ] {
+        let message = fail(command);
+        assert!(message.contains(&copy) && message.contains("--pretrained"), "{message}");
+    }
+    let there = ["--pretrained", &moved[..]];
+    assert!(captioned.sample(&run, &[&there[..], &["--prompt", "a cat"]].concat()) == before);
+    succeed(&[&["export", &run, "--out", &lora], &there[..]].concat());
+    succeed(&[&["train", "--resume", &run, "--steps", "4"], &there[..]].concat());
+    // It knows the new place now.
+    assert!(captioned.sample(&run, &["--prompt", "a cat"]) != before);
+
+    let plain = captioned.train("plain", &["--condition", "none", "--network", "dit", "--steps", "1"], DIT);
+    assert!(fail(&[&["sample", &plain], &there[..]].concat()).contains("--pretrained"));
+}
+
+fn copy_folder(from: &str, to: &str) {
+    for (path, content) in files(from) {
+        let to = Path::new(to).join(path);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::write(to, content).unwrap();
+    }
 }
 
 /// What is asked for and cannot be is said before anything is written.

@@ -12,7 +12,7 @@ use diffusion_weights::{check_regular, open_regular, read_regular};
 use serde_json::{Map, Value};
 
 use crate::{
-    error::{DataError, Problem, shown},
+    error::{DataError, Problem, first_names, shown},
     listing::{Broken, on_all},
 };
 
@@ -29,16 +29,36 @@ const MAX_METADATA: u64 = 1 << 32;
 /// How many lines are read between two looks at the watch.
 const LINES: u64 = 1024;
 
+/// Under which keys metadata have a caption; the first comes before the second.
+const TEXT: [&str; 2] = ["text", "caption"];
+
+/// How many keys of metadata without captions are named.
+const NAMED: usize = 20;
+
+/// The captions of the images in a folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageCaptions {
+    /// The caption of each image, in their order, where it has one.
+    pub texts: Vec<Option<String>>,
+    /// The files of metadata that name images and have no caption in any line.
+    pub untold: Vec<UntoldMetadata>,
+}
+
+/// A file of metadata that has no caption in any line: maybe they stand under another key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UntoldMetadata {
+    /// The file.
+    pub path: PathBuf,
+    /// The first keys in it in alphabetical order, fit to be shown.
+    pub keys: Vec<String>,
+}
+
 /// The caption of each of the images, which are given by their paths below the folder, where it has one.
 ///
 /// # Errors
 /// If a file of captions cannot be read, is too large or not in UTF-8, or is not as it should be; if an image has two
 /// captions.
-pub(crate) fn read(
-    folder: &Path,
-    images: &[PathBuf],
-    watch: &Watch,
-) -> Result<Vec<Option<String>>, DataError> {
+pub(crate) fn read(folder: &Path, images: &[PathBuf], watch: &Watch) -> Result<ImageCaptions, DataError> {
     let mut captions = vec![None; images.len()];
     let broken = Broken::default();
     let jobs = images.iter().map(PathBuf::as_path).zip(captions.iter_mut());
@@ -61,14 +81,18 @@ pub(crate) fn read(
             Ok(_) => metadata.push(below),
         }
     }
+    let mut untold = Vec::new();
     if metadata.is_empty() {
-        return Ok(captions);
+        return Ok(ImageCaptions { texts: captions, untold });
     }
     let numbers = images.iter().enumerate().map(|(number, image)| (image.as_path(), number)).collect();
     for below in metadata {
-        Metadata { folder, below, numbers: &numbers, captions: &mut captions }.read(watch)?;
+        let lines = Lines::default();
+        untold.extend(
+            Metadata { folder, below, numbers: &numbers, captions: &mut captions, lines }.read(watch)?,
+        );
     }
-    Ok(captions)
+    Ok(ImageCaptions { texts: captions, untold })
 }
 
 /// The caption in the text file beside an image.
@@ -104,10 +128,23 @@ struct Metadata<'a> {
     /// The numbers of the images by their paths.
     numbers: &'a HashMap<&'a Path, usize>,
     captions: &'a mut [Option<String>],
+    lines: Lines,
+}
+
+/// What the lines of metadata have.
+#[derive(Default)]
+struct Lines {
+    /// Whether one has a caption, or says that there is none.
+    told: bool,
+    /// The first one of an image that has no key for a caption.
+    untold: Option<u64>,
+    /// The keys of such lines.
+    keys: BTreeSet<String>,
 }
 
 impl Metadata<'_> {
-    fn read(&mut self, watch: &Watch) -> Result<(), DataError> {
+    /// Takes all captions; what is returned has none.
+    fn read(mut self, watch: &Watch) -> Result<Option<UntoldMetadata>, DataError> {
         let path = self.folder.join(self.below).join(METADATA);
         let failed = DataError::io(&path);
         let mut file = BufReader::new(open_regular(&path).map_err(&failed)?);
@@ -122,7 +159,19 @@ impl Metadata<'_> {
             }
             self.take(&line, number).map_err(|problem| problem.at(&path))?;
         }
-        Ok(())
+        let Lines { told, untold, keys } = self.lines;
+        match untold {
+            Some(number) if told => {
+                let found = format!("has neither text nor caption in line {number}");
+                let expected = "one of them in each line where any line has one, be it null";
+                Err(Problem::format(found, expected).at(&path))
+            }
+            Some(_) => {
+                let keys = first_names(keys.iter().map(String::as_str), NAMED);
+                Ok(Some(UntoldMetadata { path: path.clone(), keys }))
+            }
+            None => Ok(None),
+        }
     }
 
     /// Takes the caption of a line.
@@ -146,7 +195,15 @@ impl Metadata<'_> {
         let name =
             name.ok_or_else(|| Problem::format(format!("has no file_name in line {number}"), expected))?;
         let image = self.image(name, number)?;
-        let text = ["text", "caption"].iter().filter_map(|key| object.get(*key)).find(|text| !text.is_null());
+        if TEXT.iter().any(|key| object.contains_key(*key)) {
+            self.lines.told = true;
+        } else if image.is_some() {
+            self.lines.untold.get_or_insert(number);
+            // One more than are named, which shows that there are more.
+            let room = (NAMED + 1).saturating_sub(self.lines.keys.len());
+            self.lines.keys.extend(object.keys().take(room).cloned());
+        }
+        let text = TEXT.iter().filter_map(|key| object.get(*key)).find(|text| !text.is_null());
         let text = match text {
             None => return Ok(()),
             Some(Value::String(text)) => text.trim(),
@@ -214,13 +271,15 @@ mod tests {
         folder
     }
 
-    fn captions(folder: &TempDir) -> Result<Vec<Option<String>>, DataError> {
+    fn captions(folder: &TempDir) -> Result<ImageCaptions, DataError> {
         read(folder.path(), &IMAGES.map(PathBuf::from), &Watch::default())
     }
 
     #[track_caller]
     fn assert_captions(files: &[(&str, &[u8])], expected: [Option<&str>; 4]) {
-        assert_eq!(captions(&folder(files)).unwrap(), expected.map(|text| text.map(str::to_owned)));
+        let found = captions(&folder(files)).unwrap();
+        assert_eq!(found.texts, expected.map(|text| text.map(str::to_owned)));
+        assert_eq!(found.untold, []);
     }
 
     /// Below the folder, where an error is, and what it says.
@@ -253,8 +312,8 @@ mod tests {
             b"\xef\xbb\xbf{\"file_name\": \"cat/a.png\", \"text\": \" one \", \"width\": [1, {}]}\n\n  \r\n\
             {\"caption\": \"two\", \"file_name\": \"./cat/deep/b.jpg\"}\r\n\
             {\"file_name\": \"dog/a.png\", \"text\": null, \"caption\": \"three\"}\n\
-            {\"file_name\": \"dog/c.d.png\"}\n\
-            {\"file_name\": \"notes.md\", \"text\": \"no image\"}";
+            {\"file_name\": \"dog/c.d.png\", \"text\": null}\n\
+            {\"file_name\": \"notes.md\"}";
         let notes: (&str, &[u8]) = ("notes.md", b"");
         assert_captions(&[("metadata.jsonl", all), notes], [Some("one"), Some("two"), Some("three"), None]);
         // Of two, text is meant; names are those below the file's own folder.
@@ -282,6 +341,7 @@ mod tests {
             ("{}", "has no file_name in line 2"),
             ("{\"file_name\": 3, \"text\": \"a\"}", "has no file_name in line 2"),
             ("{\"file_name\": \"\", \"text\": \"a\"}", "has no file_name in line 2"),
+            ("{\"file_name\": \"dog/a.png\", \"txt\": \"a\"}", "has neither text nor caption in line 2"),
             ("{\"file_name\": \"a.png\"}", "names a.png in line 2, which is not there"),
             ("{\"file_name\": \"../a.png\"}", "names ../a.png in line 2, expected files below"),
             (
@@ -306,6 +366,29 @@ mod tests {
 
         let found = error(&[("dog/a.txt", b"one\ntwo\nthr\xe9e\n")]);
         assert!(found.0 == "dog/a.txt" && found.1.contains("has line 3, which is not in UTF-8"), "{found:?}");
+    }
+
+    /// They may be of something else; or of captions under another key, which is for the user to see.
+    #[test]
+    fn metadata_without_any_caption_are_named_with_their_keys() {
+        let folder = folder(&[
+            (
+                "cat/metadata.jsonl",
+                b"{\"file_name\":\"a.png\",\"prompt\":\"a\"}\n{\"file_name\":\"deep/b.jpg\",\"\x7f\":1}",
+            ),
+            ("dog/metadata.jsonl", b"{\"file_name\":\"a.png\",\"text\":\"a dog\"}"),
+        ]);
+        let found = captions(&folder).unwrap();
+        assert_eq!(found.texts, [None, None, Some("a dog".to_owned()), None]);
+        let path = folder.path().join("cat/metadata.jsonl");
+        let keys = ["file_name", "prompt", "\u{fffd}"].map(str::to_owned).to_vec();
+        assert_eq!(found.untold, [UntoldMetadata { path, keys }]);
+
+        let many: String = (0..100).map(|i| format!(",\"k{i:02}\":0")).collect();
+        let line = format!("{{\"file_name\":\"cat/a.png\"{many}}}");
+        let found = captions(&self::folder(&[("metadata.jsonl", line.as_bytes())])).unwrap();
+        assert_eq!(found.untold[0].keys.len(), NAMED + 1);
+        assert_eq!(found.untold[0].keys[NAMED], "…");
     }
 
     #[test]

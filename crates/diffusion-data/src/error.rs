@@ -194,7 +194,9 @@ impl From<WeightsError> for DataError {
     fn from(error: WeightsError) -> Self {
         match error {
             WeightsError::Io { path, source, .. } => Problem::Io(source).at(&path),
-            WeightsError::Malformed { path, reason } => Problem::decode("a tensor file", reason).at(&path),
+            WeightsError::Malformed { path, reason } | WeightsError::NotAStateDict { path, reason } => {
+                Problem::decode("a tensor file", reason).at(&path)
+            }
             other => Problem::decode("a tensor file", other).into(),
         }
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     any_dataset::AnyDataset,
-    captions,
+    captions::{self, ImageCaptions},
     data_kind::{DataKind, ModelInput},
     error::{DataError, Problem},
     identity,
@@ -96,11 +96,12 @@ impl ImageFolder {
     /// A caption stands in a text file of the image's name, `cats/1.txt` beside `cats/1.png`; or in a file
     /// `metadata.jsonl`, as Hugging Face's image folders have it, in the folder of the image or in one above it: a line
     /// for each image, a JSON object with `file_name`, the way to the image from there, and `text` or `caption`. Both are
-    /// in UTF-8; space around a caption is left out.
+    /// in UTF-8; space around a caption is left out. Metadata in which no line has either are no captions, and named.
     ///
     /// # Errors
     /// As [`open_within`](Self::open_within); or if a caption is longer than 64 KiB, a line of metadata than 1 MiB, or
-    /// one is not as said here; if metadata name a file that is not there, or lies elsewhere; if an image has two captions
+    /// one is not as said here; if a line of metadata has neither `text` nor `caption` where others have one, be it `null`;
+    /// if metadata name a file that is not there, or lies elsewhere; if an image has two captions
     /// that differ.
     ///
     /// # Panics
@@ -110,7 +111,7 @@ impl ImageFolder {
         config: ImageFolderConfig,
         memory: Option<u64>,
         watch: &Watch,
-    ) -> Result<(Images, Vec<Option<String>>), DataError> {
+    ) -> Result<(Images, ImageCaptions), DataError> {
         Self::opened(folder.as_ref(), config, memory, true, watch)
     }
 
@@ -121,7 +122,7 @@ impl ImageFolder {
         memory: Option<u64>,
         with_captions: bool,
         watch: &Watch,
-    ) -> Result<(Images, Vec<Option<String>>), DataError> {
+    ) -> Result<(Images, ImageCaptions), DataError> {
         if let Err(error) = config.validate() {
             panic!("{error}");
         }
@@ -131,7 +132,7 @@ impl ImageFolder {
         let (paths, labels): (Vec<PathBuf>, Vec<u32>) = images.into_iter().unzip();
         let captions = match with_captions {
             true => captions::read(folder, &paths, watch).map_err(|error| error.with_hint(CAPTIONS))?,
-            false => Vec::new(),
+            false => ImageCaptions::default(),
         };
         let identities = paths.iter().map(|path| identity::hash(&path_bytes(path))).collect();
         let (shape, num_classes) = (config.shape(), classes.len().max(1));

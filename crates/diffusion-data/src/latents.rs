@@ -16,6 +16,7 @@ use crate::{
     identity,
     open_files::OpenFiles,
     shard::{self, MIRRORED, Shard},
+    shard_name::check_whole,
     source::has_extension,
     texts::Texts,
 };
@@ -97,10 +98,10 @@ impl Latents {
     /// Reads their headers and labels, but no latents. Files whose names begin with a dot are ignored.
     ///
     /// # Errors
-    /// If a folder has no shard; if a file cannot be read, is not a safetensors file, ends before or after the end of
-    /// its last tensor, or lacks a tensor; if a tensor has another shape or type than above, or another shape than in
-    /// the first shard; if only some shards have `latent_mean_flip`; if a label is negative or not below
-    /// `config.classes`.
+    /// If a folder has no shard, or not as many as a [`ShardName`](crate::ShardName) in it tells; if a file cannot be
+    /// read, is not a safetensors file, ends before or after the end of its last tensor, or lacks a tensor; if a tensor
+    /// has another shape or type than above, or another shape than in the first shard; if only some shards have
+    /// `latent_mean_flip`; if a label is negative or not below `config.classes`.
     ///
     /// # Panics
     /// If [`LatentsConfig::validate`] says why `config` cannot be used.
@@ -369,6 +370,7 @@ fn paths(path: &Path) -> Result<Vec<PathBuf>, DataError> {
         }
     }
     paths.sort();
+    check_whole(path, &paths)?;
     Ok(paths)
 }
 

@@ -365,12 +365,11 @@ mod tests {
             let expected = format!("its header has {length} bytes, expected at most 2");
             assert_eq!(message, format!("cannot decode … as a tensor file: {expected}"));
         }
-        // Text, whose first eight letters are a great number.
-        assert!(
-            message(b"this is not a file of latents")
-                .starts_with("cannot decode … as a tensor file: its header has 2"),
-            "a safetensors file is all that is read"
-        );
+        // Text, whose first eight letters are a great number, and what is known by no first bytes.
+        let text = message(b"this is not a file of latents");
+        assert!(text.starts_with("cannot decode … as a tensor file: it is a text"), "{text}");
+        let unknown = message(&[0xc3; 20]);
+        assert!(unknown.starts_with("cannot decode … as a tensor file: its header has 1"), "{unknown}");
 
         let latents = |n: u64, end: u64| {
             let dtype = "\"dtype\":\"F16\"";

@@ -60,12 +60,24 @@ pub enum LatentError {
         tried: Vec<String>,
     },
     /// The tensors in a file of LoRA are not those of the network, or of another kind.
-    #[error("{} does not fit: {}", path.display(), problems.iter().map(LoraProblem::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("{} {}: {}", path.display(), if *of_another { "was made for another model" } else { "does not fit" }, first(problems))]
     Lora {
         /// The file.
         path: PathBuf,
-        /// Everything that does not fit.
+        /// Whether most of it does not fit, or a part that the model has not is changed.
+        of_another: bool,
+        /// Everything that does not fit; the message lists the first few.
         problems: Vec<LoraProblem>,
+    },
+    /// Nothing in a file is of LoRA.
+    #[error("{} has weights of a network, no LoRA: {tensors} tensors, e.g. `{example}`", path.display())]
+    NoLora {
+        /// The file.
+        path: PathBuf,
+        /// How many tensors it has.
+        tensors: usize,
+        /// The name of one.
+        example: String,
     },
     /// The weights cannot be read, or are not those of the network.
     #[error(transparent)]
@@ -123,6 +135,18 @@ pub enum LoraProblem {
         /// Its name.
         name: String,
     },
+}
+
+/// How many problems a message lists before it counts the rest.
+const LISTED: usize = 5;
+
+/// The first few problems.
+fn first(problems: &[LoraProblem]) -> String {
+    let shown: Vec<String> = problems.iter().take(LISTED).map(LoraProblem::to_string).collect();
+    match problems.len().saturating_sub(LISTED) {
+        0 => shown.join("; "),
+        more => format!("{}; and {more} more", shown.join("; ")),
+    }
 }
 
 fn listed(names: &[String]) -> String {

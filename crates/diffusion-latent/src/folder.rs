@@ -43,6 +43,14 @@ impl Folder {
         Self { variant: Some(variant.into()), ..self }
     }
 
+    /// Whether a part, or the folder itself, has weights of this variant.
+    pub fn has_variant(&self, variant: &str) -> bool {
+        let names: Vec<String> = files_of(Some(variant)).collect();
+        let has = |folder: &Path| names.iter().any(|name| folder.join(name).exists());
+        let parts = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        has(&self.path) || parts.into_iter().any(|part| has(&part.path()))
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
@@ -143,20 +151,13 @@ impl Part {
     pub fn weights(&self) -> Result<TensorFile, LatentError> {
         let mut tried = Vec::new();
         for variant in [self.variant.as_deref(), None, Some("fp16")] {
-            for (stem, ending) in
-                STEMS.iter().flat_map(|stem| ["safetensors", "bin"].map(|ending| (stem, ending)))
-            {
-                let dotted = variant.map(|variant| format!(".{variant}")).unwrap_or_default();
-                for name in
-                    [format!("{stem}{dotted}.{ending}"), format!("{stem}.{ending}.index{dotted}.json")]
-                {
-                    let path = self.folder.join(&name);
-                    if path.exists() {
-                        return Ok(TensorFile::open(path)?);
-                    }
-                    if !tried.contains(&name) {
-                        tried.push(name);
-                    }
+            for name in files_of(variant) {
+                let path = self.folder.join(&name);
+                if path.exists() {
+                    return Ok(TensorFile::open(path)?);
+                }
+                if !tried.contains(&name) {
+                    tried.push(name);
                 }
             }
         }
@@ -181,6 +182,16 @@ impl Part {
 
 /// What files of weights are called, in diffusers and in transformers.
 const STEMS: [&str; 3] = ["diffusion_pytorch_model", "model", "pytorch_model"];
+
+/// What the weights of a variant may be called, or those of none: files, and indices of several.
+fn files_of(variant: Option<&str>) -> impl Iterator<Item = String> {
+    let dotted = variant.map(|variant| format!(".{variant}")).unwrap_or_default();
+    STEMS.iter().flat_map(|stem| ["safetensors", "bin"].map(|ending| (stem, ending))).flat_map(
+        move |(stem, ending)| {
+            [format!("{stem}{dotted}.{ending}"), format!("{stem}.{ending}.index{dotted}.json")]
+        },
+    )
+}
 
 /// The names of diffusers' and transformers' state dicts for the fields here, which mostly are the same.
 pub fn names() -> NameTable {

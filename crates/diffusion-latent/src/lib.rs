@@ -44,6 +44,7 @@ pub use inpaint::{Known, repaint};
 pub use lora::{Lora, LoraConfig, LoraFile, LoraPart};
 pub use pipeline::{
     AnyPipeline, DiffusionTransformer, DiffusionTransformerModel, StableDiffusion, StableDiffusionModel,
+    check_parts,
 };
 pub use preview::Preview;
 pub use prompt::{EncodedText, PromptEncoder};

@@ -6,6 +6,7 @@
 mod autoencoder;
 mod checkpoint;
 mod infer;
+mod problems;
 mod text;
 mod unet;
 

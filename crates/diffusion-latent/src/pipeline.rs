@@ -2,9 +2,11 @@
 
 mod any;
 mod one_file;
+mod parts;
 mod transformer;
 
 pub use any::AnyPipeline;
+pub use parts::check_parts;
 pub use transformer::{DiffusionTransformer, DiffusionTransformerModel};
 
 use crate::autoencoder::Autoencoder;

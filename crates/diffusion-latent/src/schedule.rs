@@ -21,7 +21,7 @@ use crate::error::LatentError;
 use crate::original::{Family, Predicts};
 use diffusion_core::invalid::Invalid;
 use diffusion_core::schedule::{Levels, Schedule, ScheduleConfig, Sigmas};
-use diffusion_core::{AnyPath, AnyPrediction, VarianceExploding};
+use diffusion_core::{AnyPath, AnyPrediction, AnySampler, VarianceExploding};
 use std::path::Path;
 
 /// The noise levels that a pretrained model was trained with, and how its folder samples.
@@ -66,8 +66,8 @@ impl LatentSchedule {
     }
 
     fn settings(folder: &Path) -> Result<Settings, LatentError> {
-        let part = folder.join("scheduler").join(FILE);
-        Settings::read(if part.exists() { part } else { folder.join(FILE) })
+        let (part, own) = (folder.join("scheduler").join(FILE), folder.join(FILE));
+        Settings::read(if !part.exists() && own.exists() { own } else { part })
     }
 
     /// The schedule of `config`; `settings` are the file that it comes from, which errors name.
@@ -139,6 +139,13 @@ impl LatentSchedule {
             result: self.config.result(end),
             sampler: FromPureNoise(self.config.sampler(steps)),
         })
+    }
+
+    /// Its sampler in `steps` steps, by its [name](AnySampler::NAMES) here.
+    pub fn sampler_name(&self, steps: usize) -> &'static str {
+        let sampler = self.config.sampler(steps);
+        let named = AnySampler::NAMES.into_iter().find(|name| AnySampler::from_name(name) == Some(sampler));
+        named.expect("the samplers of all classes have names")
     }
 
     /// The class of the folder's scheduler, if [`like_diffusers`](Self::like_diffusers) has its levels, but another sampler.

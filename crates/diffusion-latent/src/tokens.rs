@@ -35,11 +35,12 @@ pub struct Encoded {
 }
 
 impl Tokenizer {
-    /// Opens a tokenizer's folder, which has `vocab.json` and `merges.txt`, or `tokenizer.json`; and settings in
-    /// `tokenizer_config.json` and `special_tokens_map.json`, of which the latter has precedence.
+    /// Opens a tokenizer's folder, which has `vocab.json` and `merges.txt`, or `tokenizer.json`; and perhaps settings in
+    /// `tokenizer_config.json` and `special_tokens_map.json`, of which the latter has precedence. What neither says is as
+    /// in transformers' `CLIPTokenizer`: prompts have 77 ids, and `<|endoftext|>` fills them up.
     ///
     /// # Errors
-    /// If a file is missing, or is not what it should be; names the file.
+    /// If the tokens are missing, or a file is not what it should be; names the file.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, LatentError> {
         let stored = Stored::read(folder.as_ref())?;
         let [start, end, unknown, pad] = stored.special_ids()?;

@@ -133,9 +133,12 @@ impl RunConfig {
     /// the configuration where nothing is written.
     ///
     /// # Errors
-    /// If what is written beside them cannot be read.
+    /// If there is no such folder, or what is written beside them cannot be read.
     pub fn set_latents(&mut self, folder: impl AsRef<Path>) -> Result<(), RecipeError> {
         let path = folder.as_ref().to_path_buf();
+        if !path.is_dir() {
+            return Err(RecipeError::NotEncoded(path));
+        }
         let about = Encoded::read(&path)?;
         let written = about.as_ref().map(|about| (about.scale, about.shift));
         let own = self.data.latents().map(|codec| (codec.scale, codec.shift));

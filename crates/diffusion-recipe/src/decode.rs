@@ -7,7 +7,7 @@ use diffusion::core::Invalid;
 use diffusion::core::watch::Watch;
 use diffusion::data::ScaledLatents;
 use diffusion::latent::{Autoencoder, AutoencoderConfig};
-use diffusion::weights::TensorFile;
+use diffusion::weights::{TensorFile, WeightsError};
 use std::path::Path;
 
 /// The images of latents, `batch_size` at once; [in tiles](Autoencoder::decode_in_tiles) where that is asked for. `codec` is
@@ -67,9 +67,12 @@ pub fn check_decoder(config: &AutoencoderConfig, channels: usize) -> Result<(), 
 /// If the file cannot be read, has neither, or one of another shape than `[count, channels, height, width]`.
 pub fn read_latents(path: impl AsRef<Path>) -> Result<Samples, RecipeError> {
     let path = path.as_ref();
-    let file = TensorFile::open_safetensors(path)?;
     let names = ["samples", "latent_mean"];
     let not = |reason: String| RecipeError::NoLatents { path: path.to_path_buf(), reason };
+    let file = TensorFile::open_safetensors(path).map_err(|error| match error {
+        WeightsError::NotAStateDict { reason, .. } => not(reason),
+        error => error.into(),
+    })?;
     let name = names.into_iter().find(|name| file.shape(name).is_some());
     let name = name.ok_or_else(|| not(format!("it has neither `{}` nor `{}`", names[0], names[1])))?;
     let shape = file.shape(name).unwrap_or_default().to_vec();

@@ -1,13 +1,15 @@
 //! A folder of images as latents, which training then reads instead.
 
 use crate::encode_texts::{CaptionNote, Captions, ShardTexts};
-use crate::encoded::{ABOUT, Encoded};
+use crate::encoded::{ABOUT, Encoded, EncodedParts, tensor_files};
 use crate::error::RecipeError;
 use crate::images::ImageSize;
 use burn::tensor::{Tensor, backend::Backend};
 use diffusion::core::Invalid;
 use diffusion::core::watch::Watch;
-use diffusion::data::{Channels, Dataset, ImageFolder, ImageFolderConfig, Images, identity};
+use diffusion::data::{
+    Channels, Dataset, ImageCaptions, ImageFolder, ImageFolderConfig, Images, ShardName, identity,
+};
 use diffusion::latent::{Autoencoder, Folder};
 use diffusion::weights::{TensorFile, write_atomically};
 use safetensors::tensor::{Dtype, TensorView};
@@ -16,7 +18,7 @@ use std::fs;
 use std::io::{Error, ErrorKind, Write};
 use std::num::NonZero;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 /// Which images are to be encoded, and how.
 #[derive(Clone, Debug)]
@@ -51,7 +53,8 @@ const SHARD: NonZero<usize> = const { NonZero::new(256).unwrap() };
 /// # Errors
 /// If the folder has no autoencoder or a part of it cannot be opened; if the images or their captions cannot be read, the
 /// size is no multiple of the autoencoder's factor, the folder has latents of other images, captions or settings and they
-/// are not to be replaced, a latent or a text is not finite, or the file system refuses; or if `watch` is stopped.
+/// are not to be replaced, it lies in that of the images or has safetensors files of other makers, a latent or a text
+/// is not finite, or the file system refuses; or if `watch` is stopped.
 pub fn encode<B: Backend>(
     request: &EncodeRequest,
     folder: &Folder,
@@ -59,6 +62,7 @@ pub fn encode<B: Backend>(
     watch: &Watch,
     tell: &mut dyn FnMut(CaptionNote),
 ) -> Result<Encoded, RecipeError> {
+    check_place(&request.out, &request.images)?;
     watch.report("reading the autoencoder", 0, None)?;
     let autoencoder = &Autoencoder::<B>::of(folder, device)?;
     let ImageSize { height, width } = request.size;
@@ -75,7 +79,7 @@ pub fn encode<B: Backend>(
     config.validate().map_err(|_| Invalid::new("size", too_large(request.size)))?;
     let (images, captions) = match request.captions {
         true => ImageFolder::open_captioned(&request.images, config, None, watch)?,
-        false => (ImageFolder::open_within(&request.images, config, None, watch)?, Vec::new()),
+        false => (ImageFolder::open_within(&request.images, config, None, watch)?, ImageCaptions::default()),
     };
     let captions = Captions::<B>::open(captions, folder, device, watch, tell)?;
     let about = begin(request, about(request, &images, autoencoder, captions.as_ref()))?;
@@ -83,7 +87,7 @@ pub fn encode<B: Backend>(
     let size = about.shard.get();
     let shards = images.len().div_ceil(size);
     for shard in 0..shards {
-        let path = request.out.join(format!("latents-{shard:05}-of-{shards:05}.safetensors"));
+        let path = request.out.join(ShardName { number: shard, of: shards }.to_string());
         let range = shard * size..((shard + 1) * size).min(images.len());
         if !is_complete(&path, &about, range.len()) {
             encoder.shard(&path, range, about.latent_shape)?;
@@ -104,9 +108,14 @@ fn about<B: Backend>(
 ) -> Encoded {
     let (config, ImageSize { height, width }) = (&autoencoder.config, request.size);
     let settings = format!("{config:?}");
-    let paths = (0..images.len()).flat_map(|index| images.identity(index).to_le_bytes());
-    let texts = captions.into_iter().flat_map(Captions::bytes);
-    let bytes: Vec<u8> = paths.chain(settings.bytes()).chain(texts).collect();
+    let paths: Vec<u8> = (0..images.len()).flat_map(|index| images.identity(index).to_le_bytes()).collect();
+    let texts: Vec<u8> = captions.into_iter().flat_map(Captions::bytes).collect();
+    let hash = |bytes: &[u8]| format!("{:016x}", identity::hash(bytes));
+    let parts = EncodedParts {
+        images: hash(&paths),
+        model: hash(settings.as_bytes()),
+        captions: captions.map(|_| hash(&texts)).unwrap_or_default(),
+    };
     let scale = config.scaling_factor;
     Encoded {
         count: images.len(),
@@ -117,10 +126,34 @@ fn about<B: Backend>(
         shift: 0.0 - config.shift_factor * scale,
         in_tiles: request.in_tiles,
         classes: images.class_names().unwrap_or_default().to_vec(),
-        fingerprint: format!("{:016x}", identity::hash(&bytes)),
+        fingerprint: hash(&[&paths, settings.as_bytes(), &texts].concat()),
         shard: SHARD,
+        parts: Some(parts),
         text: captions.map(|captions| captions.shape),
     }
+}
+
+/// Refuses a folder of latents in that of the images: the latents would be taken for a class of them.
+fn check_place(out: &Path, images: &Path) -> Result<(), RecipeError> {
+    let of_images = resolved(images)?;
+    let (lexical, resolved) = (path::absolute(out).map_err(RecipeError::io("find", out))?, resolved(out)?);
+    if [lexical, resolved].iter().any(|out| out.starts_with(&of_images)) {
+        let (out, images) = (out.to_path_buf(), images.to_path_buf());
+        return Err(RecipeError::LatentsAmongImages { out, images });
+    }
+    Ok(())
+}
+
+/// The place of what may not be there yet, links followed as far as it is.
+fn resolved(path: &Path) -> Result<PathBuf, RecipeError> {
+    let absolute = path::absolute(path).map_err(RecipeError::io("find", path))?;
+    let place = absolute.ancestors().find_map(|above| {
+        let there = fs::canonicalize(above).ok()?;
+        let rest = absolute.strip_prefix(above).ok()?;
+        // Without a slash at the end.
+        Some(if rest.as_os_str().is_empty() { there } else { there.join(rest) })
+    });
+    Ok(place.unwrap_or(absolute))
 }
 
 /// Makes the folder, or finds out that it is of the same images and settings. What was begun stays in shards of its size.
@@ -128,32 +161,36 @@ fn begin(request: &EncodeRequest, about: Encoded) -> Result<Encoded, RecipeError
     let out = &request.out;
     fs::create_dir_all(out).map_err(RecipeError::io("make", out))?;
     let found = Encoded::read(out)?;
-    let shards = shards_in(out)?;
-    match found {
-        Some(found) if found == (Encoded { shard: found.shard, ..about.clone() }) => return Ok(found),
-        None if shards.is_empty() => {}
-        _ if request.overwrite => {
-            for shard in &shards {
-                fs::remove_file(shard).map_err(RecipeError::io("remove", shard))?;
+    let shards = tensor_files(out)?;
+    if let Some(other) = shards.iter().find(|path| ShardName::of_file(path).is_none()) {
+        return Err(RecipeError::OtherTensors(other.clone()));
+    }
+    let is_of = |of: usize| shards.iter().filter_map(ShardName::of_file).all(|name| name.of == of);
+    let differences = match found {
+        Some(found) => {
+            let expected = Encoded { shard: found.shard, parts: found.parts.clone(), ..about.clone() };
+            let is_same = found == expected;
+            if is_same && is_of(about.count.div_ceil(found.shard.get())) {
+                return Ok(found);
             }
+            Some(if is_same { vec!["shards"] } else { about.differences(&found) })
         }
-        _ => return Err(RecipeError::OtherLatents(out.clone())),
+        None if shards.is_empty() => None,
+        None => Some(Vec::new()),
+    };
+    if let Some(differences) = differences
+        && !request.overwrite
+    {
+        return Err(RecipeError::OtherLatents { path: out.clone(), differences });
+    }
+    for shard in &shards {
+        fs::remove_file(shard).map_err(RecipeError::io("remove", shard))?;
     }
     let path = out.join(ABOUT);
     let text = toml::to_string(&about).map_err(|error| RecipeError::WriteToml(error.to_string()))?;
     write_atomically(&path, |file| file.write_all(text.as_bytes()))
         .map_err(RecipeError::io("write", &path))?;
     Ok(about)
-}
-
-/// The files of latents that [`encode`] has written.
-fn shards_in(folder: &Path) -> Result<Vec<PathBuf>, RecipeError> {
-    let entries = fs::read_dir(folder).map_err(RecipeError::io("list", folder))?;
-    let is_ours = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("latents-") && name.ends_with(".safetensors")
-    };
-    Ok(entries.flatten().map(|entry| entry.path()).filter(is_ours).collect())
 }
 
 fn is_complete(path: &Path, about: &Encoded, count: usize) -> bool {

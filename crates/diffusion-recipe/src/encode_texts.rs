@@ -4,13 +4,15 @@ use crate::encoded::EncodedTexts;
 use crate::error::RecipeError;
 use burn::tensor::backend::Backend;
 use diffusion::core::{counted, watch::Watch};
+use diffusion::data::{ImageCaptions, UntoldMetadata};
 use diffusion::latent::{EncodedText, Folder, PromptEncoder};
 use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
+use std::path::PathBuf;
 
 /// What who encodes images should know of their captions; a sentence each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CaptionNote {
     /// There are captions, and the model has no text encoder for them.
@@ -28,6 +30,13 @@ pub enum CaptionNote {
         count: usize,
         /// How many tokens it takes, start and end included.
         tokens: usize,
+    },
+    /// Metadata have no caption in any line.
+    Untold {
+        /// The file.
+        path: PathBuf,
+        /// The keys in it.
+        keys: Vec<String>,
     },
 }
 
@@ -50,6 +59,10 @@ impl Display for CaptionNote {
             Self::Cut { count, tokens } => {
                 let images = counted(*count, "image");
                 write!(f, "the captions of {images} have more than {tokens} tokens, and lose their ends")
+            }
+            Self::Untold { path, keys } => {
+                let (path, keys) = (path.display(), keys.join(", "));
+                write!(f, "{path} has no captions, which stand under text or caption: its keys are [{keys}]")
             }
         }
     }
@@ -78,12 +91,16 @@ const TOKENIZED: usize = 256;
 impl<B: Backend> Captions<B> {
     /// The captions of images with the text encoder of `folder`, if there are both; `tell` is told of what is not.
     pub(crate) fn open(
-        captions: Vec<Option<String>>,
+        captions: ImageCaptions,
         folder: &Folder,
         device: &B::Device,
         watch: &Watch,
         tell: &mut dyn FnMut(CaptionNote),
     ) -> Result<Option<Self>, RecipeError> {
+        let ImageCaptions { texts: captions, untold } = captions;
+        for UntoldMetadata { path, keys } in untold {
+            tell(CaptionNote::Untold { path, keys });
+        }
         let (of, count) = (captions.len(), captions.iter().filter(|caption| caption.is_none()).count());
         if count == of {
             return Ok(None);

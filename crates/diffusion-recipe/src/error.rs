@@ -76,9 +76,41 @@ pub enum RecipeError {
     /// A pretrained model cannot be opened.
     #[error("{0}")]
     Latent(#[from] LatentError),
+    /// The pretrained model that a run begins with cannot be opened.
+    #[error("the pretrained model of the run: {0}")]
+    Pretrained(LatentError),
     /// There are latents of other images, captions or settings in the folder.
-    #[error("{} has latents of other images, captions or settings", .0.display())]
-    OtherLatents(PathBuf),
+    #[error("{}", other_latents(path, differences))]
+    OtherLatents {
+        /// The folder.
+        path: PathBuf,
+        /// What is or may be another: size, images, captions, model, tiling, shards. Nothing where that is not known.
+        differences: Vec<&'static str>,
+    },
+    /// There is a file of tensors in the folder that is none of its latents, and would be read with them.
+    #[error("{} is in the way: it would be read with the latents in its folder", .0.display())]
+    OtherTensors(PathBuf),
+    /// Latents were to be written into the folder of the images that they are made of.
+    #[error("the latents in {} would lie among the images in {}", out.display(), images.display())]
+    LatentsAmongImages {
+        /// The folder of latents.
+        out: PathBuf,
+        /// That of the images.
+        images: PathBuf,
+    },
+    /// A folder has not as many latents as were to be written into it.
+    #[error("{} has the latents of {found} of {expected} images", path.display())]
+    LatentsCount {
+        /// The folder.
+        path: PathBuf,
+        /// How many there are.
+        found: usize,
+        /// How many its encoded.toml says.
+        expected: usize,
+    },
+    /// There is no folder of latents.
+    #[error("{}", no_latents(.0))]
+    NotEncoded(PathBuf),
     /// A file holds no latents.
     #[error("{} holds no latents: {reason}", path.display())]
     NoLatents {
@@ -246,6 +278,23 @@ fn no_run(path: &Path) -> String {
         Err(_) => format!("there is no run's folder {shown}"),
         Ok(_) if path.is_dir() => format!("{shown} is not a run's folder: it has no config.toml"),
         Ok(_) => format!("{shown} is not a run's folder: it is {}", kind(path)),
+    }
+}
+
+fn other_latents(path: &Path, differences: &[&str]) -> String {
+    let path = path.display();
+    match differences {
+        [] => format!("{path} has latents, and no encoded.toml that says of what"),
+        _ => format!("{path} has latents of other {}", differences.join(", ")),
+    }
+}
+
+fn no_latents(path: &Path) -> String {
+    let shown = path.display();
+    match path.symlink_metadata() {
+        Err(_) => format!("there is no folder {shown}"),
+        Ok(_) if path.is_dir() => format!("{shown} holds no latents: it has no encoded.toml"),
+        Ok(_) => format!("{shown} is {}, and latents are in a folder", kind(path)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A run for a folder of latents: what must suit them follows from them.
 
 use crate::config::RunConfig;
-use crate::encoded::{Encoded, EncodedTexts};
+use crate::encoded::{Encoded, EncodedTexts, check_whole};
 use crate::error::RecipeError;
 use crate::images::{BATCH_PIXELS, ImageNetwork, ModelSize, ParseError, path_setting};
 use crate::interval::Interval;
@@ -185,13 +185,12 @@ const PRETRAINED_GUIDANCE: f64 = 6.5;
 /// A side that all of the presets' networks take.
 const ANY_SIDE: usize = 32;
 
-/// What a folder of latents says of itself.
+/// What a folder of latents says of itself, where all of them are there.
 fn encoded(folder: &Path) -> Result<Encoded, RecipeError> {
-    let none = || RecipeError::NoLatents {
-        path: folder.to_path_buf(),
-        reason: "it has no encoded.toml".to_string(),
-    };
-    Encoded::read(folder)?.ok_or_else(none)
+    let about = if folder.is_dir() { Encoded::read(folder)? } else { None };
+    let about = about.ok_or_else(|| RecipeError::NotEncoded(folder.to_path_buf()))?;
+    check_whole(folder)?;
+    Ok(about)
 }
 
 /// The texts that a network is to be told, if it is to be told texts.
@@ -258,6 +257,8 @@ impl FromStr for LatentCondition {
 mod tests {
     use super::*;
     use diffusion::core::AnyGuidance;
+    use diffusion::data::ShardName;
+    use safetensors::tensor::{Dtype, TensorView};
 
     fn about(text: Option<EncodedTexts>, classes: &[&str], [height, width]: [usize; 2]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -271,10 +272,43 @@ mod tests {
             classes: classes.iter().map(ToString::to_string).collect(),
             fingerprint: String::new(),
             shard: std::num::NonZero::new(256).unwrap(),
+            parts: None,
             text,
         };
+        write_shard(folder.path(), 0, 1, [about.count, 4, height, width]);
         std::fs::write(folder.path().join("encoded.toml"), toml::to_string(&about).unwrap()).unwrap();
         folder
+    }
+
+    fn write_shard(folder: &Path, number: usize, of: usize, shape: [usize; 4]) {
+        let bytes = vec![0; 4 * shape.iter().product::<usize>()];
+        let view = TensorView::new(Dtype::F32, shape.to_vec(), &bytes).unwrap();
+        let bytes = safetensors::serialize([("latent_mean", view)], None).unwrap();
+        std::fs::write(folder.join(ShardName { number, of }.to_string()), bytes).unwrap();
+    }
+
+    /// Before the first shard, before the last, and with files of other latents.
+    #[test]
+    fn latents_that_are_missing_are_counted() {
+        let folder = about(None, &[], [8, 8]);
+        let path = folder.path();
+        let count = || match RunConfig::for_latents(path, LatentModel::default()) {
+            Err(RecipeError::LatentsCount { found, expected, .. }) => Some((found, expected)),
+            Err(other) => panic!("{other}"),
+            Ok(_) => None,
+        };
+        assert_eq!(count(), None);
+        std::fs::remove_file(path.join("latents-00000-of-00001.safetensors")).unwrap();
+        assert_eq!(count(), Some((0, 9)));
+        write_shard(path, 0, 2, [5, 4, 8, 8]);
+        assert_eq!(count(), Some((5, 9)));
+        write_shard(path, 1, 2, [5, 4, 8, 8]);
+        assert_eq!(count(), Some((10, 9)));
+        write_shard(path, 1, 2, [4, 4, 8, 8]);
+        assert_eq!(count(), None);
+        // What is damaged is named by who reads it.
+        std::fs::write(path.join("latents-00001-of-00002.safetensors"), "dear reader").unwrap();
+        assert_eq!(count(), None);
     }
 
     const TEXT: Option<EncodedTexts> = Some(EncodedTexts { tokens: 7, width: 24 });

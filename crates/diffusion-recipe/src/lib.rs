@@ -53,7 +53,7 @@ pub use config::{RunConfig, SamplingConfig};
 pub use decode::{check_decoder, decode, read_latents};
 pub use encode::{EncodeRequest, encode};
 pub use encode_texts::CaptionNote;
-pub use encoded::{Encoded, EncodedTexts};
+pub use encoded::{Encoded, EncodedParts, EncodedTexts};
 pub use error::RecipeError;
 pub use folder::{RunFolder, check_replaces_not, check_writable};
 pub use images::{ImageNetwork, ImageSize, ModelSize, ParseError};

@@ -132,6 +132,26 @@ impl NetworkConfig {
         }
     }
 
+    /// Takes the pretrained model that it begins with from another folder; returns `false` if it begins with none.
+    pub fn set_pretrained(&mut self, folder: impl AsRef<Path>) -> bool {
+        match self {
+            Self::TextUnet(unet) if unet.pretrained.is_some() => {
+                unet.pretrained = Some(folder.as_ref().to_path_buf());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The same without the place of a pretrained model, for weights that do not depend on it.
+    pub(crate) fn without_place(&self) -> Self {
+        let mut network = self.clone();
+        if let Self::TextUnet(unet) = &mut network {
+            unet.pretrained = None;
+        }
+        network
+    }
+
     /// Whether low-rank changes of that model are trained, and nothing else.
     pub fn is_lora(&self) -> bool {
         matches!(self, Self::TextUnet(unet) if unet.lora.is_some())

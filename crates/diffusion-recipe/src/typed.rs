@@ -1,6 +1,7 @@
 //! A run with its types: the one implementation of [`Run`].
 
 use crate::config::{RunConfig, data_error};
+use crate::encoded::check_whole;
 use crate::error::RecipeError;
 use crate::feed::Feed;
 use crate::inspect;
@@ -20,7 +21,9 @@ use diffusion::core::{
     AnyCondition, AnyObjective, AnyPrediction, AnySchedule, Diffusion, Invalid, Network, Path as _, Schedule,
     Tokens,
 };
-use diffusion::data::{DataSummary, Dataset, ModelInput, TrainingData, ValidationSplit, evenly_spaced};
+use diffusion::data::{
+    DataConfig, DataSummary, Dataset, ModelInput, TrainingData, ValidationSplit, evenly_spaced,
+};
 use diffusion::train::{
     Checkpoint, CheckpointState, ModelSpec, Training, Weights, export_state_dict, import_state_dict_at, train,
 };
@@ -94,7 +97,7 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> TypedRun<B, N, D> {
     /// If [`RunConfig::validate`] finds something.
     pub fn new(config: RunConfig, network: N, device: &B::Device) -> Result<Self, RecipeError> {
         config.validate()?;
-        let spec = ModelSpec::new(&config.network, &config.prediction, &config.schedule);
+        let spec = ModelSpec::new(&config.network.without_place(), &config.prediction, &config.schedule);
         let (schedule, feed, device) = (config.schedule.init(), Feed::default(), device.clone());
         let watch = Watch::default();
         let model = Diffusion::new(network, config.prediction);
@@ -127,6 +130,9 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> TypedRun<B, N, D> {
             let (shape, num_classes) = (network.input_shape(), network.classes());
             let input = ModelInput { shape, num_classes, class_names: classes.clone(), text: network.text() };
             let kept = validation.as_ref().map_or(0, |validation| validation.examples);
+            if let DataConfig::Latents(latents) = data {
+                check_whole(&latents.path)?;
+            }
             let opened = match self.split {
                 Some(split) => data.open_split(&input, split, &self.watch),
                 None => data.open(&input, kept, training.seed, &self.watch),

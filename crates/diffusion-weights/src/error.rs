@@ -191,6 +191,21 @@ impl TensorProblem {
             | Self::Buffer { name, .. } => name,
         }
     }
+
+    /// The same of the tensor's name elsewhere.
+    #[must_use]
+    pub fn renamed(mut self, rename: impl FnOnce(&str) -> String) -> Self {
+        match &mut self {
+            Self::Missing { name, .. }
+            | Self::NotATensor { name, .. }
+            | Self::Extra { name, .. }
+            | Self::Shape { name, .. }
+            | Self::Dtype { name, .. }
+            | Self::NotFinite { name, .. }
+            | Self::Buffer { name, .. } => *name = rename(name),
+        }
+        self
+    }
 }
 
 pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WeightsError {

@@ -20,7 +20,7 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub steps: usize,
     /// Strength of guidance, as other programs count it: 1 is none [default: 7.5 by a text, 4 by a class].
-    #[arg(long, value_name = "G", allow_negative_numbers = true)]
+    #[arg(long, value_name = "G")]
     pub guidance: Option<f64>,
     /// Height and width of the picture in pixels, multiples of 8 [default: those that the model was trained with].
     #[arg(long, value_name = "N|HxW")]
@@ -41,9 +41,9 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "FILE")]
     pub image: Option<PathBuf>,
     /// How much of that picture is made new, above 0 and at most 1 [default: 0.8; with --mask 1].
-    #[arg(long, value_name = "S", requires = "image", allow_negative_numbers = true)]
+    #[arg(long, value_name = "S", requires = "image")]
     pub strength: Option<f64>,
-    /// A picture of the same size that is white where the other is painted anew.
+    /// A picture that is white where the other is painted anew; both are brought to the size of what is drawn.
     #[arg(long, value_name = "FILE")]
     pub mask: Option<PathBuf>,
     /// Decode large pictures in tiles, for the sake of memory: it changes the picture.
@@ -58,7 +58,7 @@ pub struct GenerateArgs {
     /// Which files of weights to take where there are several, e.g. fp16.
     #[arg(long, value_name = "NAME")]
     pub variant: Option<String>,
-    /// Of a checkpoint in one file: the folder of the tokenizer, that of any Stable Diffusion.
+    /// Of a checkpoint in one file: the folder of the tokenizer, that of any Stable Diffusion, or the one that it is in.
     #[arg(long, value_name = "FOLDER")]
     pub tokenizer: Option<PathBuf>,
     /// Of a checkpoint in one file: what it predicts [default: epsilon; of Stable Diffusion 2 there is none].

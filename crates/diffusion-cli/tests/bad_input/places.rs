@@ -1,6 +1,6 @@
 //! The places in which the table's rows are typed.
 
-use crate::pretrained::folders::Folder as Pretrained;
+use crate::pretrained::folders::{Folder as Pretrained, write_tensors};
 use crate::pretrained::one_file::with_one_file;
 use std::fs::{self, File};
 use std::path::Path;
@@ -438,6 +438,12 @@ pub const PLACES: &[Place] = &[
         base.copy("eight", path);
         base.model(path, |_| ())
     }),
+    place("a pretrained model, and weights in a folder `mine`", |path, base| {
+        images(path, &["cat/a.png", "cat/b.png", "dog/a.png"]);
+        fs::create_dir(path.join("mine")).unwrap();
+        fs::copy(base.0.path().join("out.safetensors"), path.join("mine/model.safetensors")).unwrap();
+        base.model(path, |_| ())
+    }),
     place("a pretrained model without `vae`", |path, base| {
         images(path, &["cat/a.png"]);
         base.model(path, |model| fs::remove_dir_all(model.join("vae")).unwrap())
@@ -475,6 +481,26 @@ pub const PLACES: &[Place] = &[
         copy(with_one_file("sd2").0.path(), &path.join("model"));
         None
     }),
+    place("a pretrained model in one file without tensors", |path, _| {
+        let (model, file) = with_one_file("sd1");
+        let bytes = fs::read(&file).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let lost = ["model.diffusion_model.out.2.weight", "first_stage_model.quant_conv.bias"];
+        let kept = tensors.iter().filter(|(name, _)| !lost.contains(name));
+        let junk = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1], &[0; 4]).unwrap();
+        let kept = kept.chain([("model.diffusion_model.junk", junk)]);
+        safetensors::serialize_to_file(kept, None, &file).unwrap();
+        copy(model.path(), &path.join("model"));
+        None
+    }),
+    place("a pretrained model with changes of another", |path, base| {
+        let pairs = (0..20).flat_map(|i| {
+            let layer = format!("unet.down_blocks.7.attentions.{i}.proj_in");
+            ["A", "B"].map(|which| (format!("{layer}.lora_{which}.weight"), vec![2, 2], vec![1.0; 4]))
+        });
+        write_tensors(&path.join("other.safetensors"), pairs.collect());
+        base.model(path, |_| ())
+    }),
     place("a pretrained model whose `model_index.json` is a letter", |path, base| {
         base.model(path, |model| drop(write(model, "model_index.json", b"dear reader")))
     }),
@@ -490,6 +516,16 @@ pub const PLACES: &[Place] = &[
     }),
     place("captions without names", |path, base| {
         metadata(path, base, "\n{\"file\": \"a.png\", \"text\": \"a\"}")
+    }),
+    place("captions that one line lacks", |path, base| {
+        metadata(
+            path,
+            base,
+            "{\"file_name\": \"a.png\", \"text\": \"a\"}\n{\"file_name\": \"b.png\", \"txt\": \"b\"}",
+        )
+    }),
+    place("captions under another key", |path, base| {
+        metadata(path, base, "{\"file_name\": \"a.png\", \"prompt\": \"a\"}\n{\"file_name\": \"b.png\"}")
     }),
     place("captions that are numbers", |path, base| {
         metadata(path, base, "{\"file_name\": \"a.png\", \"text\": 3}")

@@ -10,7 +10,7 @@ use crate::unet::UNet2DConditionModel;
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use diffusion_weights::TensorFile;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// A file of low-rank changes, of one network or of several.
@@ -50,7 +50,7 @@ impl LoraFile {
     /// Opens a file, of safetensors or of PyTorch. Of PEFT's own files, α stands in `adapter_config.json` beside them.
     ///
     /// # Errors
-    /// If it cannot be read, or has other tensors than LoRA's: all of them in one error.
+    /// If it cannot be read, has nothing of LoRA, or has other tensors than LoRA's: all of them in one error.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LatentError> {
         let file = TensorFile::open(path)?;
         let (mut pairs, mut problems) = (BTreeMap::<Layer, Pair>::new(), Vec::new());
@@ -68,13 +68,21 @@ impl LoraFile {
                 Found::Unknown => problems.push(LoraProblem::Unknown { name }),
             }
         }
+        let is_unknown = |problem: &LoraProblem| matches!(problem, LoraProblem::Unknown { .. });
+        if pairs.is_empty() && problems.iter().all(is_unknown) {
+            return Err(LatentError::NoLora {
+                path: file.path().to_path_buf(),
+                tensors: problems.len(),
+                example: file.names().next().unwrap_or_default().to_string(),
+            });
+        }
         for pair in pairs.values().filter(|pair| pair.down.is_empty() || pair.up.is_empty()) {
             problems.extend(pair.all().map(|name| LoraProblem::Alone { name: name.clone() }));
         }
         let floats = |name: &&str| !file.dtype(name).is_some_and(diffusion_weights::Dtype::is_float);
         problems.extend(file.names().filter(floats).map(|name| LoraProblem::Values { name: name.into() }));
         if !problems.is_empty() {
-            return Err(LatentError::Lora { path: file.path().to_path_buf(), problems });
+            return Err(LatentError::Lora { path: file.path().to_path_buf(), of_another: false, problems });
         }
         let scale = Scale::beside(file.path())?;
         Ok(Self { file, scale, pairs })
@@ -98,7 +106,9 @@ impl LoraFile {
         let problems: Vec<_> = others.map(|name| LoraProblem::NoPlace { name: name.clone() }).collect();
         match problems.is_empty() {
             true => Ok(()),
-            false => Err(LatentError::Lora { path: self.file.path().to_path_buf(), problems }),
+            false => {
+                Err(LatentError::Lora { path: self.file.path().to_path_buf(), of_another: true, problems })
+            }
         }
     }
 
@@ -163,7 +173,10 @@ impl LoraFile {
         }
         match problems.is_empty() {
             true => Ok(module),
-            false => Err(LatentError::Lora { path: self.file.path().to_path_buf(), problems }),
+            false => {
+                let of_another = is_of_another(&problems, &pairs);
+                Err(LatentError::Lora { path: self.file.path().to_path_buf(), of_another, problems })
+            }
         }
     }
 
@@ -190,6 +203,19 @@ impl LoraFile {
     fn shape(&self, name: &str) -> &[usize] {
         self.file.shape(name).unwrap_or_default()
     }
+}
+
+/// Whether more than half of several pairs have no place in a network, or another shape.
+fn is_of_another(problems: &[LoraProblem], pairs: &BTreeMap<&str, &Pair>) -> bool {
+    let misfits: BTreeSet<&str> = problems
+        .iter()
+        .filter_map(|problem| match problem {
+            LoraProblem::NoPlace { name } | LoraProblem::Shape { name, .. } => Some(name.as_str()),
+            _ => None,
+        })
+        .collect();
+    let is_misfit = |pair: &&&Pair| pair.all().any(|name| misfits.contains(name.as_str()));
+    pairs.len() > 1 && 2 * pairs.values().filter(is_misfit).count() > pairs.len()
 }
 
 fn shape_problem(name: &str, found: &[usize], expected: String) -> Reading {

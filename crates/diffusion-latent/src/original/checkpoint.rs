@@ -2,7 +2,8 @@
 
 use super::autoencoder::autoencoder_name;
 use super::infer;
-use super::text::{text_name, unpacked};
+use super::problems::{NESTED, Names};
+use super::text::{open_clip_name, text_name, unpacked};
 use super::unet::unet_name;
 use crate::autoencoder::{Autoencoder, AutoencoderConfig};
 use crate::error::LatentError;
@@ -12,7 +13,7 @@ use crate::text::{TextEncoder, TextEncoderConfig};
 use crate::unet::{AdditionEmbed, UNet2DConditionModel, UnetConfig};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
-use diffusion_weights::{TensorFile, import_tensors, shapes};
+use diffusion_weights::{TensorFile, WeightsError, import_tensors, shapes};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -206,7 +207,18 @@ impl Checkpoint {
         let is_needed = |name: &str| !name.ends_with("position_ids") && !is_behind(name);
         let file = self.text_tensors()?.renamed(|name| is_needed(name).then(|| name.to_string()));
         let module = config.build(false, &mut Build::to_load(device));
-        Ok(import_tensors(module, &names(), &[], &file, None)?.0)
+        let whole = self.file()?;
+        let has = |start: &str| whole.names().any(|name| below(name, start).is_some());
+        let start = CLIP.into_iter().find(|start| has(start));
+        let leaves_out = start.is_some_and(|start| !has(&format!("{start}{TEXT_MODEL}")));
+        let original = |name: &str| match start {
+            Some(start) if leaves_out => {
+                Some(format!("{start}{}", name.strip_prefix(TEXT_MODEL).unwrap_or(name)))
+            }
+            Some(start) => Some(format!("{start}{name}")),
+            None => Some(format!("{OPEN_CLIP}{}", open_clip_name(name)?)),
+        };
+        self.import(module, &file, &Names { of: &whole, ours: &clip_name, theirs: &original })
     }
 
     /// The second text encoder of Stable Diffusion XL, with its projection.
@@ -223,12 +235,14 @@ impl Checkpoint {
         let shape = |name: &str| file.shape(name).map(<[usize]>::to_vec);
         let missing = || self.without("second text encoder");
         let config = infer::text(&shape, Some(0)).ok_or_else(missing)?;
-        let projection = shape("text_projection.weight").ok_or_else(missing)?;
-        let projection_dim = projection.last().copied().unwrap_or(config.projection_dim);
+        // From the inputs to the outputs.
+        let projection = shape("text_projection.weight").and_then(|shape| shape.get(1).copied());
+        let projection_dim = projection.unwrap_or(config.projection_dim);
         let config = TextEncoderConfig { projection_dim, ..config };
         let module = config.build(true, &mut Build::to_load(device));
         let file = file.transposed("text_projection.weight");
-        Ok(import_tensors(module, &names(), &[], &file, None)?.0)
+        let original = |name: &str| Some(format!("{SECOND}{}", open_clip_name(name)?));
+        self.import(module, &file, &Names { of: &self.file()?, ours: &rename, theirs: &original })
     }
 
     /// The tensors of its text encoder, under the names of transformers: those of CLIP, or those of OpenCLIP with queries,
@@ -237,13 +251,7 @@ impl Checkpoint {
     /// # Errors
     /// If it cannot be read, or has none.
     pub fn text_tensors(&self) -> Result<TensorFile, LatentError> {
-        let rename = |name: &str| match CLIP.iter().find_map(|start| below(name, start)) {
-            // Files of some programs leave the first step out.
-            Some(name) if !name.starts_with(TEXT_MODEL) => Some(format!("{TEXT_MODEL}{name}")),
-            Some(name) => Some(name.to_string()),
-            None => text_name(below(name, OPEN_CLIP)?),
-        };
-        let file = unpacked(self.file()?.renamed(rename));
+        let file = unpacked(self.file()?.renamed(clip_name));
         let is_empty = file.names().next().is_none();
         if is_empty { Err(self.without("text encoder")) } else { Ok(file) }
     }
@@ -254,6 +262,10 @@ impl Checkpoint {
 
     fn without(&self, part: &str) -> LatentError {
         let found = self.file().map(|file| parts(&file)).unwrap_or_default();
+        if found.iter().any(|found| found.split_once(' ').is_some_and(|(_, found)| found == part)) {
+            let reason = format!("the tensors of its {part} are not those of a Stable Diffusion 1, 2 or XL");
+            return LatentError::Malformed { path: self.path.clone(), reason };
+        }
         LatentError::NoPart { folder: self.path.clone(), part: part.to_string(), found }
     }
 
@@ -274,14 +286,46 @@ impl Checkpoint {
             let name = below(name, start)?;
             Some(ours.get(name).cloned().unwrap_or_else(|| name.to_string()))
         };
-        let file = self.file()?.renamed(rename);
-        Ok(import_tensors(module, &names, &[], &file, None)?.0)
+        let whole = self.file()?;
+        let theirs = |name: &str| Some(format!("{start}{}", original(name)?));
+        self.import(
+            module,
+            &self.file()?.renamed(rename),
+            &Names { of: &whole, ours: &rename, theirs: &theirs },
+        )
+    }
+
+    /// The module with the tensors of `file`, which has the module's names; errors have the names of the checkpoint.
+    fn import<B: Backend, M: Module<B>>(
+        &self,
+        module: M,
+        file: &TensorFile,
+        original: &Names<'_>,
+    ) -> Result<M, LatentError> {
+        match import_tensors(module, &names(), &[], file, None) {
+            Ok((module, _)) => Ok(module),
+            Err(WeightsError::Tensors { path, key, others, problems }) => {
+                let problems = original.all(problems);
+                Err(WeightsError::Tensors { path, key, others, problems }.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The name in transformers of a tensor of a text encoder, the first of two.
+fn clip_name(name: &str) -> Option<String> {
+    match CLIP.iter().find_map(|start| below(name, start)) {
+        // Files of some programs leave the first step out.
+        Some(name) if !name.starts_with(TEXT_MODEL) => Some(format!("{TEXT_MODEL}{name}")),
+        Some(name) => Some(name.to_string()),
+        None => text_name(below(name, OPEN_CLIP)?),
     }
 }
 
 /// A name without what it begins with; a checkpoint may hold all tensors below a key.
 fn below<'a>(name: &'a str, start: &str) -> Option<&'a str> {
-    name.strip_prefix("state_dict.").unwrap_or(name).strip_prefix(start)
+    name.strip_prefix(NESTED).unwrap_or(name).strip_prefix(start)
 }
 
 /// What there is of a pipeline in a file.

@@ -30,6 +30,36 @@ pub fn text_name(name: &str) -> Option<String> {
     })
 }
 
+/// What the tensor `name` of transformers is called in OpenCLIP, where [`text_name`] has it from; that of queries, keys and
+/// values is the packed one.
+pub(super) fn open_clip_name(name: &str) -> Option<String> {
+    let name = name.strip_prefix("text_model.").unwrap_or(name);
+    let plain = match name {
+        "embeddings.token_embedding.weight" => "token_embedding.weight",
+        "embeddings.position_embedding.weight" => "positional_embedding",
+        "text_projection.weight" => "text_projection",
+        _ => "",
+    };
+    if !plain.is_empty() {
+        return Some(plain.to_string());
+    }
+    if let Some(rest) = name.strip_prefix("final_layer_norm.") {
+        return Some(format!("ln_final.{rest}"));
+    }
+    let (layer, rest) = name.strip_prefix("encoder.layers.")?.split_once('.')?;
+    let (place, end) = rest.rsplit_once('.')?;
+    let place = match place {
+        "layer_norm1" => format!("ln_1.{end}"),
+        "layer_norm2" => format!("ln_2.{end}"),
+        "mlp.fc1" => format!("mlp.c_fc.{end}"),
+        "mlp.fc2" => format!("mlp.c_proj.{end}"),
+        "self_attn.out_proj" => format!("attn.out_proj.{end}"),
+        "self_attn.q_proj" | "self_attn.k_proj" | "self_attn.v_proj" => format!("attn.in_proj_{end}"),
+        _ => return None,
+    };
+    Some(format!("transformer.resblocks.{layer}.{place}"))
+}
+
 /// The file with queries, keys and values each by itself, where they are packed.
 pub(super) fn unpacked(file: TensorFile) -> TensorFile {
     let packed: Vec<String> =

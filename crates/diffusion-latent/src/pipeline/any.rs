@@ -1,16 +1,15 @@
 //! A pretrained model of whichever kind.
 
 use super::StableDiffusion;
+use super::parts::has_transformer;
 use super::transformer::DiffusionTransformer;
 use crate::autoencoder::Autoencoder;
-use crate::dit;
 use crate::error::LatentError;
 use crate::folder::Folder;
 use crate::generate::{Prepared, Request};
 use crate::lora::LoraFile;
 use crate::pipeline::Reading;
 use crate::schedule::LatentSchedule;
-use crate::unet;
 use burn::tensor::backend::Backend;
 use diffusion_core::invalid::Invalid;
 use std::path::Path;
@@ -50,8 +49,7 @@ impl<B: Backend> AnyPipeline<B> {
     /// # Errors
     /// As there.
     pub fn of(folder: &Folder, device: &B::Device, reading: Reading<'_>) -> Result<Self, LatentError> {
-        let has_transformer = folder.find("transformer", dit::CLASSES)?.is_some();
-        match has_transformer && folder.find("unet", unet::CLASSES)?.is_none() {
+        match has_transformer(folder)? {
             true => Ok(Self::DiffusionTransformer(DiffusionTransformer::of(folder, device, reading)?)),
             false => Ok(Self::StableDiffusion(StableDiffusion::of(folder, device, reading)?)),
         }
@@ -103,6 +101,11 @@ impl<B: Backend> AnyPipeline<B> {
             Self::StableDiffusion(_) => None,
             Self::DiffusionTransformer(pipe) => pipe.names().name(label),
         }
+    }
+
+    /// Whether it draws classes that have names.
+    pub fn has_class_names(&self) -> bool {
+        matches!(self, Self::DiffusionTransformer(pipe) if pipe.names().iter().next().is_some())
     }
 
     /// The noise levels, and how its own scheduler samples.

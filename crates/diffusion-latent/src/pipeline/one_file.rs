@@ -8,6 +8,7 @@ use crate::schedule::LatentSchedule;
 use crate::tokens::Tokenizer;
 use crate::unet::UnetConfig;
 use burn::tensor::backend::Backend;
+use diffusion_weights::WeightsError;
 use std::path::Path;
 
 /// Height and width of the latents of Stable Diffusion 2 where it predicts v.
@@ -43,22 +44,31 @@ impl<B: Backend> StableDiffusion<B> {
             (folder.to_path_buf(), tokenizer.clone().with_pad(pad))
         };
         let encoders = match family {
-            Family::StableDiffusion1 => vec![(clip(true), checkpoint.text_encoder(device)?)],
-            Family::StableDiffusion2 => vec![(clip(false), checkpoint.text_encoder(device)?)],
+            Family::StableDiffusion1 => vec![(clip(true), checkpoint.text_encoder(device))],
+            Family::StableDiffusion2 => vec![(clip(false), checkpoint.text_encoder(device))],
             Family::StableDiffusionXl => vec![
-                (clip(true), checkpoint.text_encoder(device)?),
-                (clip(false), checkpoint.second_text_encoder(device)?),
+                (clip(true), checkpoint.text_encoder(device)),
+                (clip(false), checkpoint.second_text_encoder(device)),
             ],
         };
         let is_xl = family == Family::StableDiffusionXl;
-        let prompts = PromptEncoder::joined(encoders, is_xl)?;
+        // What does not fit is told of all parts at once.
+        let mut faults = Faults::default();
+        let encoders: Vec<_> = encoders
+            .into_iter()
+            .filter_map(|(tokenizer, encoder)| Some((tokenizer, faults.without(encoder)?)))
+            .collect();
         reading("the autoencoder");
-        let autoencoder = checkpoint.autoencoder(device)?;
+        let autoencoder = faults.without(checkpoint.autoencoder(device));
         reading("the U-Net");
         let config = checkpoint.unet_config()?;
         let is_large = family == Family::StableDiffusion2 && predicts == Predicts::Velocity;
         let sample_size = if is_large { SIDE_OF_V } else { config.sample_size };
-        let unet = checkpoint.unet_of(&UnetConfig { sample_size, ..config }, device)?;
+        let unet = faults.without(checkpoint.unet_of(&UnetConfig { sample_size, ..config }, device));
+        let (Some(autoencoder), Some(unet), None) = (autoencoder, unet, &faults.0) else {
+            return Err(faults.0.expect("a part that is left out has a fault"));
+        };
+        let prompts = PromptEncoder::joined(encoders, is_xl)?;
         let empty = prompts.encode(&[""]);
         if let Some((key, expected)) = misfit(&unet, &empty, autoencoder.config.latent_channels) {
             let reason =
@@ -67,6 +77,29 @@ impl<B: Backend> StableDiffusion<B> {
         }
         let empty = if is_xl { empty.zeros_like() } else { empty };
         Ok(Self::new(unet, autoencoder, prompts, schedule, empty))
+    }
+}
+
+/// What is wrong with parts: all tensors that do not fit, unless something else is wrong with the first of them.
+#[derive(Default)]
+struct Faults(Option<LatentError>);
+
+impl Faults {
+    /// The part, if nothing is wrong with it.
+    fn without<T>(&mut self, part: Result<T, LatentError>) -> Option<T> {
+        let error = match part {
+            Ok(part) => return Some(part),
+            Err(error) => error,
+        };
+        match (&mut self.0, error) {
+            (
+                Some(LatentError::Weights(WeightsError::Tensors { problems, .. })),
+                LatentError::Weights(WeightsError::Tensors { problems: more, .. }),
+            ) => problems.extend(more),
+            (Some(_), _) => {}
+            (first @ None, error) => *first = Some(error),
+        }
+        None
     }
 }
 

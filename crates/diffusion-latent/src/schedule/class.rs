@@ -167,3 +167,16 @@ impl Class {
         !self.name.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_samplers_of_all_classes_have_names() {
+        for class in CLASSES.iter().chain([&OTHER]) {
+            let is_it = |name: &&str| AnySampler::from_name(name) == Some(class.sampler);
+            assert!(AnySampler::NAMES.iter().any(is_it), "{}", class.name);
+        }
+    }
+}

@@ -4,7 +4,7 @@ use crate::config::Settings;
 use crate::error::LatentError;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -53,36 +53,39 @@ impl Stored {
     /// Reads a folder.
     pub(super) fn read(folder: &Path) -> Result<Self, LatentError> {
         let file = |name: &str| folder.join(name);
-        let settings = Settings::read(file("tokenizer_config.json"))?;
-        let map = file("special_tokens_map.json");
-        let map = if map.exists() { Some(Settings::read(map)?) } else { None };
-        let mut added = listed(&settings)?;
+        let read = |path: PathBuf| if path.exists() { Settings::read(path).map(Some) } else { Ok(None) };
+        let stated = read(file("tokenizer_config.json"))?;
+        let map = read(file("special_tokens_map.json"))?;
+        let mut added = Vec::new();
         let (vocabulary, merges, merges_file) = if file("vocab.json").exists() {
             let merges = file("merges.txt");
             (Settings::read(file("vocab.json"))?.parse()?, lines(&merges)?, merges)
         } else if file("tokenizer.json").exists() {
             let path = file("tokenizer.json");
             let (vocabulary, merges, others) = joined(&Settings::read(&path)?)?;
-            added.extend(others);
+            added = others;
             (vocabulary, merges, path)
         } else {
             let part = "`vocab.json` with `merges.txt`, or `tokenizer.json`".to_string();
             return Err(LatentError::NoPart { folder: folder.to_path_buf(), part, found: Vec::new() });
         };
+        // What no file says is told of the file that is there.
+        let settings = stated.unwrap_or_else(|| Settings::of(&merges_file, Map::new()));
+        added.splice(0..0, listed(&settings)?);
         let sources: Vec<&Settings> = map.iter().chain([&settings]).collect();
         let mut special = SPECIAL.map(|(_, content)| (content.to_string(), settings.path().to_path_buf()));
         for ((key, _), special) in SPECIAL.iter().zip(&mut special) {
-            let Some((source, value)) = sources.iter().find_map(|source| Some((source, source.get(key)?)))
-            else {
-                continue;
-            };
-            let is_normalized = value.get("normalized").and_then(Value::as_bool).unwrap_or(false);
-            let content = value.get("content").unwrap_or(value).as_str();
-            let content = content.ok_or_else(|| source.unsupported(key, "a token"))?.to_string();
-            if let Some(&id) = vocabulary.get(&content) {
-                added.push(Added { content: content.clone(), id, is_normalized });
+            let mut is_normalized = false;
+            if let Some((source, value)) = sources.iter().find_map(|source| Some((source, source.get(key)?)))
+            {
+                is_normalized = value.get("normalized").and_then(Value::as_bool).unwrap_or(false);
+                let content = value.get("content").unwrap_or(value).as_str();
+                let content = content.ok_or_else(|| source.unsupported(key, "a token"))?.to_string();
+                *special = (content, source.path().to_path_buf());
             }
-            *special = (content, source.path().to_path_buf());
+            if let Some(&id) = vocabulary.get(&special.0) {
+                added.push(Added { content: special.0.clone(), id, is_normalized });
+            }
         }
         // A token's mere name says nothing of how it is looked for: its own settings, elsewhere, come first.
         added.sort_by_key(|added| !added.is_normalized);

@@ -57,6 +57,8 @@ pub struct UnetConfig {
     pub cross_attention_dim: PerLevel,
     /// Blocks of each transformer.
     pub transformer_layers_per_block: PerLevel,
+    /// Whether files have the first and last layer of transformers as matrices, and not as kernels of one pixel.
+    pub use_linear_projection: bool,
     /// Groups of all norms of images.
     pub norm_num_groups: usize,
     /// The ε of the norms outside of transformers.
@@ -92,6 +94,7 @@ impl Default for UnetConfig {
             attention_head_dim: PerLevel::All(8),
             cross_attention_dim: PerLevel::All(1280),
             transformer_layers_per_block: PerLevel::All(1),
+            use_linear_projection: false,
             norm_num_groups: 32,
             norm_eps: 1e-5,
             flip_sin_to_cos: true,

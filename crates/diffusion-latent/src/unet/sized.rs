@@ -30,6 +30,9 @@ pub struct SizedUnet<B: Backend> {
     dropout: f64,
 }
 
+/// How the names of the weights end that files have as matrices or as kernels of one pixel.
+const PROJECTIONS: [&str; 2] = [".proj_in.weight", ".proj_out.weight"];
+
 impl<B: Backend> SizedUnet<B> {
     /// The network for latents of `[height, width]`, each of them `factor` pixels high and wide; `empty` is the text of one
     /// example that stands for none.
@@ -155,7 +158,15 @@ impl<B: Backend> Network<B, 4> for SizedUnet<B> {
     /// As the file `diffusion_pytorch_model.safetensors` of diffusers has them.
     fn exported(&self) -> Option<Vec<(String, TensorData)>> {
         let dict = state_dict(&self.unet, &names(), &[]);
-        Some(dict.iter().map(|(name, tensor)| (name.clone(), tensor.clone())).collect())
+        let kernels = !self.unet.config.use_linear_projection;
+        let tensor = |(name, tensor): (&String, &TensorData)| {
+            let mut tensor = tensor.clone();
+            if kernels && PROJECTIONS.iter().any(|end| name.ends_with(end)) {
+                tensor.shape.extend([1, 1]);
+            }
+            (name.clone(), tensor)
+        };
+        Some(dict.iter().map(tensor).collect())
     }
 }
 

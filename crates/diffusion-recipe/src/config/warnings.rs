@@ -2,7 +2,7 @@
 
 use super::RunConfig;
 use diffusion::core::invalid::Number;
-use diffusion::core::{Guidance, Schedule};
+use diffusion::core::{Guidance, Schedule, counted};
 
 impl RunConfig {
     /// What is odd about settings that can be used, in one sentence each, with the setting's path.
@@ -25,10 +25,15 @@ impl RunConfig {
         // As often as a condition is expected to be dropped in all of training.
         let seen = self.training.steps as f64 * self.batch_size as f64 * self.training.accumulate as f64;
         if dropout * seen < 1.0 && self.is_guided() && !network.can_do_without() {
-            let dropout = Number(dropout);
+            let cure = match dropout {
+                0.0 => "train with 0.1",
+                _ => "train longer",
+            };
+            let steps = counted(self.training.steps, "step");
             warnings.push(format!(
-                "{setting} is {dropout}, so the network never learns to do without a {condition}, and guidance compares with \
-                 an output that means nothing: train with 0.1, or sample without guidance"
+                "{setting} is {}, so in {steps} the network does not learn to do without a {condition}, and guidance compares \
+                 with an output that means nothing: {cure}, or sample without guidance",
+                Number(dropout)
             ));
         }
         if dropout == 1.0 {

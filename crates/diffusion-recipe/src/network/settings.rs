@@ -3,7 +3,7 @@
 use diffusion::core::Invalid;
 
 /// What a run asks of a network's settings.
-pub trait NetworkSettings {
+pub(crate) trait NetworkSettings {
     /// The labels that the network is conditioned on.
     fn classes(&self) -> Option<usize>;
 

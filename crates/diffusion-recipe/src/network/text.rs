@@ -143,7 +143,7 @@ impl TextUnetConfig {
         let (unet, empty) = match &self.pretrained {
             None => (self.unet.init(seed, device), Tokens::new(vec![0.0; self.tokens * self.width()], shape)),
             Some(path) => {
-                let folder = Folder::open(path)?;
+                let folder = Folder::open(path).map_err(RecipeError::Pretrained)?;
                 let unet = UNet2DConditionModel::of(&folder.part("unet", CLASSES)?, device)?;
                 let others = || format!("are other sizes than those of the U-Net in {}", path.display());
                 Invalid::unless(unet.config == self.unet, "network.unet", others)?;
@@ -247,7 +247,7 @@ tokens = 7
 pretrained = "model"
 lora = { rank = 2 }
 timesteps = { kind = "ldm", n = 1000, beta_start = 0.00085, beta_end = 0.012 }
-unet = { block_out_channels = [32], down_block_types = ["CrossAttnDownBlock2D"], up_block_types = ["CrossAttnUpBlock2D"] }
+unet = { block_out_channels = [32, 32], down_block_types = ["CrossAttnDownBlock2D", "DownBlock2D"], up_block_types = ["UpBlock2D", "CrossAttnUpBlock2D"] }
 "#;
 
     /// The settings with other text in the place of some.
@@ -267,7 +267,7 @@ unet = { block_out_channels = [32], down_block_types = ["CrossAttnDownBlock2D"],
             ("rank = 2", "rank = 0", "lora.rank"),
             ("pretrained = \"model\"", "", "lora"),
             ("n = 1000", "n = 1", "timesteps.n"),
-            ("[32]", "[31]", "unet.block_out_channels"),
+            ("[32, 32]", "[31, 32]", "unet.block_out_channels"),
             ("unet = {", "unet = { in_channels = 9,", "unet.in_channels"),
             ("unet = {", "unet = { cross_attention_dim = [3, 5],", "unet.cross_attention_dim"),
             (
@@ -284,7 +284,7 @@ unet = { block_out_channels = [32], down_block_types = ["CrossAttnDownBlock2D"],
 
     #[test]
     fn unknown_settings_are_refused() {
-        for (from, to) in [("tokens", "token"), ("[32]", "[32], channels = 3"), ("rank", "ranks")] {
+        for (from, to) in [("tokens", "token"), ("[32, 32]", "[32, 32], channels = 3"), ("rank", "ranks")] {
             assert!(read(from, to).is_err(), "{to}");
         }
         let dit = "depth = 1\n[text]\ntokens = 3\nwidth = 4";

@@ -62,7 +62,7 @@ impl<B: Backend, N, const D: usize> SampledNetwork<B, D> for N where
 {
 }
 
-/// Work that needs a network's type; see [`NetworkConfig::visit`].
+/// Work that needs a network's type; see [`NetworkConfig::visit`](crate::NetworkConfig::visit).
 ///
 /// ```
 /// use burn::backend::Flex;

@@ -2,6 +2,7 @@
 
 use super::contents::Contents;
 use super::view::{MAX_RANK, View};
+use crate::FileKind;
 use crate::error::{Fault, MAX_HEADER, malformed, shown};
 use crate::source::Source;
 use safetensors::Dtype;
@@ -15,6 +16,14 @@ use std::io::{self, Write};
 /// shape and type make it, and the last one ends where the file does.
 pub(super) fn read(source: &Source) -> Result<Contents, Fault> {
     let length = source.len();
+    let mut head = vec![0; length.min(512) as usize];
+    source.read_exact_at(&mut head, 0)?;
+    // Of a safetensors file that is damaged the first bytes, which are a length, may be those of anything.
+    if head.get(8).is_some_and(|&byte| byte != b'{')
+        && let Some(kind) = FileKind::of(&head)
+    {
+        return Err(Fault::NotAStateDict(format!("it {kind}")));
+    }
     if length < 8 {
         return malformed(format!("it has {length} bytes, expected a safetensors header"));
     }

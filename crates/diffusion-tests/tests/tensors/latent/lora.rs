@@ -228,7 +228,7 @@ mod files {
         let device = Default::default();
         let found = LoraFile::open(written(&folder, tensors))
             .and_then(|file| file.apply(LoraPart::Unet, unet::<Flex>(&folder, &device), 1.0));
-        let Err(LatentError::Lora { problems, .. }) = found else { panic!("{found:?}") };
+        let Err(LatentError::Lora { problems, of_another: false, .. }) = found else { panic!("{found:?}") };
         problems
     }
 
@@ -272,6 +272,29 @@ mod files {
             format!("shape {wrong}"),
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_is_no_lora_or_of_another_model_is_told_in_short() {
+        let folder = Folder::new("sd1");
+        let path = folder.join("unet/diffusion_pytorch_model.safetensors");
+        let error = LoraFile::open(&path).unwrap_err();
+        let LatentError::NoLora { tensors, .. } = &error else { panic!("{error}") };
+        assert!(*tensors > 100 && error.to_string().matches("weight`").count() <= 1, "{error}");
+
+        let device = Default::default();
+        let other: Tensors = (0..20)
+            .flat_map(|i| {
+                let layer = format!("unet.down_blocks.7.attentions.{i}.proj_in");
+                ["A", "B"].map(|which| (format!("{layer}.lora_{which}.weight"), vec![2, 2], vec![1.0; 4]))
+            })
+            .collect();
+        let file = LoraFile::open(written(&folder, other)).unwrap();
+        let error = file.apply(LoraPart::Unet, unet::<Flex>(&folder, &device), 1.0).unwrap_err();
+        let LatentError::Lora { of_another: true, problems, .. } = &error else { panic!("{error}") };
+        let text = error.to_string();
+        assert_eq!((problems.len(), text.matches("lora_").count()), (40, 5), "{text}");
+        assert!(text.contains("35 more"), "{text}");
     }
 
     #[test]

@@ -171,3 +171,107 @@ fn what_no_file_says_has_to_be_said() {
     let LatentError::NoPart { part, found, .. } = error else { panic!("{error}") };
     assert_eq!((&part[..], found), ("text encoder", vec!["a U-Net".to_string()]));
 }
+
+/// The file with other tensors.
+#[cfg(feature = "flex")]
+fn changed(file: &Path, change: impl Fn(&str, &[usize]) -> Option<Vec<usize>>) {
+    let bytes = std::fs::read(file).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let stored = tensors.iter().filter_map(|(name, view)| {
+        let shape = change(name, view.shape())?;
+        let values = vec![0.5; shape.iter().product()];
+        Some((name.to_string(), shape, values))
+    });
+    let junk = "model.diffusion_model.junk.weight";
+    let stored = stored.chain([(junk.to_string(), vec![2], vec![1.0; 2])]).collect();
+    write_tensors(file, stored);
+}
+
+/// All of them in one error, under the names of the file.
+#[cfg(feature = "flex")]
+#[test]
+fn faults_of_all_parts_are_told_at_once() {
+    use burn::backend::Flex;
+    use diffusion::weights::{TensorProblem, WeightsError};
+    const UNET: &str = "model.diffusion_model.";
+    const VAE: &str = "first_stage_model.";
+    for (name, text) in [
+        (
+            "sd1",
+            [
+                "cond_stage_model.transformer.text_model.encoder.layers.0.mlp.fc1.weight",
+                "cond_stage_model.transformer.text_model.final_layer_norm.bias",
+            ],
+        ),
+        (
+            "sd2",
+            [
+                "cond_stage_model.model.transformer.resblocks.0.attn.in_proj_weight",
+                "cond_stage_model.model.ln_final.bias",
+            ],
+        ),
+    ] {
+        let of = |start: &str, names: [&str; 4]| names.map(|name| format!("{start}{name}"));
+        let lost = [
+            of(
+                UNET,
+                [
+                    "out.2.weight",
+                    "input_blocks.0.0.weight",
+                    "input_blocks.1.0.in_layers.2.weight",
+                    "out.0.bias",
+                ],
+            ),
+            of(
+                VAE,
+                [
+                    "encoder.conv_in.weight",
+                    "decoder.conv_out.weight",
+                    "quant_conv.bias",
+                    "encoder.down.0.block.0.conv1.weight",
+                ],
+            ),
+        ]
+        .concat();
+        let lost: Vec<String> = lost.into_iter().chain(text.map(str::to_string)).collect();
+        let wide = [format!("{UNET}time_embed.0.bias"), format!("{VAE}decoder.conv_in.bias")];
+        let (folder, file) = with_one_file(name);
+        changed(&file, |name, shape| {
+            let wider = || shape.iter().map(|size| size + 1).collect();
+            match () {
+                () if lost.iter().any(|lost| lost == name) => None,
+                () if wide.iter().any(|wide| wide == name) => Some(wider()),
+                () => Some(shape.to_vec()),
+            }
+        });
+        let error = StableDiffusion::<Flex>::from_checkpoint(
+            &Checkpoint::open(&file).unwrap(),
+            folder.join("tokenizer"),
+            Some(Predicts::Noise),
+            &Default::default(),
+            &mut |_| {},
+        )
+        .unwrap_err();
+        let LatentError::Weights(WeightsError::Tensors { problems, .. }) = error else { panic!("{error}") };
+        let mut found: Vec<String> = problems
+            .iter()
+            .map(|problem| match problem {
+                TensorProblem::Missing { name, .. } => format!("lost {name}"),
+                TensorProblem::Shape { name, .. } => format!("wide {name}"),
+                TensorProblem::Extra { name, .. } => format!("more {name}"),
+                problem => panic!("{problem}"),
+            })
+            .collect();
+        found.sort();
+        let mut expected: Vec<String> = lost.iter().map(|name| format!("lost {name}")).collect();
+        expected.extend(wide.iter().map(|name| format!("wide {name}")));
+        expected.push(format!("more {UNET}junk.weight"));
+        expected.sort();
+        assert_eq!(found, expected, "{name}");
+        let packed = problems.iter().find(|problem| problem.name().ends_with("in_proj_weight"));
+        if let Some(TensorProblem::Missing { shape, .. }) = packed {
+            assert_eq!(shape, &[96, 32]);
+        }
+        assert_eq!(packed.is_some(), name == "sd2");
+    }
+}

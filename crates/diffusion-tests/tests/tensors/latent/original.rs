@@ -247,7 +247,7 @@ fn all_that_does_not_fit_is_in_one_error() {
     let error = checkpoint.unet_of::<Flex>(&config, &Default::default()).unwrap_err();
     let LatentError::Weights(WeightsError::Tensors { problems, .. }) = error else { panic!("{error}") };
     let found: Vec<_> = problems.iter().map(TensorProblem::name).collect();
-    assert_eq!(found, ["conv_out.bias", "input_blocks.1.9.weight"]);
+    assert_eq!(found, [format!("{unet}.out.2.bias"), format!("{unet}.input_blocks.1.9.weight")]);
 
     let other = folder.join("unet/diffusion_pytorch_model.safetensors");
     let error = Checkpoint::open(other).unwrap_err();

@@ -120,10 +120,37 @@ fn file_of(error: LatentError) -> PathBuf {
     }
 }
 
+/// Without settings a tokenizer is as `CLIPTokenizer` by itself.
+#[test]
+fn settings_may_be_missing() {
+    const SETTINGS: [&str; 2] = ["tokenizer_config.json", "special_tokens_map.json"];
+    let without = |folder: &Folder, part: &str, files: &[&str]| {
+        let part = folder.join(part);
+        files.iter().for_each(|file| fs::remove_file(part.join(file)).unwrap());
+        Tokenizer::open(&part)
+    };
+    let sd1 = Folder::new("sd1");
+    let stated = Tokenizer::open(sd1.join("tokenizer")).unwrap();
+    let plain = without(&sd1, "tokenizer", &SETTINGS).unwrap();
+    let fast = Folder::new("fast_tokenizer");
+    let alone = without(&fast, "", &[&SETTINGS[..], &["vocab.json", "merges.txt"]].concat()).unwrap();
+    for found in [&plain, &alone] {
+        assert_eq!((found.length(), found.pad()), (77, found.end()));
+        for text in ["The red fox", "<|endoftext|> É"] {
+            let ids = found.encode(&[text]).ids.remove(0);
+            assert_eq!(ids[..stated.length()], stated.encode(&[text]).ids[0]);
+        }
+    }
+    // The file that has other tokens is named.
+    let folder = Folder::new("sd1");
+    folder.edit("tokenizer/vocab.json", |text| text.replace("<|startoftext|>", "<|begin|>"));
+    let error = without(&folder, "tokenizer", &SETTINGS).unwrap_err();
+    assert_eq!(file_of(error), folder.join("tokenizer/merges.txt"));
+}
+
 #[test]
 fn a_file_that_is_missing_or_damaged_is_named() {
     let damaged: &[(&str, &str, &str, &str)] = &[
-        ("tokenizer_config.json", "", "tokenizer_config.json", "not there"),
         ("tokenizer_config.json", "[1]", "tokenizer_config.json", "no object"),
         ("tokenizer_config.json", r#"{"model_max_length": 1}"#, "tokenizer_config.json", "too short"),
         ("tokenizer_config.json", r#"{"model_max_length": "long"}"#, "tokenizer_config.json", "no number"),

@@ -144,9 +144,12 @@ impl TextUnetConfig {
             None => (self.unet.init(seed, device), Tokens::new(vec![0.0; self.tokens * self.width()], shape)),
             Some(path) => {
                 let folder = Folder::open(path).map_err(RecipeError::Pretrained)?;
-                let unet = UNet2DConditionModel::of(&folder.part("unet", CLASSES)?, device)?;
+                let part = folder.part("unet", CLASSES)?;
+                // Before gigabytes are read.
+                let is_same = UnetConfig::from_settings(part.settings())? == self.unet;
                 let others = || format!("are other sizes than those of the U-Net in {}", path.display());
-                Invalid::unless(unet.config == self.unet, "network.unet", others)?;
+                Invalid::unless(is_same, "network.unet", others)?;
+                let unet = UNet2DConditionModel::of(&part, device)?;
                 let empty = PromptEncoder::<B>::of(&folder, device)?.encode(&[""]).tokens;
                 let lengths =
                     || format!("is {}, expected {} as in {}", shape[1], empty.shape()[1], path.display());

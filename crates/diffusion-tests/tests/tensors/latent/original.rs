@@ -3,6 +3,7 @@
 use crate::support::fixture::Fixture;
 use crate::support::folders::{Folder, Latent, write_tensors};
 use crate::support::hashed::hashed;
+use crate::support::one_file::open_clip;
 use burn::tensor::{Tensor, backend::Backend};
 use diffusion::latent::config::{PerLevel, Settings};
 use diffusion::latent::original::{Checkpoint, Family};
@@ -179,7 +180,6 @@ fn the_text_encoder_of_open_clip_is_unpacked() {
 #[test]
 fn the_last_layer_of_open_clip_is_left_out() {
     use burn::backend::Flex;
-    let model = "cond_stage_model.model";
     let (folder, checkpoint) = in_one_file("", |tensors| {
         let layer =
             |name: &str| name.contains(".layers.1.").then(|| name.replace(".layers.1.", ".layers.2."));
@@ -188,40 +188,16 @@ fn the_last_layer_of_open_clip_is_left_out() {
             .filter_map(|(name, shape, values)| Some((layer(name)?, shape.clone(), values.clone())))
             .collect();
         tensors.extend(last);
+        let begin = "cond_stage_model.transformer.";
         let (text, others) = std::mem::take(tensors)
             .into_iter()
-            .partition::<Vec<_>, _>(|(name, _, _)| name.starts_with("cond_stage_model."));
+            .partition::<Vec<_>, _>(|(name, _, _)| name.starts_with(begin));
+        let text: Vec<_> = text
+            .into_iter()
+            .map(|(name, shape, values)| (name.replacen(begin, "", 1), shape, values))
+            .collect();
         *tensors = others;
-        let part = |name: &str| {
-            let name = format!("cond_stage_model.transformer.text_model.{name}");
-            text.iter().find(|(found, _, _)| *found == name).unwrap().clone()
-        };
-        let mut put = |to: String, from: &[String]| {
-            let parts: Vec<_> = from.iter().map(|name| part(name)).collect();
-            let mut shape = parts[0].1.clone();
-            shape[0] *= parts.len();
-            let values = parts.into_iter().flat_map(|(_, _, values)| values).collect();
-            tensors.push((format!("{model}.{to}"), shape, values));
-        };
-        put("token_embedding.weight".into(), &["embeddings.token_embedding.weight".into()]);
-        put("positional_embedding".into(), &["embeddings.position_embedding.weight".into()]);
-        for kind in ["weight", "bias"] {
-            put(format!("ln_final.{kind}"), &[format!("final_layer_norm.{kind}")]);
-            for i in 0..3 {
-                let (to, from) = (format!("transformer.resblocks.{i}"), format!("encoder.layers.{i}"));
-                for (to_end, from_end) in [
-                    ("ln_1", "layer_norm1"),
-                    ("ln_2", "layer_norm2"),
-                    ("mlp.c_fc", "mlp.fc1"),
-                    ("mlp.c_proj", "mlp.fc2"),
-                    ("attn.out_proj", "self_attn.out_proj"),
-                ] {
-                    put(format!("{to}.{to_end}.{kind}"), &[format!("{from}.{from_end}.{kind}")]);
-                }
-                let packed = ["q", "k", "v"].map(|which| format!("{from}.self_attn.{which}_proj.{kind}"));
-                put(format!("{to}.attn.in_proj_{kind}"), &packed);
-            }
-        }
+        tensors.extend(open_clip("cond_stage_model.model.", &text));
     });
     let device = Default::default();
     let found = checkpoint.text_encoder_config().unwrap();

@@ -3,7 +3,7 @@
 use crate::invalid::Invalid;
 use crate::parameterization::Scalings;
 use crate::path::Path;
-use crate::sigma::{Sigma, combine};
+use crate::sigma::sum;
 use burn::tensor::{Tensor, backend::Backend};
 
 /// Anything that can estimate the data behind a noisy input: all that a sampler sees of a model.
@@ -145,13 +145,38 @@ impl<B: Backend, const D: usize> DenoiserOutput<B, D> {
         }
     }
 
+    /// `x·(noisy input) + denoised·D + velocity·dx/dσ` for three weights, as a sampler's step is one.
+    ///
+    /// The coefficients of the noisy input and of the output are added on the host, in f64, before a tensor is touched:
+    /// at high noise levels the terms are large and nearly cancel, and their sum does not.
+    ///
+    /// # Shapes
+    /// - returns `[batch, …]`
+    pub fn combined(self, weights: Combination) -> Tensor<B, D> {
+        let Combination { x, denoised, velocity } = weights;
+        let skip = x + denoised * self.denoised.skip + velocity * self.velocity.skip;
+        let out = denoised * self.denoised.out + velocity * self.velocity.out;
+        sum([(skip, self.x), (out, self.output)])
+    }
+
     /// The estimate D of x₀.
     pub fn denoised(self) -> Tensor<B, D> {
-        combine(&Sigma::All(0.0), |_| self.denoised, self.x, self.output)
+        self.combined(Combination { denoised: 1.0, ..Combination::default() })
     }
 
     /// The estimate of dx/dσ.
     pub fn velocity(self) -> Tensor<B, D> {
-        combine(&Sigma::All(0.0), |_| self.velocity, self.x, self.output)
+        self.combined(Combination { velocity: 1.0, ..Combination::default() })
     }
+}
+
+/// The weights of what is known at one point, for [`DenoiserOutput::combined`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Combination {
+    /// Of the noisy input.
+    pub x: f64,
+    /// Of the estimate D of x₀.
+    pub denoised: f64,
+    /// Of the estimate of dx/dσ.
+    pub velocity: f64,
 }

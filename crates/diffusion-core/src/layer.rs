@@ -36,6 +36,6 @@ pub use resnet::{
 pub use sequential::{CondModule, CondSequential};
 pub use sigma::{
     SigmaEmbedder, SigmaEmbedderSinCos, SigmaEmbedderSinCosConfig, SigmaEmbedding, TimestepEmbedder,
-    TimestepEmbedderConfig, sigma_embedding, sin_cos, timestep_embedding,
+    TimestepEmbedderConfig, sigma_embedding, sin_cos, sinusoids, timestep_embedding,
 };
 pub use text::{CondEmbedderText, CondEmbedderTextConfig, mean_token};

@@ -19,6 +19,7 @@ pub mod diffusion;
 pub mod guidance;
 pub mod invalid;
 pub mod layer;
+mod linear_combination;
 pub mod memory;
 pub mod network;
 pub mod objective;
@@ -36,10 +37,11 @@ mod words;
 pub use condition::{
     AnyCondition, Condition, ConditionFor, Labels, NullCondition, Tokens, Unconditional, WrongKind,
 };
-pub use denoiser::{Denoiser, DenoiserOutput, Evaluate};
+pub use denoiser::{Combination, Denoiser, DenoiserOutput, Evaluate};
 pub use diffusion::Diffusion;
 pub use guidance::{AnyGuidance, ClassifierFree, Guidance, Guided};
 pub use invalid::Invalid;
+pub use linear_combination::{Estimates, LinearCombination};
 pub use network::Network;
 pub use objective::{AnyObjective, Objective, PredictionMse, Weight};
 pub use parameterization::{

@@ -23,7 +23,7 @@ use std::cell::RefCell;
 /// use burn::tensor::{Tensor, TensorData, backend::Backend};
 /// use diffusion_core::network::ideal::IdealDenoiser;
 /// use diffusion_core::schedule::{LogLinear, Schedule};
-/// use diffusion_core::{Denoiser, GradientEstimation, Noise, Sampler, SamplerStep, sample};
+/// use diffusion_core::{Combination, Denoiser, GradientEstimation, Noise, Sampler, SamplerStep, sample};
 ///
 /// struct Euler;
 ///
@@ -48,8 +48,8 @@ use std::cell::RefCell;
 ///         _noise: &mut dyn FnMut(f64, f64) -> Tensor<B, D>,
 ///         _state: &mut (),
 ///     ) -> Tensor<B, D> {
-///         let velocity = denoiser.evaluate(x.clone(), step.from).velocity();
-///         x + velocity * (step.to - step.from)
+///         let along = Combination { x: 1.0, velocity: step.to - step.from, ..Combination::default() };
+///         denoiser.evaluate(x, step.from).combined(along)
 ///     }
 /// }
 ///
@@ -292,23 +292,15 @@ impl<B: Backend, const D: usize, M: Denoiser<B, D> + ?Sized> Denoiser<B, D> for 
     }
 }
 
-/// Takes the state `x` from noise level `from` up to `to` by adding fresh noise, so that it stays on the path:
-/// `r·x + √(to² − r²·from²)·z` with `r = α(to)/α(from)`.
+/// The weights of the state and of fresh unit noise that take a state from noise level `from` up to `to`, so that it stays
+/// on the path: `r·x + √(to² − r²·from²)·z` with `r = α(to)/α(from)`.
 ///
 /// On the variance-exploding path r = 1, which is smalldiffusion's rule; smalldiffusion uses it for flow models too,
 /// whose variance then grows.
-fn renoise<B: Backend, const D: usize>(
-    path: &impl Path,
-    x: Tensor<B, D>,
-    from: f64,
-    to: f64,
-    noise: impl FnOnce() -> Tensor<B, D>,
-) -> Tensor<B, D> {
+fn renoise(path: &impl Path, from: f64, to: f64) -> (f64, f64) {
     if to == from {
-        return x;
+        return (1.0, 0.0);
     }
     let ratio = path.alpha(to) / path.alpha(from);
-    let fresh = (to * to - (ratio * from).powi(2)).max(0.0).sqrt();
-    let x = if ratio == 1.0 { x } else { x * ratio };
-    x + noise() * fresh
+    (ratio, (to * to - (ratio * from).powi(2)).max(0.0).sqrt())
 }

@@ -139,6 +139,28 @@ pub(crate) fn mix<B: Backend, const D: usize>(
     }
 }
 
+/// The sum of tensors, each times its weight; a weight of 0 costs nothing, and nothing is computed for one of 1.
+///
+/// # Panics
+/// If there is no term.
+pub(crate) fn sum<B: Backend, const D: usize>(
+    terms: impl IntoIterator<Item = (f64, Tensor<B, D>)>,
+) -> Tensor<B, D> {
+    let (mut total, mut left_out) = (None, None);
+    for (weight, tensor) in terms {
+        if weight == 0.0 {
+            left_out = Some(tensor);
+            continue;
+        }
+        let term = if weight == 1.0 { tensor } else { tensor * weight };
+        total = Some(match total {
+            None => term,
+            Some(total) => total + term,
+        });
+    }
+    total.or_else(|| left_out.map(|tensor| tensor.zeros_like())).expect("a sum has terms")
+}
+
 /// `scalings(σ)` of the noisy input and the network's output.
 pub(crate) fn combine<B: Backend, const D: usize>(
     sigma: &Sigma,

@@ -36,6 +36,40 @@ pub fn sin_cos<B: Backend, const D: usize>(angles: Tensor<B, D>) -> [Tensor<B, D
     [angles.clone().sin(), angles.cos()]
 }
 
+/// The sines and the cosines of `t·f` for each frequency f ≤ 1, to 10⁻⁶ for times up to some 10⁵.
+///
+/// An angle of 1000 that was rounded to f32 is off by 3e-5 before its sine is taken. Here a time and a frequency are split
+/// into parts of few bits whose products are exact, and whole turns are taken off each product.
+///
+/// # Shapes
+/// - `t`: `[batch]`
+/// - both results: `[batch, frequencies]`
+pub fn sinusoids<B: Backend>(t: Tensor<B, 1>, frequencies: &[f64]) -> [Tensor<B, 2>; 2] {
+    let turns: Vec<f64> = frequencies.iter().map(|frequency| frequency / TAU).collect();
+    let row = |part: &dyn Fn(f64) -> f64| {
+        let values: Vec<f32> = turns.iter().map(|&turns| part(turns) as f32).collect();
+        Tensor::<B, 2>::from_data(TensorData::new(values, [1, turns.len()]), &t.device())
+    };
+    // Multiples of 2⁻⁹, and of 2⁻¹⁶: times a whole number below 2¹⁷ they fit into the 24 bits of f32.
+    let to_multiple = |turns: f64, of: f64| (turns * of).round() / of;
+    let first = |turns: f64| to_multiple(turns, 512.0);
+    let second = |turns: f64| to_multiple(turns - first(turns), 65536.0);
+    let third = |turns: f64| turns - first(turns) - second(turns);
+
+    let t = t.clone().unsqueeze_dim::<2>(1); // [batch, 1]
+    let whole = t.clone().round();
+    let fraction = |turns: Tensor<B, 2>| turns.clone() - turns.round();
+    let turns = fraction(whole.clone() * row(&first)) + fraction(whole.clone() * row(&second))
+        + (whole.clone() * row(&third) + (t - whole) * row(&|turns| turns));
+    let angles = fraction(turns) * TAU; // [batch, frequencies]
+    [angles.clone().sin(), angles.cos()]
+}
+
+/// Frequencies that fall geometrically from 1 to almost 1/10000 (Vaswani et al. 2017, arXiv:1706.03762, §3.5).
+fn timestep_frequencies(count: usize) -> impl Iterator<Item = f64> {
+    (0..count).map(move |i| (-(10_000f64.ln()) * i as f64 / count as f64).exp())
+}
+
 /// Cosines, then sines, of `t` at `size`/2 frequencies that fall geometrically from 1 to almost 1/10000 (Vaswani et
 /// al. 2017, arXiv:1706.03762, §3.5).
 ///
@@ -46,16 +80,17 @@ pub fn sin_cos<B: Backend, const D: usize>(angles: Tensor<B, D>) -> [Tensor<B, D
 /// # Panics
 /// If `size` is odd.
 pub fn timestep_embedding<B: Backend>(t: Tensor<B, 1>, size: usize) -> Tensor<B, 2> {
+    timestep_embedding_in(t, 1.0, size)
+}
+
+/// The same of `t / unit`, for a unit of at least 1.
+fn timestep_embedding_in<B: Backend>(t: Tensor<B, 1>, unit: f64, size: usize) -> Tensor<B, 2> {
     assert!(
         size.is_multiple_of(2),
         "a timestep embedding of size {size} was asked for, expected an even number"
     );
-    let half = size / 2;
-    let frequencies: Vec<f32> =
-        (0..half).map(|i| (-(10_000f64.ln()) * i as f64 / half as f64).exp() as f32).collect();
-    let frequencies = Tensor::<B, 2>::from_data(TensorData::new(frequencies, [1, half]), &t.device());
-    let angles = t.unsqueeze_dim::<2>(1) * frequencies; // [batch, size/2]
-    let [sin, cos] = sin_cos(angles);
+    let frequencies: Vec<f64> = timestep_frequencies(size / 2).map(|frequency| frequency / unit).collect();
+    let [sin, cos] = sinusoids(t, &frequencies);
     Tensor::cat(vec![cos, sin], 1)
 }
 
@@ -213,7 +248,8 @@ impl<B: Backend> TimestepEmbedder<B> {
     /// - `sigma`: `[batch]`, times in [0, 1]
     /// - returns `[batch, size]`
     pub fn forward(&self, sigma: Tensor<B, 1>) -> Tensor<B, 2> {
-        let t = timestep_embedding(sigma * 1000.0, self.input.weight.dims()[0]);
+        // A product with a power of two is exact.
+        let t = timestep_embedding_in(sigma * 1024.0, 1024.0 / 1000.0, self.input.weight.dims()[0]);
         let t = gelu_tanh(linear(&self.input, t));
         linear(&self.output, gelu_tanh(linear(&self.hidden, t)))
     }

@@ -3,8 +3,8 @@
 use super::Build;
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{Tensor, TensorData, backend::Backend};
-use diffusion_core::layer::{linear, silu, sin_cos};
+use burn::tensor::{Tensor, backend::Backend};
+use diffusion_core::layer::{linear, silu, sinusoids};
 
 /// Sines and cosines of times (Vaswani et al. 2017, arXiv:1706.03762, §3.5, with `shift` as diffusers has it): the
 /// frequencies are `exp(−ln 10000 · i/(size/2 − shift))`.
@@ -14,11 +14,9 @@ use diffusion_core::layer::{linear, silu, sin_cos};
 /// - returns `[n, size]`, of an even size: first the sines, or the cosines if `cos_first`
 pub fn sinusoid<B: Backend>(t: Tensor<B, 1>, size: usize, cos_first: bool, shift: f64) -> Tensor<B, 2> {
     let half = size / 2;
-    let frequency = |i: usize| (-(10000f64.ln()) * i as f64 / (half as f64 - shift)).exp() as f32;
-    let frequencies: Vec<f32> = (0..half).map(frequency).collect();
-    let frequencies = Tensor::<B, 2>::from_data(TensorData::new(frequencies, [1, half]), &t.device());
-    let angles = t.unsqueeze_dim::<2>(1) * frequencies; // [n, half]
-    let [sin, cos] = sin_cos(angles);
+    let frequency = |i: usize| (-(10000f64.ln()) * i as f64 / (half as f64 - shift)).exp();
+    let frequencies: Vec<f64> = (0..half).map(frequency).collect();
+    let [sin, cos] = sinusoids(t, &frequencies); // [n, half]
     Tensor::cat(if cos_first { vec![cos, sin] } else { vec![sin, cos] }, 1)
 }
 

@@ -1,9 +1,10 @@
 //! DPM-Solver++: a method of two steps in the logarithm of the noise level.
 
-use crate::denoiser::Denoiser;
+use crate::denoiser::{Combination, Denoiser};
 use crate::invalid::Invalid;
 use crate::path::Path;
 use crate::sampler::{Sampler, SamplerStep};
+use crate::sigma::sum;
 use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
@@ -57,16 +58,19 @@ impl Sampler for DpmSolver {
             return x;
         }
         let (here, there) = (denoiser.path().alpha(from), denoiser.path().alpha(to));
-        let denoised = denoiser.evaluate(x.clone(), from).denoised();
         // Infinite where noise has no data in it, or data no noise.
         let length = (there / to).ln() - (here / from).ln();
-        let gone_on = match previous.take() {
+        let (kept, new) = (to / from, there - here * to / from);
+        let found = denoiser.evaluate(x, from);
+        let denoised = found.clone().denoised();
+        let (now, before) = match previous.replace((denoised, length)) {
             Some((before, longer)) if to > 0.0 => {
-                denoised.clone() + (denoised.clone() - before) * (length / (2.0 * longer))
+                let further = length / (2.0 * longer);
+                (1.0 + further, Some((-new * further, before)))
             }
-            _ => denoised.clone(),
+            _ => (1.0, None),
         };
-        *previous = Some((denoised, length));
-        x * (to / from) + gone_on * (there - here * to / from)
+        let along = Combination { x: kept, denoised: new * now, ..Combination::default() };
+        sum([(1.0, found.combined(along))].into_iter().chain(before))
     }
 }

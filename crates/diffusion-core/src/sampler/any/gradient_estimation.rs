@@ -1,9 +1,10 @@
 //! smalldiffusion's sampler: one rule with two parameters that holds DDPM, DDIM and accelerated sampling.
 
-use crate::denoiser::Denoiser;
+use crate::denoiser::{Combination, Denoiser};
 use crate::invalid::{Invalid, expect_valid};
 use crate::precision::check_factor;
 use crate::sampler::{Sampler, SamplerStep, renoise};
+use crate::sigma::sum;
 use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
@@ -83,13 +84,17 @@ impl Sampler for GradientEstimation {
         state: &mut Previous<B, D>,
     ) -> Tensor<B, D> {
         let Self { gam, mu } = *self;
-        let velocity = denoiser.evaluate(x.clone(), from).velocity();
-        let direction = match state.0.take() {
-            Some(previous) if gam != 1.0 => velocity.clone() * gam + previous * (1.0 - gam),
-            _ => velocity.clone(),
-        };
-        state.0 = Some(velocity);
         let down = if mu == 0.0 || to == from { to } else { (to / from.powf(mu)).powf((1.0 - mu).recip()) };
-        renoise(&denoiser.path(), x + direction * (down - from), down, to, || noise(from, to))
+        let (kept, fresh) = renoise(&denoiser.path(), down, to);
+        let found = denoiser.evaluate(x, from);
+        let velocity = (gam != 1.0).then(|| found.clone().velocity());
+        let previous = std::mem::replace(&mut state.0, velocity);
+        // In the first step the present velocity stands for the one before.
+        let (now, before) = if previous.is_some() { (gam, 1.0 - gam) } else { (1.0, 0.0) };
+        let way = kept * (down - from);
+        let along = Combination { x: kept, velocity: way * now, ..Combination::default() };
+        let before = previous.map(|velocity| (way * before, velocity));
+        let noise = (fresh != 0.0).then(|| (fresh, noise(from, to)));
+        sum([(1.0, found.combined(along))].into_iter().chain(before).chain(noise))
     }
 }

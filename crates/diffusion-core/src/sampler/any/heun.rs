@@ -2,9 +2,11 @@
 
 use crate::denoiser::Denoiser;
 use crate::invalid::{Invalid, expect_valid};
+use crate::linear_combination::LinearCombination;
 use crate::path::Path;
 use crate::precision::check_factor;
 use crate::sampler::{Sampler, SamplerStep, renoise};
+use crate::sigma::sum;
 use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
@@ -91,15 +93,17 @@ impl Sampler for Heun {
     ) -> Tensor<B, D> {
         let path = denoiser.path();
         let raised = self.raised(from, steps, &path);
-        let x = renoise(&path, x, from, raised, || noise(from, to) * self.s_noise);
+        let (kept, fresh) = renoise(&path, from, raised);
+        let x = if fresh == 0.0 { x } else { sum([(kept, x), (fresh * self.s_noise, noise(from, to))]) };
 
         let h = to - raised;
-        let velocity = denoiser.evaluate(x.clone(), raised).velocity();
-        let euler = x.clone() + velocity.clone() * h;
+        let x = LinearCombination::of(x);
+        let here = x.evaluate(denoiser, raised).velocity;
+        let euler = x.clone().plus(h, &here);
         if to == 0.0 {
-            return euler;
+            return euler.tensor();
         }
-        let velocity_there = denoiser.evaluate(euler, to).velocity();
-        x + (velocity + velocity_there) * (0.5 * h)
+        let there = euler.evaluate(denoiser, to).velocity;
+        x.plus(0.5 * h, &here).plus(0.5 * h, &there).tensor()
     }
 }

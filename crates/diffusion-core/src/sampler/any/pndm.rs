@@ -1,8 +1,9 @@
 //! The multistep method that Stable Diffusion 1 was published with.
 
-use crate::denoiser::{Denoiser, DenoiserOutput};
+use crate::denoiser::{Combination, Denoiser, DenoiserOutput};
 use crate::invalid::Invalid;
 use crate::sampler::{Sampler, SamplerStep};
+use crate::sigma::sum;
 use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
@@ -63,16 +64,16 @@ impl Sampler for Pndm {
         _noise: &mut dyn FnMut(f64, f64) -> Tensor<B, D>,
         Outputs(past): &mut Outputs<B, D>,
     ) -> Tensor<B, D> {
-        let found = denoiser.evaluate(x.clone(), from);
-        let step = |output| x.clone() + DenoiserOutput { output, ..found.clone() }.velocity() * (to - from);
+        let found = denoiser.evaluate(x, from);
+        let along = Combination { x: 1.0, velocity: to - from, ..Combination::default() };
+        let step = |output| DenoiserOutput { output, ..found.clone() }.combined(along);
         let is_first = past.is_empty();
         past.insert(0, found.output.clone());
         if is_first && to > 0.0 {
             let there = denoiser.evaluate(step(found.output.clone()), to).output;
             return step((found.output.clone() + there) * 0.5);
         }
-        let terms = past.iter().zip(WEIGHTS[past.len() - 1]).map(|(output, &weight)| output.clone() * weight);
-        let mean = terms.reduce(|sum, term| sum + term).unwrap_or_else(|| found.output.clone());
+        let mean = sum(WEIGHTS[past.len() - 1].iter().copied().zip(past.iter().cloned()));
         past.truncate(WEIGHTS.len() - 1);
         step(mean)
     }

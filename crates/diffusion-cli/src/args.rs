@@ -7,6 +7,7 @@ pub use latent::{DecodeArgs, EncodeArgs, GenerateArgs, PredictionArg, SpacingArg
 use clap::builder::{NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgMatches, Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 use diffusion::core::AnySampler;
+use diffusion::core::schedule::AnySpacing;
 use diffusion::train::Which;
 use diffusion_backends::BackendName;
 use diffusion_recipe::{ImageNetwork, ImageSize, Interval, LatentCondition, ModelSize, Preset};
@@ -188,6 +189,9 @@ pub struct SampleArgs {
     /// The sampler [default: the run's].
     #[arg(long, value_parser = PossibleValuesParser::new(AnySampler::NAMES))]
     pub sampler: Option<String>,
+    /// How the noise levels lie between the largest and the smallest, e.g. karras [default: the run's, or trailing timesteps].
+    #[arg(long, value_parser = PossibleValuesParser::new(AnySpacing::NAMES))]
+    pub grid: Option<String>,
     /// Strength of classifier-free guidance; 0 is off [default: the run's].
     #[arg(long, value_name = "S")]
     pub cfg_scale: Option<f64>,

@@ -11,6 +11,7 @@ use crate::prompts::warn_of_cut;
 use crate::signals::{self, Busy, NOTHING_WRITTEN};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use clap::ValueEnum;
+use diffusion::core::schedule::{AnySpacing, Grid};
 use diffusion::core::{AnySampler, Invalid, Noise};
 use diffusion::data::{Channels, ImageFolderConfig, read_image, write_png};
 use diffusion::latent::generate::{Prepared, Request, Start};
@@ -143,6 +144,7 @@ impl Generate<'_> {
             guidance: args.guidance.unwrap_or(pipe.guidance()),
             sampler: args.sampler.as_deref().and_then(AnySampler::from_name),
             spacing,
+            grid: args.grid.as_deref().and_then(AnySpacing::from_name).map(Grid::from),
             image,
             in_tiles: args.tiles,
             ..Request::new(&args.prompt, size)
@@ -245,6 +247,7 @@ impl Generate<'_> {
         let followed = args.sampler.is_none().then(|| pipe.schedule().config().class_name.clone());
         say("scheduler", followed.filter(|class| !class.is_empty()));
         say("spacing", args.spacing.as_ref().and_then(word));
+        say("grid", args.grid.clone());
         say("class", class.map(|class| class.to_string()));
         say("class_name", class.and_then(|class| pipe.class_name(class)).map(ToString::to_string));
         say("lora", (!args.lora.is_empty()).then(|| args.lora.join(", ")));

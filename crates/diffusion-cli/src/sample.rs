@@ -75,6 +75,9 @@ fn set(config: &mut RunConfig, args: &SampleArgs) -> Result<(), CliError> {
     if let Some(name) = &args.sampler {
         config.sampling.set_sampler(name)?;
     }
+    if let Some(name) = &args.grid {
+        config.sampling.set_grid(name)?;
+    }
     if let Some(scale) = args.cfg_scale {
         config.sampling.set_cfg_scale(scale);
     }

@@ -1,8 +1,10 @@
 //! A sampler turns noise into data, one noise level at a time; sampling is an iterator over the states.
 
 mod any;
+mod pure_noise;
 
 pub use any::*;
+pub use pure_noise::FromPureNoise;
 
 use crate::denoiser::{Denoiser, DenoiserOutput, Evaluate};
 use crate::invalid::expect_valid;

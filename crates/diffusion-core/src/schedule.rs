@@ -8,6 +8,7 @@ mod any;
 mod cosine;
 mod ddpm;
 mod flow;
+mod grid;
 mod ldm;
 mod levels;
 mod log_linear;
@@ -15,17 +16,25 @@ mod log_normal_flow;
 mod sequence;
 mod sigmas;
 mod sigmoid;
+mod spacing;
+mod zero_terminal_snr;
 
 pub use any::{AnySchedule, ScheduleConfig};
 pub use cosine::Cosine;
 pub use ddpm::Ddpm;
 pub use flow::Flow;
+pub use grid::{Grid, GridEnd, Shift};
 pub use ldm::Ldm;
 pub use levels::Levels;
 pub use log_linear::LogLinear;
 pub use log_normal_flow::LogNormalFlow;
 pub use sigmas::Sigmas;
 pub use sigmoid::Sigmoid;
+pub use spacing::{
+    AlignYourSteps, AnySpacing, BetaQuantiles, Exponential, Karras, LevelList, PolyExponential,
+    PublishedSteps, Spacing, TimestepSpacing, Timesteps, Vp,
+};
+pub use zero_terminal_snr::{PURE_NOISE, ZeroTerminalSnr};
 
 use crate::invalid::{Invalid, MAX_SIZE, Number};
 use crate::path::Path;

@@ -7,13 +7,13 @@ mod class;
 mod config;
 mod grid;
 mod plan;
-mod pure_noise;
 mod timesteps;
 
 pub use config::SchedulerConfig;
+pub use diffusion_core::sampler::FromPureNoise;
+pub use diffusion_core::schedule::PURE_NOISE;
 pub use grid::{Curve, End, Grid, Spacing, Start};
 pub use plan::Plan;
-pub use pure_noise::{FromPureNoise, PURE_NOISE};
 pub use timesteps::Timesteps;
 
 use crate::config::Settings;

@@ -13,6 +13,7 @@ use crate::error::RecipeError;
 use crate::interval::Interval;
 use crate::network::NetworkConfig;
 use diffusion::core::invalid::MAX_SIZE;
+use diffusion::core::schedule::PURE_NOISE;
 use diffusion::core::{
     AnyGuidance, AnyObjective, AnyPrediction, Invalid, Parameterization, Schedule, ScheduleConfig,
 };
@@ -245,10 +246,27 @@ impl RunConfig {
     /// The prediction has an estimate at all noise levels, with coefficients that f32 holds.
     fn validate_levels(&self) -> Result<(), Invalid> {
         let schedules = [Some(&self.schedule), self.sampling.schedule.as_ref()];
-        schedules
-            .into_iter()
-            .flatten()
-            .try_for_each(|schedule| self.prediction.check_levels(schedule.init().levels()))
+        for schedule in schedules.into_iter().flatten() {
+            let schedule = schedule.init();
+            self.prediction.check_levels(schedule.levels())?;
+            self.validate_pure_noise(schedule.levels())?;
+        }
+        let Some(grid) = &self.sampling.grid else { return Ok(()) };
+        let schedule = self.sampling.schedule.as_ref().unwrap_or(&self.schedule).init();
+        grid.check(&schedule).map_err(|invalid| invalid.within("sampling.grid"))?;
+        self.prediction.check_levels(&self.sampling.sigmas(&self.schedule))
+    }
+
+    /// From a level without data the prediction has an estimate, of an input that a network can be given.
+    fn validate_pure_noise(&self, levels: &[f64]) -> Result<(), Invalid> {
+        let Some(&level) = levels.last().filter(|&&level| level >= PURE_NOISE) else { return Ok(()) };
+        let (input, out) = (self.prediction.c_in(level) * level, self.prediction.denoised(level).out);
+        Invalid::unless(input.abs() < 1e3 && out.abs() < 1e3, "prediction", || {
+            let name = self.prediction.name();
+            format!(
+                "is {name:?}, expected scaled-v, scaled-x0 or edm where the last noise level has no data in it"
+            )
+        })
     }
 
     /// Finds sizes that are possible each, but not together.

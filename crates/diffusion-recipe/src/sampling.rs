@@ -7,8 +7,9 @@ use crate::run::{SampleProgress, SampleRequest};
 use crate::samples::Samples;
 use crate::watched::Watched;
 use burn::tensor::backend::Backend;
+use diffusion::core::sampler::FromPureNoise;
 use diffusion::core::watch::Watch;
-use diffusion::core::{AnyCondition, AnyPrediction, Diffusion, Labels, Noise, Schedule, Tokens, sample_from};
+use diffusion::core::{AnyCondition, AnyPrediction, Diffusion, Labels, Noise, Tokens, sample_from};
 
 /// How many values are sampled at once; it bounds memory and changes no sample.
 const PIECE: usize = 1 << 16;
@@ -28,7 +29,7 @@ where
     let SampleRequest { sampling, seed, batch_size, .. } = request;
     let checked = RunConfig { sampling: sampling.clone(), ..config.clone() };
     checked.validate()?;
-    let sigmas = sampling.schedule.as_ref().unwrap_or(&config.schedule).init().sigmas(sampling.steps);
+    let sigmas = sampling.sigmas(&config.schedule);
     let shape = config.network.input_shape();
     let piece = batch_size.unwrap_or((PIECE / shape.iter().product::<usize>()).max(1)).max(1);
     let labels = Classes::new(config.network.classes(), request.labels.as_deref());
@@ -49,7 +50,7 @@ where
         let denoiser = model.given(condition).guided_with(null, sampling.guidance);
         let denoiser = Watched::new(&denoiser, watch, "");
         let mut last = x.clone();
-        for (i, x) in sample_from(&denoiser, sampling.sampler, &sigmas, x, noise).enumerate() {
+        for (i, x) in sample_from(&denoiser, FromPureNoise(sampling.sampler), &sigmas, x, noise).enumerate() {
             let state = || x.to_data().convert::<f32>();
             watch.check()?;
             observe(SampleProgress { done, batch, step: i + 1, steps: sampling.steps, state: &state });

@@ -2,6 +2,7 @@
 
 use clap::builder::PossibleValuesParser;
 use diffusion::core::AnySampler;
+use diffusion::core::schedule::AnySpacing;
 use diffusion_backends::BackendName;
 use diffusion_recipe::ImageSize;
 use std::path::PathBuf;
@@ -37,6 +38,9 @@ pub struct GenerateArgs {
     /// Which of the training's timesteps are taken [default: as the folder says].
     #[arg(long, value_enum)]
     pub spacing: Option<SpacingArg>,
+    /// How the noise levels lie between the largest and the smallest, e.g. karras [default: as the folder says].
+    #[arg(long, value_parser = PossibleValuesParser::new(AnySpacing::NAMES), conflicts_with = "spacing")]
+    pub grid: Option<String>,
     /// A picture to begin with.
     #[arg(long, value_name = "FILE")]
     pub image: Option<PathBuf>,

@@ -59,7 +59,8 @@ pub fn sinusoids<B: Backend>(t: Tensor<B, 1>, frequencies: &[f64]) -> [Tensor<B,
     let t = t.clone().unsqueeze_dim::<2>(1); // [batch, 1]
     let whole = t.clone().round();
     let fraction = |turns: Tensor<B, 2>| turns.clone() - turns.round();
-    let turns = fraction(whole.clone() * row(&first)) + fraction(whole.clone() * row(&second))
+    let turns = fraction(whole.clone() * row(&first))
+        + fraction(whole.clone() * row(&second))
         + (whole.clone() * row(&third) + (t - whole) * row(&|turns| turns));
     let angles = fraction(turns) * TAU; // [batch, frequencies]
     [angles.clone().sin(), angles.cos()]

@@ -1,6 +1,8 @@
 //! The schedule that is chosen while the program runs.
 
-use super::{Cosine, Ddpm, Flow, Ldm, Levels, LogLinear, LogNormalFlow, Schedule, Sigmas, Sigmoid};
+use super::{
+    Cosine, Ddpm, Flow, Ldm, Levels, LogLinear, LogNormalFlow, Schedule, Sigmas, Sigmoid, ZeroTerminalSnr,
+};
 use crate::invalid::{Invalid, expect_valid};
 use crate::path::{AnyPath, VarianceExploding};
 use crate::random::Stream;
@@ -24,6 +26,8 @@ pub enum ScheduleConfig {
     Cosine { n: usize, max_beta: f64 },
     /// [`Levels`] on the variance-exploding path
     Levels { levels: Vec<f64> },
+    /// [`ZeroTerminalSnr`]
+    ZeroTerminalSnr { of: Box<ScheduleConfig> },
     /// [`Flow`]
     Flow { n: usize, t_min: f64, t_max: f64 },
     /// [`LogNormalFlow`]
@@ -43,6 +47,15 @@ impl ScheduleConfig {
             Self::Sigmoid { n, beta_start, beta_end } => Sigmoid::validate(n, beta_start, beta_end),
             Self::Cosine { n, max_beta } => Cosine::validate(n, max_beta),
             Self::Levels { ref levels } => Levels::validate(&VarianceExploding, levels),
+            Self::ZeroTerminalSnr { ref of } => {
+                let within = |invalid: Invalid| invalid.within("of");
+                of.validate().map_err(within)?;
+                let is_straight = of.path() == AnyPath::Straight;
+                Invalid::unless(!is_straight, "of", || {
+                    "is flow matching, whose last time has no data in it anyway".into()
+                })?;
+                ZeroTerminalSnr::validate(of.init().levels()).map_err(within)
+            }
             Self::Flow { n, t_min, t_max } | Self::LogNormalFlow { n, t_min, t_max } => {
                 Flow::validate(n, t_min, t_max)
             }
@@ -66,6 +79,10 @@ impl ScheduleConfig {
             }
             Self::Cosine { n, max_beta } => AnySchedule::new(Cosine::new(n, max_beta)),
             Self::Levels { ref levels } => AnySchedule::new(Levels::<VarianceExploding>::new(levels.clone())),
+            Self::ZeroTerminalSnr { ref of } => {
+                let levels = Levels::<VarianceExploding>::new(of.init().levels().to_vec());
+                AnySchedule::new(ZeroTerminalSnr::new(&levels))
+            }
             Self::Flow { n, t_min, t_max } => AnySchedule::new(Flow::new(n, t_min, t_max)),
             Self::LogNormalFlow { n, t_min, t_max } => AnySchedule::new(LogNormalFlow::new(n, t_min, t_max)),
         }
@@ -79,7 +96,8 @@ impl ScheduleConfig {
             | Self::Ldm { .. }
             | Self::Sigmoid { .. }
             | Self::Cosine { .. }
-            | Self::Levels { .. } => AnyPath::VarianceExploding,
+            | Self::Levels { .. }
+            | Self::ZeroTerminalSnr { .. } => AnyPath::VarianceExploding,
             Self::Flow { .. } | Self::LogNormalFlow { .. } => AnyPath::Straight,
         }
     }
@@ -153,7 +171,7 @@ mod tests {
     use crate::random::Purpose;
 
     /// Every kind, with its path.
-    fn all() -> [(ScheduleConfig, AnyPath); 8] {
+    fn all() -> [(ScheduleConfig, AnyPath); 9] {
         let (n, beta_start, beta_end, t_min, t_max) = (12, 1e-3, 0.2, 0.01, 0.9);
         let (exploding, straight) = (AnyPath::VarianceExploding, AnyPath::Straight);
         [
@@ -163,6 +181,12 @@ mod tests {
             (ScheduleConfig::Sigmoid { n, beta_start, beta_end }, exploding),
             (ScheduleConfig::Cosine { n, max_beta: 0.999 }, exploding),
             (ScheduleConfig::Levels { levels: vec![0.5, 1.0, 3.0] }, exploding),
+            (
+                ScheduleConfig::ZeroTerminalSnr {
+                    of: Box::new(ScheduleConfig::Ddpm { n, beta_start, beta_end }),
+                },
+                exploding,
+            ),
             (ScheduleConfig::Flow { n, t_min, t_max }, straight),
             (ScheduleConfig::LogNormalFlow { n, t_min, t_max }, straight),
         ]
@@ -183,7 +207,7 @@ mod tests {
     /// A schedule that is chosen at run time draws and steps as the one that it stands for.
     #[test]
     fn a_schedule_is_the_one_that_it_stands_for() {
-        let (any, one) = (all()[7].0.init(), LogNormalFlow::new(12, 0.01, 0.9));
+        let (any, one) = (all()[8].0.init(), LogNormalFlow::new(12, 0.01, 0.9));
         assert_eq!(any.levels(), one.levels());
         assert_eq!(&any.sigmas(5)[..], &one.sigmas(5)[..]);
         let stream = || Stream::new(3, Purpose(5), 0, 0);
@@ -192,6 +216,7 @@ mod tests {
 
     #[test]
     fn impossible_settings_are_named() {
+        let zero_snr = |of| ScheduleConfig::ZeroTerminalSnr { of: Box::new(of) };
         for (config, setting) in [
             (ScheduleConfig::LogLinear { n: 1, sigma_min: 0.1, sigma_max: 1.0 }, "n"),
             (ScheduleConfig::LogLinear { n: 9, sigma_min: 1.0, sigma_max: 1.0 }, "sigma_min"),
@@ -201,6 +226,8 @@ mod tests {
             (ScheduleConfig::Cosine { n: 9, max_beta: 1.0 }, "max_beta"),
             (ScheduleConfig::Levels { levels: vec![1.0, 1.0] }, "levels"),
             (ScheduleConfig::Flow { n: 9, t_min: 0.1, t_max: 1.5 }, "t_max"),
+            (zero_snr(ScheduleConfig::Flow { n: 9, t_min: 0.1, t_max: 1.0 }), "of"),
+            (zero_snr(ScheduleConfig::Levels { levels: vec![1.0] }), "of.levels"),
             (ScheduleConfig::LogNormalFlow { n: 9, t_min: f64::NAN, t_max: 1.0 }, "t_min"),
         ] {
             assert_eq!(config.validate().unwrap_err().setting, setting, "{config:?}");

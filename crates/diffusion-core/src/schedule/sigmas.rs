@@ -1,6 +1,6 @@
 //! The noise levels of one sampling run.
 
-use super::sequence::linspace;
+use super::sequence::{karras, poly_exponential};
 use crate::invalid::{Invalid, Number, expect_valid};
 use crate::path::{AnyPath, Path, VarianceExploding};
 use crate::precision::{MAX_SIGMA, MIN_SIGMA, is_level};
@@ -94,8 +94,7 @@ impl Sigmas<VarianceExploding> {
     /// # Panics
     /// If `steps` is 0, not 0 < `min` ≤ `max`, or f32 does not hold the squares of `min` and `max`.
     pub fn karras(steps: usize, min: f64, max: f64, rho: f64) -> Self {
-        let (low, high) = (min.powf(rho.recip()), max.powf(rho.recip()));
-        Self::spaced(steps, min, max, |t| (high + t * (low - high)).powf(rho))
+        Self::spaced(steps, [min, max], |ends| karras(steps, ends, rho))
     }
 
     /// `steps` levels from `max` down to `min`, evenly spaced in ln σ, and then 0.
@@ -103,20 +102,17 @@ impl Sigmas<VarianceExploding> {
     /// # Panics
     /// As [`karras`](Self::karras).
     pub fn exponential(steps: usize, min: f64, max: f64) -> Self {
-        Self::spaced(steps, min, max, |t| (max.ln() + t * (min.ln() - max.ln())).exp())
+        Self::spaced(steps, [min, max], |ends| poly_exponential(steps, ends, 1.0))
     }
 
-    /// `level(t)` for `steps` values of t from 0 to 1, with exact ends, and then 0.
-    fn spaced(steps: usize, min: f64, max: f64, level: impl Fn(f64) -> f64) -> Self {
+    /// These levels, of `steps` between two ends, and then 0.
+    fn spaced(steps: usize, [min, max]: [f64; 2], levels: impl Fn([f64; 2]) -> Vec<f64>) -> Self {
         assert!(steps > 0, "a grid of 0 steps was asked for, expected at least 1");
         assert!(
             0.0 < min && min <= max,
             "noise levels from {max} down to {min} were asked for, expected 0 < min ≤ max"
         );
-        let mut levels: Vec<f64> =
-            linspace(0.0, 1.0, steps).into_iter().map(|t| level(t).clamp(min, max)).collect();
-        levels[steps - 1] = min;
-        levels[0] = max;
+        let mut levels = levels([min, max]);
         levels.push(0.0);
         Self::new(levels)
     }

@@ -2,7 +2,8 @@
 
 use crate::schedule::{FromPureNoise, Grid, LatentSchedule, Plan, Spacing};
 use burn::tensor::{Tensor, TensorData};
-use diffusion_core::invalid::Invalid;
+use diffusion_core::invalid::{Invalid, MAX_SIZE};
+use diffusion_core::schedule as core;
 use diffusion_core::watch::Stopped;
 use diffusion_core::{AnySampler, ClassifierFree};
 
@@ -23,6 +24,8 @@ pub struct Request {
     pub sampler: Option<AnySampler>,
     /// Which timesteps, where they are not the model's own.
     pub spacing: Option<Spacing>,
+    /// How the noise levels lie, where it is not as the model's scheduler has it.
+    pub grid: Option<core::Grid>,
     /// A picture to begin with, of which noise hides as much as [`strength`](Start::strength) says.
     pub image: Option<Start>,
     /// Whether the picture is decoded [in tiles](crate::Autoencoder::decode_in_tiles).
@@ -69,6 +72,7 @@ impl Request {
             guidance: 7.5,
             sampler: None,
             spacing: None,
+            grid: None,
             image: None,
             in_tiles: false,
         }
@@ -82,6 +86,11 @@ impl Request {
         let mut plan = schedule.like_diffusers(self.steps)?;
         if let Some(spacing) = self.spacing {
             plan.sigmas = schedule.grid(Grid { spacing, ..schedule.config().grid() }, self.steps)?;
+        }
+        if let Some(grid) = &self.grid {
+            grid.check(schedule).map_err(|invalid| invalid.within("grid"))?;
+            Invalid::unless_positive("steps", self.steps, MAX_SIZE)?;
+            plan.sigmas = grid.sigmas(schedule, self.steps).into_any();
         }
         if let Some(sampler) = self.sampler {
             plan.sampler = FromPureNoise(sampler);

@@ -2,12 +2,13 @@
 
 use super::class::{Class, EndBy, State, Timesteps};
 use super::grid::{Curve, End, Grid, Spacing, Start};
-use super::pure_noise::PURE_NOISE;
 use crate::config::Settings;
 use crate::error::LatentError;
 use crate::original::{Family, Predicts};
 use diffusion_core::invalid::{Invalid, MAX_SIZE};
-use diffusion_core::schedule::{Cosine, Ddpm, Ldm, Levels, Schedule, ScheduleConfig, Sigmoid};
+use diffusion_core::schedule::{
+    Cosine, Ddpm, Ldm, Levels, PURE_NOISE, Schedule, ScheduleConfig, Sigmoid, ZeroTerminalSnr,
+};
 use diffusion_core::{AnyPrediction, AnySampler, GradientEstimation, VarianceExploding};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -168,10 +169,14 @@ impl SchedulerConfig {
                 return Err(Invalid::new("beta_schedule", reason));
             }
         };
-        let levels = if self.rescale_betas_zero_snr { without_data_at_the_end(&levels) } else { levels };
-        Levels::validate(&VarianceExploding, &levels)
-            .map_err(|invalid| Invalid { setting: "beta_end".into(), ..invalid })?;
-        Ok(Levels::new(levels))
+        let at_fault = |invalid| Invalid { setting: "beta_end".into(), ..invalid };
+        Levels::validate(&VarianceExploding, &levels).map_err(at_fault)?;
+        let levels = Levels::new(levels);
+        if !self.rescale_betas_zero_snr {
+            return Ok(levels);
+        }
+        ZeroTerminalSnr::validate(levels.levels()).map_err(at_fault)?;
+        Ok(Levels::new(ZeroTerminalSnr::new(&levels).levels().to_vec()))
     }
 
     /// The schedule of the same `levels`, without a last one that is [`PURE_NOISE`].
@@ -328,17 +333,6 @@ const MAX_LEVELS: usize = MAX_SIZE / 10;
 
 fn valid<S: Schedule>(found: Result<(), Invalid>, schedule: impl FnOnce() -> S) -> Result<Vec<f64>, Invalid> {
     found.map(|()| schedule().levels().to_vec())
-}
-
-/// The levels, so that the last has no data in it and the first stays as it is (Lin et al. 2023, arXiv:2305.08891, Alg. 1).
-fn without_data_at_the_end(levels: &[f64]) -> Vec<f64> {
-    let kept = |level: &f64| 1.0 / level.hypot(1.0);
-    let (first, last) = (levels.first().map_or(1.0, kept), levels.last().map_or(0.0, kept));
-    let moved = levels.iter().map(|level| {
-        let moved = (kept(level) - last) * first / (first - last);
-        (1.0 / (moved * moved) - 1.0).sqrt().min(PURE_NOISE)
-    });
-    moved.collect()
 }
 
 /// What a file states.

@@ -1,7 +1,7 @@
 //! Grids of a table of levels: which timesteps, what lies between them, where they end, and what a run begins with.
 
 use diffusion_core::invalid::Invalid;
-use diffusion_core::schedule::{Sigmas, trailing};
+use diffusion_core::schedule::{Sigmas, TimestepSpacing};
 use diffusion_core::{AnyPath, VarianceExploding};
 
 /// Which timesteps of N a run of S steps visits (Lin et al. 2023, arXiv:2305.08891, Table 2).
@@ -82,12 +82,15 @@ impl Spacing {
             1 => 0.0,
             _ => last as f64 * ((steps - 1 - i) as f64 / (steps - 1) as f64),
         };
+        let of = |spacing: TimestepSpacing| spacing.timesteps(n, steps).into_iter();
         Ok(match self {
-            Self::Leading { offset } => {
-                (0..steps).rev().map(|i| (offset.saturating_add(n / steps * i)).min(last) as f64).collect()
-            }
-            Self::Trailing => trailing(n, steps)[..steps].iter().map(|&index| index as f64).collect(),
-            Self::Linspace => (0..steps).map(|i| even(i).round_ties_even()).collect(),
+            Self::Leading { offset } => of(TimestepSpacing::Leading)
+                .map(|timestep| offset.saturating_add(timestep).min(last) as f64)
+                .collect(),
+            Self::Trailing => of(TimestepSpacing::Trailing).map(|timestep| timestep as f64).collect(),
+            // Of one step, theirs begins at the end.
+            Self::Linspace if steps == 1 => vec![0.0],
+            Self::Linspace => of(TimestepSpacing::Linspace).map(|timestep| timestep as f64).collect(),
             Self::Broken => (0..steps).map(even).collect(),
         })
     }

@@ -1,10 +1,9 @@
 //! A sampling run as the scheduler of a folder does it.
 
 use super::grid::Start;
-use super::pure_noise::FromPureNoise;
 use burn::tensor::{Tensor, backend::Backend};
 use diffusion_core::invalid::Invalid;
-use diffusion_core::sampler::NoiseSource;
+use diffusion_core::sampler::{FromPureNoise, NoiseSource};
 use diffusion_core::schedule::Sigmas;
 use diffusion_core::{AnyPath, AnySampler, Denoiser, sample_from};
 

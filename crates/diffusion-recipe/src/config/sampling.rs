@@ -1,7 +1,10 @@
 //! How samples are drawn.
 
 use diffusion::core::invalid::MAX_SIZE;
-use diffusion::core::{AnyGuidance, AnySampler, ClassifierFree, Invalid, ScheduleConfig};
+use diffusion::core::schedule::{AnySpacing, Grid};
+use diffusion::core::{
+    AnyGuidance, AnyPath, AnySampler, ClassifierFree, Invalid, Schedule, ScheduleConfig, Sigmas,
+};
 use serde::{Deserialize, Serialize};
 
 /// How samples are drawn.
@@ -20,6 +23,10 @@ pub struct SamplingConfig {
     /// The noise levels to sample through, where they are not those of training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleConfig>,
+    /// How the noise levels lie between the largest and the smallest of these; where this is absent, at trailing timesteps
+    /// down to the smallest, as in smalldiffusion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grid: Option<Grid>,
 }
 
 impl SamplingConfig {
@@ -32,10 +39,37 @@ impl SamplingConfig {
         Invalid::unless_positive("steps", self.steps, MAX_SIZE)?;
         self.sampler.validate().map_err(|error| error.within("sampler"))?;
         self.guidance.validate().map_err(|error| error.within("guidance"))?;
-        match &self.schedule {
-            Some(schedule) => schedule.validate().map_err(|error| error.within("schedule")),
-            None => Ok(()),
+        if let Some(schedule) = &self.schedule {
+            schedule.validate().map_err(|error| error.within("schedule"))?;
         }
+        self.grid.as_ref().map_or(Ok(()), Grid::validate).map_err(|error| error.within("grid"))
+    }
+
+    /// The noise levels of a sampling run of a model that was trained at those of `training`.
+    ///
+    /// # Panics
+    /// If the settings are not valid, or the grid does not suit the schedule.
+    pub fn sigmas(&self, training: &ScheduleConfig) -> Sigmas<AnyPath> {
+        let schedule = self.schedule.as_ref().unwrap_or(training).init();
+        match &self.grid {
+            Some(grid) => grid.sigmas(&schedule, self.steps),
+            None => schedule.sigmas(self.steps),
+        }
+    }
+
+    /// Samples along the grid whose spacing is called `name` instead, e.g. `karras`, with its end and its shift as they are.
+    ///
+    /// # Errors
+    /// If none is.
+    pub fn set_grid(&mut self, name: &str) -> Result<(), Invalid> {
+        let reason = || format!("is {name:?}, expected one of {}", AnySpacing::NAMES.join(", "));
+        let spacing =
+            AnySpacing::from_name(name).ok_or_else(|| Invalid::new("sampling.grid.spacing", reason()))?;
+        self.grid = Some(match self.grid.take() {
+            Some(grid) => Grid { spacing, ..grid },
+            None => spacing.into(),
+        });
+        Ok(())
     }
 
     /// Samples with the sampler that is called `name` instead, e.g. `ddim`.

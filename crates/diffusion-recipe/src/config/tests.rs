@@ -249,3 +249,50 @@ fn labels_are_read_by_name_and_by_number() {
         assert_eq!(config.labels(text), Err(unknown.to_owned()), "{text}");
     }
 }
+
+#[test]
+fn a_grid_is_held_against_schedule_and_prediction() {
+    let config = |changes: &[&str]| {
+        let mut config = RunConfig::preset("swissroll").unwrap();
+        config.set_all(changes.iter().copied()).unwrap();
+        config
+    };
+    let karras = config(&["sampling.grid.spacing.kind=karras", "sampling.steps=7"]);
+    assert_eq!(karras.validate(), Ok(()));
+    let sigmas = karras.sampling.sigmas(&karras.schedule);
+    assert_eq!((sigmas.steps(), sigmas[7]), (7, 0.0));
+    let text = karras.to_toml().unwrap();
+    assert_eq!(RunConfig::from_toml(&text).unwrap(), karras);
+    for (changes, setting) in [
+        (
+            &["sampling.grid.spacing.kind=karras", "sampling.grid.spacing.rho=0"][..],
+            "sampling.grid.spacing.rho",
+        ),
+        (&["sampling.grid.spacing.kind=karras", "sampling.grid.shift.factor=3"], "sampling.grid.shift"),
+        (
+            &["sampling.grid.spacing.kind=list", "sampling.grid.spacing.levels=[1.0, 2.0]"],
+            "sampling.grid.spacing.levels",
+        ),
+    ] {
+        assert_eq!(config(changes).validate().unwrap_err().setting, setting, "{changes:?}");
+    }
+    let mut named = config(&["sampling.grid.spacing.kind=vp", "sampling.grid.end=sigma-min"]);
+    named.sampling.set_grid("exponential").unwrap();
+    assert_eq!(named.sampling.sigmas(&named.schedule).last(), named.schedule.init().levels().first());
+    assert_eq!(named.sampling.set_grid("straight").unwrap_err().setting, "sampling.grid.spacing");
+}
+
+/// From a level without data noise says nothing of the data, and an input that is not scaled is too large.
+#[test]
+fn pure_noise_needs_a_prediction_that_knows_the_data() {
+    for (prediction, is_fine) in
+        [("eps", false), ("scaled-eps", false), ("v", false), ("scaled-v", true), ("scaled-x0", true)]
+    {
+        let mut config = RunConfig::preset("swissroll").unwrap();
+        let schedule = ScheduleConfig::Ddpm { n: 100, beta_start: 1e-3, beta_end: 0.1 };
+        config.schedule = ScheduleConfig::ZeroTerminalSnr { of: Box::new(schedule) };
+        config.set_all([format!("prediction={prediction}").as_str()]).unwrap();
+        let found = config.validate().map_err(|invalid| invalid.setting);
+        assert_eq!(found, if is_fine { Ok(()) } else { Err("prediction".to_string()) }, "{prediction}");
+    }
+}

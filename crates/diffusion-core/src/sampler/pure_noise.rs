@@ -1,15 +1,12 @@
-//! Schedules whose last level has no data left in it.
+//! The first step from a level that has no data left in it.
 
+use super::{Sampler, SamplerStep};
+use crate::denoiser::{Combination, Denoiser};
+use crate::schedule::PURE_NOISE;
 use burn::tensor::{Tensor, backend::Backend};
-use diffusion_core::{Denoiser, Sampler, SamplerStep};
 
-/// The noise level that stands for an infinite one, the last of a schedule with zero terminal SNR (Lin et al. 2023,
-/// arXiv:2305.08891): data of unit variance are below f32's rounding there.
-pub const PURE_NOISE: f64 = 1e8;
-
-/// A sampler that may begin at [`PURE_NOISE`], where a step of any other rounds the data away.
-///
-/// The step from there is Euler's in the form `D + (σ'/σ)·(x − D)`; all others are the inner sampler's.
+/// A sampler that may begin at [`PURE_NOISE`]: the step from there is Euler's, since nothing can be extrapolated from an
+/// infinite level; all others are the inner sampler's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FromPureNoise<S>(pub S);
 
@@ -39,8 +36,7 @@ impl<S: Sampler> Sampler for FromPureNoise<S> {
         if step.from < PURE_NOISE {
             return self.0.step(denoiser, x, step, noise, state);
         }
-        let kept = step.to / step.from;
-        let denoised = denoiser.evaluate(x.clone(), step.from).denoised();
-        x * kept + denoised * (1.0 - kept)
+        let along = Combination { x: 1.0, velocity: step.to - step.from, ..Combination::default() };
+        denoiser.evaluate(x, step.from).combined(along)
     }
 }

@@ -19,9 +19,13 @@ The workspace's commands.
 
   cargo xtask train [PRESET] [OPTIONS]   train a model; `cargo xtask train --help` lists presets and options
   cargo xtask sample RUN [OPTIONS]       draw samples from a trained run
+  cargo xtask generate FOLDER PROMPT     draw a picture of a text or a class, by a pretrained model
+  cargo xtask encode FOLDER --images DIR turn pictures into latents
+  cargo xtask decode FOLDER FILE         turn latents into pictures
   cargo xtask import FILE --as PRESET    make a run of a state dict that smalldiffusion saved
   cargo xtask export RUN                 write a run's weights as smalldiffusion loads them
   cargo xtask doctor --backend NAME      find out whether a device computes what a CPU does, layer by layer
+  cargo xtask samplers                   compare all samplers on data whose denoiser is known
   cargo xtask bench [OPTIONS]            what training and sampling cost; with --peer, beside smalldiffusion
   cargo xtask test [--backend NAME]      all tests; on flex, ndarray and wgpu, or on the backend that is named
   cargo xtask lint                       formatting, clippy, documentation, its links, and what would be published
@@ -29,6 +33,10 @@ The workspace's commands.
   cargo xtask ci                         lint, test and outside
   cargo xtask fixtures [NAME...]         make the fixtures anew, with Python
 ";
+
+/// The commands of the program.
+const COMMANDS: [&str; 9] =
+    ["train", "sample", "generate", "encode", "decode", "import", "export", "doctor", "samplers"];
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
@@ -38,7 +46,7 @@ fn main() -> ExitCode {
     };
     let arguments: Vec<OsString> = arguments.collect();
     let result = match task.to_str() {
-        Some(task @ ("train" | "sample" | "import" | "export" | "doctor")) => run_program(task, &arguments),
+        Some(task) if COMMANDS.contains(&task) => run_program(task, &arguments),
         Some("bench") => bench(&arguments),
         Some("test") => test(&arguments),
         Some("lint") => lint(),

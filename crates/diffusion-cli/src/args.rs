@@ -60,6 +60,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Find out whether a device computes what a CPU computes, layer by layer.
     Doctor(DoctorArgs),
+    /// Compare all samplers on data whose denoiser is known, by how often they evaluate it.
+    Samplers(SamplersArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -301,6 +303,22 @@ pub struct DoctorArgs {
     /// Add a fault of 1 % to the output of these layers on the device examined, to see that the doctor finds it.
     #[arg(long, value_name = "LAYER", value_delimiter = ',')]
     pub inject_fault: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct SamplersArgs {
+    /// How many evaluations of the network a run may cost.
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [5, 10, 20, 50])]
+    pub evaluations: Vec<usize>,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    pub backend: BackendName,
+    /// Draw the distances of the best known samplers.
+    #[arg(long, value_name = "FILE.png")]
+    pub out: Option<PathBuf>,
+    /// Replace the file that is there already.
+    #[arg(long, requires = "out")]
+    pub overwrite: bool,
 }
 
 /// The presets' names, with a sentence on each.

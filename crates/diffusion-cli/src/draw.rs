@@ -94,5 +94,5 @@ pub fn validation(path: &Path, losses: &ValidationLosses, title: &str) -> Result
     curves.extend(losses.validation.iter().map(|losses| ("validation examples", points(&losses.bins))));
     let optimal = "optimal denoiser of the training examples";
     curves.extend(losses.optimal.iter().map(|losses| (optimal, points(&losses.bins))));
-    Ok(pictures::curves(path, title, "noise level σ", &curves)?)
+    Ok(pictures::curves(path, title, ["noise level σ", "loss"], &curves)?)
 }

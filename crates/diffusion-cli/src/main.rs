@@ -25,6 +25,7 @@ mod progress;
 mod prompts;
 mod report;
 mod sample;
+mod samplers;
 mod signals;
 mod table;
 mod train;
@@ -72,6 +73,7 @@ fn run(command: args::Command) -> Result<(), CliError> {
         args::Command::Import(args) => import::main(args, &display),
         args::Command::Export(args) => export::main(args, &display),
         args::Command::Doctor(args) => doctor::main(args, &display),
+        args::Command::Samplers(args) => samplers::main(args, &display),
     };
     display.end();
     result

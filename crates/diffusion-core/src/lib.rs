@@ -49,10 +49,11 @@ pub use parameterization::{
     X0Prediction,
 };
 pub use path::{AnyPath, Path, Straight, VarianceExploding};
-pub use random::{Noise, Purpose};
+pub use random::{BrownianNoise, Noise, Purpose};
 pub use sampler::{
-    AnySampler, DpmSolver, GradientEstimation, Heun, Pndm, Sampler, SamplerStep, sample, sample_changed,
-    sample_from,
+    Adaptive, AnySampler, Dpm2Ancestral, DpmSolver, Dpmpp2sAncestral, DpmppSde, EulerAncestral,
+    GradientEstimation, Heun, NoiseRequest, Pndm, PredictorCorrector, Restart, Sampler, SamplerStep, sample,
+    sample_changed, sample_from,
 };
 pub use schedule::{AnySchedule, Schedule, ScheduleConfig, Sigmas};
 pub use sigma::Sigma;

@@ -2,6 +2,7 @@
 
 pub mod dit;
 pub mod ideal;
+pub mod mixture;
 pub mod mlp;
 pub mod unet;
 

@@ -42,6 +42,15 @@ pub fn check_factor(setting: &str, found: f64) -> Result<(), Invalid> {
     })
 }
 
+/// Refuses an amount, e.g. of noise, that is negative or that tensors cannot be multiplied by.
+///
+/// # Errors
+/// If `found` is below 0 or not finite in f32.
+pub fn check_amount(setting: &str, found: f64) -> Result<(), Invalid> {
+    check_factor(setting, found)?;
+    Invalid::unless(found >= 0.0, setting, || format!("is {found}, expected at least 0"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,10 @@
 //! and the index of the sample. Two streams with different names are independent; the same name gives the same
 //! numbers on every backend, for every batch size, in every order of drawing, and after a resume.
 
+mod brownian;
+
+pub use brownian::BrownianNoise;
+
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
@@ -12,7 +16,7 @@ use rand_distr::StandardNormal;
 /// What a stream of random numbers is for.
 ///
 /// Whoever draws defines a constant with a number of its own. The numbers are part of the format: they never change
-/// meaning. Taken are 1 to 3 here, 4 to 6 and 9 by training, 7 and 8 by data sets, 10 to 12 by validation.
+/// meaning. Taken are 1 to 3 and 13 here, 4 to 6 and 9 by training, 7 and 8 by data sets, 10 to 12 by validation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Purpose(pub u64);
 
@@ -23,6 +27,8 @@ impl Purpose {
     pub const INITIAL_NOISE: Self = Self(2);
     /// The noise that a stochastic sampler adds on its way.
     pub const STEP_NOISE: Self = Self(3);
+    /// The paths of Brownian motion that a stochastic sampler may take its noise from.
+    pub const BROWNIAN_NOISE: Self = Self(13);
 }
 
 /// Items that are shuffled between two questions whether to go on: some milliseconds of work, however many there are.
@@ -141,7 +147,24 @@ impl Noise {
         shape: [usize; D],
         device: &B::Device,
     ) -> Tensor<B, D> {
-        normal(self.seed, Purpose::STEP_NOISE, step as u64, self.first, shape, device)
+        self.draw(step, 0, shape, device)
+    }
+
+    /// Unit normal noise for draw number `draw` of the sampling step `step`, both counted from 0; draw 0 is
+    /// [`step`](Self::step).
+    ///
+    /// # Shapes
+    /// - returns `shape`, whose first axis is the batch
+    pub fn draw<B: Backend, const D: usize>(
+        &self,
+        step: usize,
+        draw: usize,
+        shape: [usize; D],
+        device: &B::Device,
+    ) -> Tensor<B, D> {
+        // A step's number has the lower half of the name.
+        let name = step as u64 | (draw as u64) << 32;
+        normal(self.seed, Purpose::STEP_NOISE, name, self.first, shape, device)
     }
 }
 

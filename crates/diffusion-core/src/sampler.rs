@@ -1,9 +1,13 @@
 //! A sampler turns noise into data, one noise level at a time; sampling is an iterator over the states.
 
 mod any;
+mod noise;
 mod pure_noise;
+mod trapezoid;
+mod way;
 
 pub use any::*;
+pub use noise::{AnyNoise, NoiseKind, NoiseRequest, NoiseSource};
 pub use pure_noise::FromPureNoise;
 
 use crate::denoiser::{Denoiser, DenoiserOutput, Evaluate};
@@ -38,8 +42,8 @@ use std::cell::RefCell;
 ///         1
 ///     }
 ///
-///     fn evaluations(&self, _step: SamplerStep) -> usize {
-///         1
+///     fn evaluations(&self, _step: SamplerStep) -> Option<usize> {
+///         Some(1)
 ///     }
 ///
 ///     fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(
@@ -73,14 +77,20 @@ pub trait Sampler {
     /// sampler that adds noise, it is that of the distribution of the ends.
     fn order(&self) -> u32;
 
-    /// How often `step` evaluates the denoiser.
-    fn evaluations(&self, step: SamplerStep) -> usize;
+    /// How often `step` evaluates the denoiser; none if that is not known before.
+    fn evaluations(&self, step: SamplerStep) -> Option<usize>;
+
+    /// Which noise the sampler is used with, unless its user chooses another; [`sample`] takes it.
+    fn noise_kind(&self) -> NoiseKind {
+        NoiseKind::Steps
+    }
 
     /// The state at `step.to`, given the state `x` at `step.from`.
     ///
     /// `noise(from, to)` gives unit normal noise of the state's shape for the way between two noise levels. It is
-    /// independent of that for any other way: a step asks for the ways that it consists of, each at most once. Whoever
-    /// gives the noise may let it depend on the way, as that of one Brownian motion does.
+    /// independent of that for any other way: a step asks for the ways down that it consists of, each at most once, and
+    /// for ways up as often as it goes them. Whoever gives the noise may let it depend on the way, as that of one Brownian
+    /// motion does.
     ///
     /// # Shapes
     /// - `x`, returns: `[batch, …]`
@@ -105,50 +115,10 @@ pub struct SamplerStep {
     pub to: f64,
 }
 
-/// Where a run's noise comes from: [`Noise`] for a seed, or a function of the step that gives it.
-///
-/// ```
-/// # use burn::backend::Flex;
-/// # use burn::tensor::{Tensor, TensorData};
-/// # use diffusion_core::network::ideal::IdealDenoiser;
-/// # use diffusion_core::schedule::{LogLinear, Schedule};
-/// use diffusion_core::{GradientEstimation, SamplerStep, sample_from};
-///
-/// # let device = Default::default();
-/// # let data = TensorData::new(vec![0.0f32, 0.0, 0.0, 1.0], [2, 2]);
-/// # let (model, sigmas) = (IdealDenoiser::<Flex, 2>::new(&data, &device), LogLinear::default().sigmas(10));
-/// // Noise that is given, e.g. to repeat another program's run; here there is none.
-/// let mut asked = Vec::new();
-/// let given = |step: SamplerStep| {
-///     asked.push(step.index);
-///     Tensor::<Flex, 2>::zeros([4, 2], &device)
-/// };
-/// let x = Tensor::<Flex, 2>::ones([4, 2], &device) * sigmas[0];
-/// sample_from(&model, GradientEstimation::DDPM, &sigmas, x, given).last();
-/// assert_eq!(asked[..3], [0, 1, 2]);
-/// ```
-pub trait NoiseSource<B: Backend, const D: usize> {
-    /// Unit normal noise of the shape of `x` for `step`, or for the part of it between `step.from` and `step.to` where
-    /// a sampler asks for noise in parts.
-    fn draw(&mut self, step: SamplerStep, x: &Tensor<B, D>) -> Tensor<B, D>;
-}
-
-impl<B: Backend, const D: usize> NoiseSource<B, D> for Noise {
-    /// A step has one draw, which depends on its index alone.
-    fn draw(&mut self, step: SamplerStep, x: &Tensor<B, D>) -> Tensor<B, D> {
-        self.step(step.index, x.dims(), &x.device())
-    }
-}
-
-impl<B: Backend, const D: usize, F: FnMut(SamplerStep) -> Tensor<B, D>> NoiseSource<B, D> for F {
-    fn draw(&mut self, step: SamplerStep, _x: &Tensor<B, D>) -> Tensor<B, D> {
-        self(step)
-    }
-}
-
 /// Samples from `denoiser`: yields the state after each step along `sigmas`, the last of which is the sample.
 ///
-/// The run starts by itself, from the noise for the samples 0 to `count` of `noise`, times the first noise level. No
+/// The run starts by itself, from the noise for the samples 0 to `count` of `noise`, times the first noise level; on its
+/// way it has noise of the kind that the sampler is used with ([`Sampler::noise_kind`]). No
 /// step is computed before the iterator is asked: stop early, keep every state for an animation, or take `.last()`.
 ///
 /// The grid and the model are on one path,
@@ -191,6 +161,7 @@ where
     S: Sampler,
 {
     let x = noise.initial(denoiser.input_shape(count), device) * sigmas[0];
+    let noise = sampler.noise_kind().of(noise);
     sample_from(denoiser, sampler, sigmas, x, noise)
 }
 
@@ -261,11 +232,17 @@ where
 {
     assert_eq!(denoiser.path(), sigmas.path(), "the denoiser and the noise levels are on different paths");
     expect_valid(denoiser.check_levels(sigmas));
+    let path = denoiser.path();
     let mut state = sampler.start::<B, D>(sigmas);
     let run = Run { denoiser, evaluate: RefCell::new(denoiser.start()) };
     sigmas.windows(2).enumerate().map(move |(index, levels)| {
         let step = SamplerStep { index, from: levels[0], to: levels[1] };
-        let mut draw = |from, to| noise.draw(SamplerStep { index, from, to }, &x);
+        let mut draws = 0..;
+        let mut draw = |from, to| {
+            let snr = [from, to].map(|level| way::snr(&path, level));
+            let draw = draws.next().unwrap_or_default();
+            noise.draw(NoiseRequest { index, draw, from, to, snr }, &x)
+        };
         let reached = sampler.step(&run, x.clone(), step, &mut draw, &mut state);
         x = change(step, reached);
         x.clone()

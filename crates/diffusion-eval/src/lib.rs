@@ -1,12 +1,16 @@
-//! How good a model is: its validation loss by noise level.
+//! How good a model is: its validation loss by noise level; and how good a sampler is, on data whose denoiser is known.
 //!
 //! [`Validation`] holds a fixed set of (example, σ, noise) triples and evaluates models on it; nothing here needs a data
 //! set or a training run.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod budget;
+mod transport;
 mod validation;
 
+pub use budget::{evaluations, steps_within};
+pub use transport::{floor, transport_distance};
 pub use validation::{
     LossBySigma, SigmaBin, VALIDATION_EXAMPLE, VALIDATION_NOISE, VALIDATION_SIGMA, Validation,
     ValidationConfig,

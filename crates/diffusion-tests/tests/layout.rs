@@ -315,3 +315,20 @@ fn broken_layouts_are_noticed() {
         "{lacking:?}"
     );
 }
+
+/// `cargo xtask COMMAND` runs every command of the program, and its usage names each.
+#[test]
+fn every_command_of_the_program_is_a_task() {
+    let read =
+        |path: &str| std::fs::read_to_string(format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let (args, xtask) = (read("crates/diffusion-cli/src/args.rs"), read("xtask/src/main.rs"));
+    let commands = args.split("pub enum Command {").nth(1).unwrap().split("\n}").next().unwrap();
+    let variants = commands.lines().filter_map(|line| line.trim().split_once('('));
+    let names: Vec<String> =
+        variants.filter(|(name, _)| !name.starts_with("//")).map(|(name, _)| name.to_lowercase()).collect();
+    assert!(names.len() >= 8 && names.contains(&"generate".to_string()), "{names:?}");
+    for name in names {
+        assert!(xtask.contains(&format!("\"{name}\"")), "xtask does not know {name}");
+        assert!(xtask.contains(&format!("cargo xtask {name} ")), "its usage does not name {name}");
+    }
+}

@@ -51,6 +51,17 @@ pub fn curve(path: &Path, points: &[(f64, f64)], title: &str) -> Result<(), Pict
     })
 }
 
+/// Of several curves, which differ in lightness as well as in hue.
+const COLORS: [RGBColor; 7] = [
+    ACCENT,
+    RGBColor(214, 110, 20),
+    FAINT,
+    RGBColor(30, 150, 110),
+    RGBColor(150, 60, 150),
+    RGBColor(200, 60, 60),
+    RGBColor(100, 180, 220),
+];
+
 /// Draws several curves over a logarithmic axis, 900 × 540 pixels, each with its name; points that are not finite and
 /// positive are left out.
 ///
@@ -59,7 +70,7 @@ pub fn curve(path: &Path, points: &[(f64, f64)], title: &str) -> Result<(), Pict
 pub fn curves(
     path: &Path,
     title: &str,
-    x_name: &'static str,
+    [x_name, y_name]: [&'static str; 2],
     curves: &[(&str, Vec<(f64, f64)>)],
 ) -> Result<(), PictureError> {
     let usable = |&(x, y): &(f64, f64)| [x, y].iter().all(|value| (1e-100..1e100).contains(value));
@@ -67,11 +78,11 @@ pub fn curves(
     let (left, right) = bounds(all().map(|point| point.0), 0.0).unwrap_or((0.1, 10.0));
     let (low, high) = bounds(all().map(|point| point.1), 0.0).unwrap_or((0.1, 1.0));
     let y = if high > 10.0 * low {
-        Axis::logarithmic("loss", low, high)
+        Axis::logarithmic(y_name, low, high)
     } else {
-        Axis::linear("loss", padded(low, high, 0.05))
+        Axis::linear(y_name, padded(low, high, 0.05))
     };
-    let colors = [ACCENT, RGBColor(214, 110, 20), FAINT];
+    let colors = COLORS.into_iter().cycle();
 
     plot(path, (900, 540), |root| {
         let mut chart = axes(root, title, Axis::logarithmic(x_name, left, right), y)?;

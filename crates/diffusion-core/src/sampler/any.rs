@@ -1,30 +1,46 @@
 //! The sampler that is chosen while the program runs: the list of all samplers.
 
+mod adaptive;
+mod dpm2_ancestral;
 mod dpm_solver;
+mod dpmpp_2s_ancestral;
+mod dpmpp_sde;
+mod euler_ancestral;
 mod gradient_estimation;
 mod heun;
 mod pndm;
+mod predictor_corrector;
+mod restart;
 
-pub use dpm_solver::{DpmSolver, Estimate};
+pub use adaptive::{Adaptive, Lengths};
+pub use dpm_solver::{DpmSolver, Estimates, Variant};
+pub use dpm2_ancestral::Dpm2Ancestral;
+pub use dpmpp_2s_ancestral::Dpmpp2sAncestral;
+pub use dpmpp_sde::DpmppSde;
+pub use euler_ancestral::EulerAncestral;
 pub use gradient_estimation::{GradientEstimation, Previous};
 pub use heun::{Heun, Steps};
 pub use pndm::{Outputs, Pndm};
+pub use predictor_corrector::{Predictor, PredictorCorrector};
+pub use restart::{Highest, Restart};
 
-use super::{Sampler, SamplerStep};
+use super::{NoiseKind, Sampler, SamplerStep};
 use crate::denoiser::Denoiser;
 use crate::invalid::Invalid;
 use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
-/// [`AnySampler`] and its state from one line per sampler: the type, then the names with what each stands for.
+/// [`AnySampler`] and its state from one line per sampler: the type, then the names with what each stands for. An attribute
+/// before it says how files name a type whose kebab case is not what the field writes.
 macro_rules! samplers {
-    ($($kind:ident: $($name:literal = $sampler:expr),+;)+) => {
+    ($($(#[$attribute:meta])* $kind:ident: $($name:literal = $sampler:expr),+;)+) => {
         /// A sampler that is chosen while the program runs, e.g. by a configuration file.
         #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "kind", rename_all = "kebab-case")]
         pub enum AnySampler {
             $(
                 #[doc = concat!("[`", stringify!($kind), "`]")]
+                $(#[$attribute])*
                 $kind($kind),
             )+
         }
@@ -84,9 +100,15 @@ macro_rules! samplers {
                 }
             }
 
-            fn evaluations(&self, step: SamplerStep) -> usize {
+            fn evaluations(&self, step: SamplerStep) -> Option<usize> {
                 match self {
                     $(Self::$kind(sampler) => sampler.evaluations(step),)+
+                }
+            }
+
+            fn noise_kind(&self) -> NoiseKind {
+                match self {
+                    $(Self::$kind(sampler) => sampler.noise_kind(),)+
                 }
             }
 
@@ -119,7 +141,20 @@ samplers! {
         "gradient-estimation" = GradientEstimation::DDIM;
     Heun: "heun" = Heun::default();
     Pndm: "pndm" = Pndm {};
-    DpmSolver: "dpm-solver" = DpmSolver {};
+    DpmSolver:
+        "dpm-solver" = DpmSolver::M2,
+        "dpmpp-2m" = DpmSolver::M2,
+        "dpmpp-3m" = DpmSolver::M3,
+        "dpmpp-2m-sde" = DpmSolver::M2_SDE,
+        "dpmpp-3m-sde" = DpmSolver::M3_SDE;
+    EulerAncestral: "euler-ancestral" = EulerAncestral::default();
+    Dpm2Ancestral: "dpm2-ancestral" = Dpm2Ancestral::default();
+    #[serde(rename = "dpmpp-2s-ancestral")]
+    Dpmpp2sAncestral: "dpmpp-2s-ancestral" = Dpmpp2sAncestral::default();
+    DpmppSde: "dpmpp-sde" = DpmppSde::default();
+    Adaptive: "adaptive" = Adaptive::default();
+    Restart: "restart" = Restart::default();
+    PredictorCorrector: "predictor-corrector" = PredictorCorrector::default();
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The first step from a level that has no data left in it.
 
-use super::{Sampler, SamplerStep};
+use super::{NoiseKind, Sampler, SamplerStep};
 use crate::denoiser::{Combination, Denoiser};
 use crate::schedule::PURE_NOISE;
 use burn::tensor::{Tensor, backend::Backend};
@@ -21,8 +21,12 @@ impl<S: Sampler> Sampler for FromPureNoise<S> {
         self.0.order()
     }
 
-    fn evaluations(&self, step: SamplerStep) -> usize {
-        if step.from < PURE_NOISE { self.0.evaluations(step) } else { 1 }
+    fn evaluations(&self, step: SamplerStep) -> Option<usize> {
+        if step.from < PURE_NOISE { self.0.evaluations(step) } else { Some(1) }
+    }
+
+    fn noise_kind(&self) -> NoiseKind {
+        self.0.noise_kind()
     }
 
     fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(

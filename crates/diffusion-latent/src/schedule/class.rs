@@ -94,7 +94,7 @@ const MULTISTEP: Class = Class {
     end: EndBy::FinalSigmasType,
     state: State::Preserving,
     timesteps: Timesteps::OneMore,
-    sampler: AnySampler::DpmSolver(DpmSolver {}),
+    sampler: AnySampler::DpmSolver(DpmSolver::M2),
     is_same: false,
     ..EULER
 };
@@ -141,7 +141,7 @@ const CLASSES: [Class; 15] = [
     Class { name: "KDPM2DiscreteScheduler", is_same: false, ..HEUN },
     Class {
         name: "LMSDiscreteScheduler",
-        sampler: AnySampler::DpmSolver(DpmSolver {}),
+        sampler: AnySampler::DpmSolver(DpmSolver::M2),
         is_same: false,
         ..ANCESTRAL
     },

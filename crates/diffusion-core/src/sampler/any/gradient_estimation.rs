@@ -71,8 +71,8 @@ impl Sampler for GradientEstimation {
         if self.gam == 1.5 && self.mu == 0.0 { 2 } else { 1 }
     }
 
-    fn evaluations(&self, _step: SamplerStep) -> usize {
-        1
+    fn evaluations(&self, _step: SamplerStep) -> Option<usize> {
+        Some(1)
     }
 
     fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(

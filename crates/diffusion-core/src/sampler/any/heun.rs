@@ -2,9 +2,9 @@
 
 use crate::denoiser::Denoiser;
 use crate::invalid::{Invalid, expect_valid};
-use crate::linear_combination::LinearCombination;
 use crate::path::Path;
-use crate::precision::check_factor;
+use crate::precision::check_amount;
+use crate::sampler::trapezoid::trapezoid;
 use crate::sampler::{Sampler, SamplerStep, renoise};
 use crate::sigma::sum;
 use burn::tensor::{Tensor, backend::Backend};
@@ -41,8 +41,7 @@ impl Heun {
     /// If `s_churn` or `s_noise` is negative or not finite in f32, or a bound is not a number.
     pub fn validate(&self) -> Result<(), Invalid> {
         for (setting, found) in [("s_churn", self.s_churn), ("s_noise", self.s_noise)] {
-            check_factor(setting, found)?;
-            Invalid::unless(found >= 0.0, setting, || format!("is {found}, expected at least 0"))?;
+            check_amount(setting, found)?;
         }
         for (setting, found) in [("s_min", self.s_min), ("s_max", self.s_max)] {
             Invalid::unless(!found.is_nan(), setting, || format!("is {found}, expected a number"))?;
@@ -79,8 +78,8 @@ impl Sampler for Heun {
         2
     }
 
-    fn evaluations(&self, step: SamplerStep) -> usize {
-        if step.to == 0.0 { 1 } else { 2 }
+    fn evaluations(&self, step: SamplerStep) -> Option<usize> {
+        Some(if step.to == 0.0 { 1 } else { 2 })
     }
 
     fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(
@@ -95,15 +94,6 @@ impl Sampler for Heun {
         let raised = self.raised(from, steps, &path);
         let (kept, fresh) = renoise(&path, from, raised);
         let x = if fresh == 0.0 { x } else { sum([(kept, x), (fresh * self.s_noise, noise(from, to))]) };
-
-        let h = to - raised;
-        let x = LinearCombination::of(x);
-        let here = x.evaluate(denoiser, raised).velocity;
-        let euler = x.clone().plus(h, &here);
-        if to == 0.0 {
-            return euler.tensor();
-        }
-        let there = euler.evaluate(denoiser, to).velocity;
-        x.plus(0.5 * h, &here).plus(0.5 * h, &there).tensor()
+        trapezoid(denoiser, x, raised, to)
     }
 }

@@ -52,8 +52,8 @@ impl Sampler for Pndm {
         2
     }
 
-    fn evaluations(&self, step: SamplerStep) -> usize {
-        if step.index == 0 && step.to > 0.0 { 2 } else { 1 }
+    fn evaluations(&self, step: SamplerStep) -> Option<usize> {
+        Some(if step.index == 0 && step.to > 0.0 { 2 } else { 1 })
     }
 
     fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(

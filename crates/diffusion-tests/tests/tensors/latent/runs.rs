@@ -5,7 +5,7 @@ use crate::support::folders::Folder;
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use diffusion::core::{
-    AnyPath, AnyPrediction, Diffusion, GradientEstimation, Network, Noise, SamplerStep, Sigmas, Tokens,
+    AnyPath, AnyPrediction, Diffusion, GradientEstimation, Network, Noise, NoiseRequest, Sigmas, Tokens,
     Tracer, sample_from,
 };
 use diffusion::latent::condition::to_host;
@@ -136,7 +136,7 @@ fn runs_with_noise_on_the_way<B: TestBackend>(device: &B::Device) {
             let [given, against] = prompts(&fixture, name, 1);
             let plan = schedule.like_diffusers(6).unwrap();
             let drawn: Tensor<B, 4> = fixture.tensor("noisy.in.drawn", device);
-            let noise = |step: SamplerStep| drawn.clone().narrow(0, step.index, 1);
+            let noise = |step: NoiseRequest| drawn.clone().narrow(0, step.index, 1);
             let x = plan.from_noise(fixture.tensor("noisy.in.noise", device));
             let found = plan.run(&model.given(given).guided_by(against, SCALE), x, noise);
             let expected = fixture.data(&format!("noisy.{name}.out.{label}_{spacing}"));

@@ -5,7 +5,7 @@ use super::schedules::{Table, assert_column};
 use crate::support::{fixture, fixture::Fixture, gaussian::Gaussian};
 use burn::tensor::Tensor;
 use diffusion::core::schedule::{Ddpm, Schedule, trailing};
-use diffusion::core::{GradientEstimation, SamplerStep, Sigmas, VarianceExploding, sample_from};
+use diffusion::core::{GradientEstimation, NoiseRequest, Sigmas, VarianceExploding, sample_from};
 use diffusion_tests::{TestBackend, assert_close, backend_tests};
 use serde::Deserialize;
 
@@ -86,7 +86,7 @@ fn states<B: TestBackend>(
 ) -> Tensor<B, 4> {
     let denoiser = Gaussian::<VarianceExploding>::new(0.7);
     let noise: Tensor<B, 4> = fixture.tensor("in.noise", device);
-    let noise_of = |step: SamplerStep| noise.clone().narrow(0, step.index, 1).squeeze_dim::<3>(0);
+    let noise_of = |step: NoiseRequest| noise.clone().narrow(0, step.index, 1).squeeze_dim::<3>(0);
     let x = fixture.tensor::<B, 3>("in.xt", device);
     let states: Vec<_> = sample_from(&denoiser, sampler, &Sigmas::new(sigmas), x, noise_of).collect();
     Tensor::stack(states, 0)

@@ -5,7 +5,7 @@ use crate::support::{fixture::Fixture, hashed, weights};
 use burn::tensor::Tensor;
 use diffusion::core::network::NullCondition;
 use diffusion::core::{
-    Denoiser, Diffusion, EpsPrediction, FlowPrediction, GradientEstimation, Labels, Network, SamplerStep,
+    Denoiser, Diffusion, EpsPrediction, FlowPrediction, GradientEstimation, Labels, Network, NoiseRequest,
     Sigmas, VarianceExploding, sample_from,
 };
 use diffusion_tests::{TestBackend, assert_close, backend_tests};
@@ -95,7 +95,7 @@ fn samplers_match<B: TestBackend, M: Denoiser<B, D>, const D: usize, const S: us
 ) {
     let input = |name: &str| if inputs.is_empty() { name.to_string() } else { format!("{inputs}.{name}") };
     let noise: Tensor<B, S> = fixture.tensor(&input("in.noise"), device);
-    let noise_of = |step: SamplerStep| noise.clone().narrow(0, step.index, 1).squeeze_dim::<D>(0);
+    let noise_of = |step: NoiseRequest| noise.clone().narrow(0, step.index, 1).squeeze_dim::<D>(0);
     // Flows have no stochastic sampler in the fixtures.
     let samplers = if outputs.ends_with("flow") { 3 } else { 4 };
     let mut seen = 0;

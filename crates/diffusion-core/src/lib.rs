@@ -51,9 +51,9 @@ pub use parameterization::{
 pub use path::{AnyPath, Path, Straight, VarianceExploding};
 pub use random::{BrownianNoise, Noise, Purpose};
 pub use sampler::{
-    Adaptive, AnySampler, Dpm2Ancestral, DpmSolver, Dpmpp2sAncestral, DpmppSde, EulerAncestral,
-    GradientEstimation, Heun, NoiseRequest, Pndm, PredictorCorrector, Restart, Sampler, SamplerStep, sample,
-    sample_changed, sample_from,
+    Adaptive, AnySampler, Deis, Dpm2Ancestral, DpmSolver, Dpmpp2sAncestral, DpmppSde, EulerAncestral,
+    GradientEstimation, Heun, Ipndm, Lms, NoiseRequest, Pndm, PredictorCorrector, Restart, Sampler,
+    SamplerStep, UniPc, sample, sample_changed, sample_from,
 };
 pub use schedule::{AnySchedule, Schedule, ScheduleConfig, Sigmas};
 pub use sigma::Sigma;

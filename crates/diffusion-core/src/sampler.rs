@@ -1,12 +1,15 @@
 //! A sampler turns noise into data, one noise level at a time; sampling is an iterator over the states.
 
 mod any;
+mod multistep;
 mod noise;
 mod pure_noise;
+mod quadrature;
 mod trapezoid;
 mod way;
 
 pub use any::*;
+pub use multistep::Remainders;
 pub use noise::{AnyNoise, NoiseKind, NoiseRequest, NoiseSource};
 pub use pure_noise::FromPureNoise;
 

@@ -1,6 +1,7 @@
 //! The sampler that is chosen while the program runs: the list of all samplers.
 
 mod adaptive;
+mod deis;
 mod dpm2_ancestral;
 mod dpm_solver;
 mod dpmpp_2s_ancestral;
@@ -8,11 +9,15 @@ mod dpmpp_sde;
 mod euler_ancestral;
 mod gradient_estimation;
 mod heun;
+mod ipndm;
+mod lms;
 mod pndm;
 mod predictor_corrector;
 mod restart;
+mod unipc;
 
 pub use adaptive::{Adaptive, Lengths};
+pub use deis::Deis;
 pub use dpm_solver::{DpmSolver, Estimates, Variant};
 pub use dpm2_ancestral::Dpm2Ancestral;
 pub use dpmpp_2s_ancestral::Dpmpp2sAncestral;
@@ -20,9 +25,12 @@ pub use dpmpp_sde::DpmppSde;
 pub use euler_ancestral::EulerAncestral;
 pub use gradient_estimation::{GradientEstimation, Previous};
 pub use heun::{Heun, Steps};
+pub use ipndm::Ipndm;
+pub use lms::Lms;
 pub use pndm::{Outputs, Pndm};
 pub use predictor_corrector::{Predictor, PredictorCorrector};
 pub use restart::{Highest, Restart};
+pub use unipc::{BVariant, Corrections, UniPc};
 
 use super::{NoiseKind, Sampler, SamplerStep};
 use crate::denoiser::Denoiser;
@@ -147,10 +155,21 @@ samplers! {
         "dpmpp-3m" = DpmSolver::M3,
         "dpmpp-2m-sde" = DpmSolver::M2_SDE,
         "dpmpp-3m-sde" = DpmSolver::M3_SDE;
-    EulerAncestral: "euler-ancestral" = EulerAncestral::default();
-    Dpm2Ancestral: "dpm2-ancestral" = Dpm2Ancestral::default();
+    EulerAncestral:
+        "euler" = EulerAncestral::EULER,
+        "euler-ancestral" = EulerAncestral::default();
+    Dpm2Ancestral:
+        "dpm2" = Dpm2Ancestral::DPM2,
+        "dpm2-ancestral" = Dpm2Ancestral::default();
+    Lms: "lms" = Lms::default();
+    Ipndm: "ipndm" = Ipndm::default();
+    Deis: "deis" = Deis::default();
+    #[serde(rename = "unipc")]
+    UniPc: "unipc" = UniPc::default();
     #[serde(rename = "dpmpp-2s-ancestral")]
-    Dpmpp2sAncestral: "dpmpp-2s-ancestral" = Dpmpp2sAncestral::default();
+    Dpmpp2sAncestral:
+        "dpmpp-2s" = Dpmpp2sAncestral::DPMPP_2S,
+        "dpmpp-2s-ancestral" = Dpmpp2sAncestral::default();
     DpmppSde: "dpmpp-sde" = DpmppSde::default();
     Adaptive: "adaptive" = Adaptive::default();
     Restart: "restart" = Restart::default();
@@ -167,7 +186,7 @@ mod tests {
             assert!(AnySampler::from_name(name).is_some_and(|sampler| sampler.validate().is_ok()), "{name}");
         }
         assert_eq!(AnySampler::from_name("ddpm"), Some(GradientEstimation::DDPM.into()));
-        assert_eq!(AnySampler::from_name("euler"), None);
+        assert_eq!(AnySampler::from_name("dpmpp"), None);
     }
 
     #[test]

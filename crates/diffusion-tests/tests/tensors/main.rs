@@ -26,6 +26,7 @@ mod reference {
     mod layers;
     mod mlp;
     mod modifiers;
+    mod samplers_ode;
     mod schedules;
     mod swissroll;
     mod trajectories;

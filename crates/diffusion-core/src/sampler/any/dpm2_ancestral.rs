@@ -33,6 +33,9 @@ impl Default for Dpm2Ancestral {
 }
 
 impl Dpm2Ancestral {
+    /// The midpoint method itself, without noise: k-diffusion's `sample_dpm_2`, diffusers' `KDPM2DiscreteScheduler`.
+    pub const DPM2: Self = Self { eta: 0.0, s_noise: 1.0 };
+
     /// Whether there is such a sampler.
     ///
     /// # Errors

@@ -31,6 +31,9 @@ impl Default for Dpmpp2sAncestral {
 }
 
 impl Dpmpp2sAncestral {
+    /// DPM-Solver++(2S) itself, without noise; diffusers' `DPMSolverSinglestepScheduler` of order 2.
+    pub const DPMPP_2S: Self = Self { eta: 0.0, s_noise: 1.0 };
+
     /// Whether there is such a sampler.
     ///
     /// # Errors

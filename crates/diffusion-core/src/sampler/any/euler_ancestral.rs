@@ -31,6 +31,9 @@ impl Default for EulerAncestral {
 }
 
 impl EulerAncestral {
+    /// The Euler method itself, without noise, which is DDIM (Song et al. 2021, arXiv:2010.02502): k-diffusion's `sample_euler`.
+    pub const EULER: Self = Self { eta: 0.0, s_noise: 1.0 };
+
     /// Whether there is such a sampler.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The multistep method that Stable Diffusion 1 was published with.
 
+use super::ipndm::WEIGHTS;
 use crate::denoiser::{Combination, Denoiser, DenoiserOutput};
 use crate::invalid::Invalid;
 use crate::sampler::{Sampler, SamplerStep};
@@ -30,14 +31,6 @@ impl Pndm {
 /// The denoiser's last outputs, at most three, the latest first.
 #[derive(Debug)]
 pub struct Outputs<B: Backend, const D: usize>(Vec<Tensor<B, D>>);
-
-/// The weights of the latest outputs, the latest first, by how many there are.
-const WEIGHTS: [&[f64]; 4] = [
-    &[1.0],
-    &[3.0 / 2.0, -1.0 / 2.0],
-    &[23.0 / 12.0, -16.0 / 12.0, 5.0 / 12.0],
-    &[55.0 / 24.0, -59.0 / 24.0, 37.0 / 24.0, -9.0 / 24.0],
-];
 
 impl Sampler for Pndm {
     type State<B: Backend, const D: usize> = Outputs<B, D>;

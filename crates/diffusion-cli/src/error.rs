@@ -332,7 +332,7 @@ fn flag(setting: &str) -> &'static str {
         "validation.every" => " or --val-every",
         "sampling.count" => " or --count",
         "sampling.steps" => " or --steps",
-        _ if setting.starts_with("sampling.guidance") => " or --cfg-scale",
+        "sampling.guidance" | "sampling.guidance.kind" | "sampling.guidance.scale" => " or --cfg-scale",
         _ if setting.starts_with("sampling.sampler") => " or --sampler",
         _ => "",
     }

@@ -58,9 +58,12 @@ pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
         None => None,
     };
     let (sampling, batch_size) = (config.sampling.clone(), args.batch_size);
-    let request = SampleRequest { sampling, seed, labels, texts: None, batch_size };
+    let request = SampleRequest { sampling, seed, labels, batch_size, ..SampleRequest::of(&config) };
     let weights = args.weights.weights();
-    run_on(args.backend, Sampling { config, checkpoint, weights, request, prompts, out, decoder, display })?
+    run_on(
+        args.backend,
+        Sampling { config, folder: run, checkpoint, weights, request, prompts, out, decoder, display },
+    )?
 }
 
 impl WeightsArgs {
@@ -141,6 +144,7 @@ fn labels(texts: &[String], config: &RunConfig) -> Result<Vec<usize>, CliError> 
 
 struct Sampling<'a> {
     config: RunConfig,
+    folder: RunFolder,
     checkpoint: Checkpoint,
     weights: Weights,
     request: SampleRequest,
@@ -182,6 +186,7 @@ impl Sampling<'_> {
         decode: impl Fn(&Samples) -> Result<Option<Samples>, RecipeError>,
     ) -> Result<(), CliError> {
         run.load(&self.checkpoint, self.weights)?;
+        run.open_weaker(&self.folder)?;
         let begun = Instant::now();
         during(Work::Samples);
         let samples = run.sample(&self.request, &mut |_| {})?;

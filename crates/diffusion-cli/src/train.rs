@@ -241,6 +241,7 @@ impl Training {
         during(Work::LastSamples);
         let texts = run.texts(self.config.sampling.count)?;
         let request = SampleRequest { texts, ..SampleRequest::of(&self.config) };
+        run.open_weaker(folder)?;
         let samples = run.sample(&request, &mut |_| {})?;
         display.end();
         let behind = if samples.shape == [2] { Some(run.examples(draw::POINTS)?) } else { None };

@@ -3,6 +3,7 @@
 use crate::invalid::Invalid;
 use crate::parameterization::Scalings;
 use crate::path::Path;
+use crate::sampler::SamplerStep;
 use crate::sigma::sum;
 use burn::tensor::{Tensor, backend::Backend};
 
@@ -74,7 +75,7 @@ pub trait Denoiser<B: Backend, const D: usize> {
     /// The same for one sampling run, in the course of which a denoiser may remember something, as guidance with
     /// momentum does. What it remembers belongs to the function that is returned, and ends with it.
     fn start(&self) -> Evaluate<'_, B, D> {
-        Box::new(|x, sigma| self.evaluate(x, sigma))
+        Box::new(|x, sigma, _step| self.evaluate(x, sigma))
     }
 
     /// Whether the denoiser can be evaluated at these noise levels, of which the last may be 0; a sampling run asks
@@ -87,8 +88,12 @@ pub trait Denoiser<B: Backend, const D: usize> {
     }
 }
 
-/// A denoiser in the course of one sampling run: a function of the state and its noise level.
-pub type Evaluate<'a, B, const D: usize> = Box<dyn FnMut(Tensor<B, D>, f64) -> DenoiserOutput<B, D> + 'a>;
+/// A denoiser in the course of one sampling run: a function of the state, its noise level, and the step that the run is in.
+///
+/// The noise level is that of the evaluation, which is anywhere in the step, and above its start where a sampler adds noise
+/// first.
+pub type Evaluate<'a, B, const D: usize> =
+    Box<dyn FnMut(Tensor<B, D>, f64, SamplerStep) -> DenoiserOutput<B, D> + 'a>;
 
 macro_rules! forward_to_pointee {
     ($($pointer:ty),*) => {$(

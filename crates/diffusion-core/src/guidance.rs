@@ -1,59 +1,69 @@
 //! Guidance: a denoiser made of two denoisers, which follows one away from the other.
 //!
 //! The two may be one model under two conditions, which then are evaluated in one batch, or any two denoisers on one
-//! path, e.g. a model and a smaller one.
+//! path, e.g. a model and a smaller one. A [rule](Guidance) has a scale, and a stack of [`Modifier`]s that change it.
 
 mod any;
+mod conditions;
+mod estimate;
+mod modifier;
 mod pair;
+mod point;
 
 pub use any::*;
-pub use pair::{DenoiserPair, TwoConditions};
+pub use conditions::{Conditions, GivenAll};
+pub use estimate::GuidedEstimate;
+pub use modifier::{
+    AnyModifier, AnyModifierState, Apg, CfgPlusPlus, Interval, Modifier, Momentum, Rescale, ScaleCurve,
+    ScaleSchedule,
+};
+pub use pair::{Compared, DenoiserPair};
+pub use point::GuidancePoint;
 
 use crate::condition::Condition;
 use crate::denoiser::{Denoiser, DenoiserOutput, Evaluate};
 use crate::diffusion::{Diffusion, Given};
 use crate::invalid::Invalid;
 use crate::parameterization::Parameterization;
+use crate::sampler::SamplerStep;
 use burn::tensor::{Tensor, backend::Backend};
 
-/// A rule that combines the outputs of two denoisers.
+/// A rule that moves the estimate of one denoiser, given that of a second one.
 ///
-/// What it remembers between the steps of one sampling run is an explicit value, as of a [`Sampler`](crate::Sampler).
+/// What it remembers between the steps of one sampling run is an explicit value, as of a [`Sampler`](crate::Sampler). To
+/// change where a rule acts, its scale, or what comes out of it, write a [`Modifier`] instead.
 ///
-/// A guidance of your own: classifier-free guidance in an interval of noise levels (Kynkäänniemi et al. 2024,
-/// arXiv:2404.07724).
+/// A guidance of your own: one that pushes twice as hard in the first step.
 /// ```
 /// use burn::backend::Flex;
-/// use burn::tensor::{Tensor, backend::Backend};
+/// use burn::tensor::backend::Backend;
+/// use diffusion_core::guidance::{GuidancePoint, GuidedEstimate};
 /// use diffusion_core::network::mlp::ConditionalMlpConfig;
 /// use diffusion_core::schedule::{LogLinear, Schedule};
 /// use diffusion_core::{
 ///     Diffusion, EpsPrediction, Guidance, Heun, Labels, Noise, NullCondition, sample,
 /// };
 ///
-/// struct Interval {
+/// struct Push {
 ///     scale: f64,
-///     low: f64,
-///     high: f64,
 /// }
 ///
-/// impl Guidance for Interval {
+/// impl Guidance for Push {
 ///     type State<B: Backend, const D: usize> = ();
 ///
 ///     fn start<B: Backend, const D: usize>(&self) {}
 ///
-///     fn is_active(&self, sigma: f64) -> bool {
-///         self.low < sigma && sigma <= self.high
+///     fn is_active(&self, _at: &GuidancePoint) -> bool {
+///         true
 ///     }
 ///
-///     fn combine<B: Backend, const D: usize>(
+///     fn guide<B: Backend, const D: usize>(
 ///         &self,
-///         with: Tensor<B, D>,
-///         without: Tensor<B, D>,
-///         _sigma: f64,
+///         estimate: GuidedEstimate<B, D>,
+///         at: &GuidancePoint,
 ///         _state: &mut (),
-///     ) -> Tensor<B, D> {
-///         with.clone() + (with - without) * self.scale
+///     ) -> GuidedEstimate<B, D> {
+///         estimate.scaled(if at.step.index == 0 { 2.0 * self.scale } else { self.scale })
 ///     }
 /// }
 ///
@@ -61,7 +71,7 @@ use burn::tensor::{Tensor, backend::Backend};
 /// let model = Diffusion::new(ConditionalMlpConfig::default().init::<Flex>(0, &device), EpsPrediction);
 /// let labels = Labels(vec![0, 1, 2, 3]);
 /// let null = model.network.null_condition(&labels);
-/// let guided = model.given(labels).guided_with(null, Interval { scale: 2.0, low: 0.3, high: 3.0 });
+/// let guided = model.given(labels).guided_with(null, Push { scale: 2.0 });
 /// let sigmas = LogLinear::default().sigmas(5);
 /// let x0 = sample(&guided, Heun::default(), &sigmas, 4, Noise::new(0), &device).last().unwrap();
 /// assert_eq!(x0.dims(), [4, 2]);
@@ -73,26 +83,20 @@ pub trait Guidance {
     /// The state before the first evaluation of a run.
     fn start<B: Backend, const D: usize>(&self) -> Self::State<B, D>;
 
-    /// Whether the rule does anything at `sigma`; where it does not, the second denoiser is not evaluated.
-    fn is_active(&self, sigma: f64) -> bool;
+    /// Whether the rule does anything here; where it does not, the second denoiser is not evaluated.
+    fn is_active(&self, at: &GuidancePoint) -> bool;
 
-    /// The output that takes the place of `with`.
-    ///
-    /// Both outputs mean the same, so that a combination whose weights add up to 1 guides the estimates of x₀, ε and
-    /// the velocity alike: each is linear in the output, and the input's weights cancel in the difference.
-    ///
-    /// # Shapes
-    /// - `with`, `without`, returns: `[batch, …]`
-    fn combine<B: Backend, const D: usize>(
+    /// The estimate under guidance. It comes with a scale of 0, so that a rule which does nothing changes nothing.
+    fn guide<B: Backend, const D: usize>(
         &self,
-        with: Tensor<B, D>,
-        without: Tensor<B, D>,
-        sigma: f64,
+        estimate: GuidedEstimate<B, D>,
+        at: &GuidancePoint,
         state: &mut Self::State<B, D>,
-    ) -> Tensor<B, D>;
+    ) -> GuidedEstimate<B, D>;
 }
 
-/// A denoiser under guidance; made by [`Guided::new`] of any two, or by [`Given::guided`].
+/// A denoiser under guidance; made by [`Guided::new`] of any two, or by [`Given::guided`] or
+/// [`GivenAll::guided`].
 #[derive(Clone, Debug)]
 pub struct Guided<M, G> {
     pair: M,
@@ -124,18 +128,17 @@ impl<B: Backend, M: DenoiserPair<B, D>, G: Guidance, const D: usize> Denoiser<B,
 
     /// With a fresh state at each call; a sampling run keeps it.
     fn evaluate(&self, x: Tensor<B, D>, sigma: f64) -> DenoiserOutput<B, D> {
-        self.start()(x, sigma)
+        self.start()(x, sigma, SamplerStep::to_data(sigma))
     }
 
     fn start(&self) -> Evaluate<'_, B, D> {
+        let path = self.pair.path();
         let (mut evaluate, mut state) = (self.pair.start(), self.guidance.start::<B, D>());
-        Box::new(move |x, sigma| {
-            let mut combine = |with, without| self.guidance.combine(with, without, sigma, &mut state);
-            let combine: Option<pair::Combine<'_, B, D>> = match self.guidance.is_active(sigma) {
-                true => Some(&mut combine),
-                false => None,
-            };
-            evaluate(x, sigma, combine)
+        Box::new(move |x, sigma, step| {
+            let at = GuidancePoint::new(&path, sigma, step);
+            let (output, difference) = evaluate(x, sigma, step, self.guidance.is_active(&at));
+            let Some(difference) = difference else { return output };
+            self.guidance.guide(GuidedEstimate::new(output, difference), &at, &mut state).into_output()
         })
     }
 
@@ -150,7 +153,18 @@ impl<'a, B: Backend, N, P: Parameterization, C: Condition> Given<'a, Diffusion<B
         self,
         against: C,
         guidance: G,
-    ) -> Guided<TwoConditions<'a, Diffusion<B, N, P>, C>, G> {
-        Guided { pair: TwoConditions { given: self, against }, guidance }
+    ) -> Guided<Conditions<'a, Diffusion<B, N, P>, C>, G> {
+        GivenAll::from(self).guided_with(against, guidance)
+    }
+}
+
+impl<'a, B: Backend, N, P: Parameterization, C: Condition> GivenAll<'a, Diffusion<B, N, P>, C> {
+    /// Guidance by any rule away from the condition `against`.
+    pub fn guided_with<G: Guidance>(
+        self,
+        against: C,
+        guidance: G,
+    ) -> Guided<Conditions<'a, Diffusion<B, N, P>, C>, G> {
+        Guided { pair: self.away_from(against), guidance }
     }
 }

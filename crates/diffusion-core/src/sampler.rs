@@ -5,6 +5,7 @@ mod multistep;
 mod noise;
 mod pure_noise;
 mod quadrature;
+mod step;
 mod trapezoid;
 mod way;
 
@@ -12,6 +13,7 @@ pub use any::*;
 pub use multistep::Remainders;
 pub use noise::{AnyNoise, NoiseKind, NoiseRequest, NoiseSource};
 pub use pure_noise::FromPureNoise;
+pub use step::SamplerStep;
 
 use crate::denoiser::{Denoiser, DenoiserOutput, Evaluate};
 use crate::invalid::expect_valid;
@@ -19,7 +21,7 @@ use crate::path::Path;
 use crate::random::Noise;
 use crate::schedule::Sigmas;
 use burn::tensor::{Tensor, backend::Backend};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// A rule that takes a state from one noise level to the next.
 ///
@@ -105,17 +107,6 @@ pub trait Sampler {
         noise: &mut dyn FnMut(f64, f64) -> Tensor<B, D>,
         state: &mut Self::State<B, D>,
     ) -> Tensor<B, D>;
-}
-
-/// One step of a sampling run.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SamplerStep {
-    /// Its place in the run, from 0.
-    pub index: usize,
-    /// The noise level that it starts from, positive.
-    pub from: f64,
-    /// The noise level that it ends at, at most `from`; 0 is data.
-    pub to: f64,
 }
 
 /// Samples from `denoiser`: yields the state after each step along `sigmas`, the last of which is the sample.
@@ -237,9 +228,10 @@ where
     expect_valid(denoiser.check_levels(sigmas));
     let path = denoiser.path();
     let mut state = sampler.start::<B, D>(sigmas);
-    let run = Run { denoiser, evaluate: RefCell::new(denoiser.start()) };
+    let run = Run::new(denoiser, sigmas[0]);
     sigmas.windows(2).enumerate().map(move |(index, levels)| {
         let step = SamplerStep { index, from: levels[0], to: levels[1] };
+        run.step.set(step);
         let mut draws = 0..;
         let mut draw = |from, to| {
             let snr = [from, to].map(|level| way::snr(&path, level));
@@ -256,6 +248,16 @@ where
 struct Run<'a, B: Backend, const D: usize, M: ?Sized> {
     denoiser: &'a M,
     evaluate: RefCell<Evaluate<'a, B, D>>,
+    /// The step that it is in.
+    step: Cell<SamplerStep>,
+}
+
+impl<'a, B: Backend, const D: usize, M: Denoiser<B, D> + ?Sized> Run<'a, B, D, M> {
+    /// A run that begins at the noise level `first`.
+    fn new(denoiser: &'a M, first: f64) -> Self {
+        let step = Cell::new(SamplerStep::to_data(first));
+        Self { denoiser, evaluate: RefCell::new(denoiser.start()), step }
+    }
 }
 
 impl<B: Backend, const D: usize, M: Denoiser<B, D> + ?Sized> Denoiser<B, D> for Run<'_, B, D, M> {
@@ -270,7 +272,7 @@ impl<B: Backend, const D: usize, M: Denoiser<B, D> + ?Sized> Denoiser<B, D> for 
     }
 
     fn evaluate(&self, x: Tensor<B, D>, sigma: f64) -> DenoiserOutput<B, D> {
-        (self.evaluate.borrow_mut())(x, sigma)
+        (self.evaluate.borrow_mut())(x, sigma, self.step.get())
     }
 }
 

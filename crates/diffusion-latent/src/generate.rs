@@ -37,7 +37,7 @@ impl<B: Backend> StableDiffusion<B> {
             Some(negative) => encode(negative),
             None => self.empty().clone(),
         };
-        let told = Guided { model, prompt, against: condition(against), guidance: request.guidance };
+        let told = Guided { model, prompt, against: condition(against), rule: request.rule() };
         Ok(Prepared::new(request, plan, begin, told, self.autoencoder()).with_cut(cut))
     }
 
@@ -77,7 +77,7 @@ impl<B: Backend> DiffusionTransformer<B> {
         let plan = request.plan(self.schedule())?;
         let begin = Begin::new(request, self.autoencoder(), false, device)?;
         let [told, against] = [prompt, against].map(|label| Labels(vec![label]));
-        let told = Guided { model, prompt: told, against, guidance: request.guidance };
+        let told = Guided { model, prompt: told, against, rule: request.rule() };
         Ok(Prepared::new(request, plan, begin, told, self.autoencoder()).with_class(prompt))
     }
 

@@ -209,7 +209,9 @@ impl RunConfig {
         self.sampling.validate().map_err(|error| error.within("sampling"))?;
         self.validate_paths()?;
         self.validate_levels()?;
-        if !self.network.is_conditional() && self.sampling.guidance != AnyGuidance::default() {
+        let by_condition =
+            !matches!(self.sampling.guidance, AnyGuidance::None | AnyGuidance::Autoguidance(_));
+        if !self.network.is_conditional() && by_condition {
             let reason = "the network has neither labels nor texts, so guidance has nothing to guide by";
             return Err(Invalid::new("sampling.guidance", reason));
         }

@@ -20,6 +20,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod asked;
 mod change;
 mod config;
 mod decode;
@@ -47,6 +48,7 @@ mod train;
 mod typed;
 mod validation;
 mod watched;
+mod weaker;
 
 pub use change::Change;
 pub use config::{RunConfig, SamplingConfig};
@@ -66,8 +68,9 @@ pub use network::{
 };
 pub use preset::Preset;
 pub use record::RunRecord;
-pub use run::{DataReport, Run, RunCounts, SampleProgress, SampleRequest, StepReport};
+pub use run::{Composed, DataReport, Run, RunCounts, SampleProgress, SampleRequest, StepReport};
 pub use samples::{Samples, check_replaceable};
 pub use train::{Observer, Trained, train};
 pub use typed::TypedRun;
 pub use validation::{Losses, ValidationLosses};
+pub use weaker::WeakerModel;

@@ -2,9 +2,11 @@
 
 use crate::config::{RunConfig, SamplingConfig};
 use crate::error::RecipeError;
+use crate::folder::RunFolder;
 use crate::record::RunRecord;
 use crate::samples::Samples;
 use crate::validation::ValidationLosses;
+use crate::weaker::WeakerModel;
 use burn::tensor::TensorData;
 use diffusion::core::Tokens;
 use diffusion::core::watch::Watch;
@@ -117,6 +119,23 @@ pub trait Run {
         observe: &mut dyn FnMut(SampleProgress<'_>),
     ) -> Result<Samples, RecipeError>;
 
+    /// Opens the weaker model that the configuration's autoguidance names: an earlier checkpoint of this run, whose folder
+    /// is `folder`, or the model of another run. It takes part in sampling from then on. Nothing is opened where guidance is
+    /// another.
+    ///
+    /// # Errors
+    /// If the run or its checkpoint cannot be read, or its model is one for other inputs or conditions.
+    fn open_weaker(&mut self, folder: &RunFolder) -> Result<(), RecipeError>;
+
+    /// Takes the model of `weaker`, with its EMA weights, as the weaker one of autoguidance.
+    ///
+    /// # Errors
+    /// If it is one for other inputs or conditions, or on another backend.
+    fn guide_by(&mut self, weaker: Box<dyn Run>) -> Result<(), RecipeError>;
+
+    /// Its model with the EMA weights alone, for [`guide_by`](Self::guide_by) of another run.
+    fn into_weaker(self: Box<Self>) -> WeakerModel;
+
     /// Writes a checkpoint into `folder`. `val_loss` is the validation loss that it is known by, if it was measured.
     ///
     /// # Errors
@@ -216,6 +235,12 @@ pub struct SampleRequest {
     /// Their texts, encoded, repeated as often as needed. A network that is told texts draws without one where there are
     /// none.
     pub texts: Option<Tokens>,
+    /// What they are told besides.
+    pub composed: Vec<Composed>,
+    /// The labels that guidance leads away from, repeated as often as needed; away from none where there are none.
+    pub negative_labels: Option<Vec<usize>>,
+    /// The texts that guidance leads away from, encoded, repeated as often as needed; away from no text where there are none.
+    pub negative_texts: Option<Tokens>,
     /// How many are drawn at once, for the sake of memory: it changes no sample.
     pub batch_size: Option<usize>,
 }
@@ -224,7 +249,41 @@ impl SampleRequest {
     /// The samples that `config` asks for.
     pub fn of(config: &RunConfig) -> Self {
         let (sampling, seed) = (config.sampling.clone(), config.training.seed);
-        Self { sampling, seed, labels: None, texts: None, batch_size: None }
+        Self {
+            sampling,
+            seed,
+            labels: None,
+            texts: None,
+            composed: Vec::new(),
+            negative_labels: None,
+            negative_texts: None,
+            batch_size: None,
+        }
+    }
+}
+
+/// What samples are told besides their own labels or texts: the estimate moves by `weight` times the difference between
+/// that under this condition and that under none (or the negative one). Guidance goes further in the same direction, by its
+/// scale. See [`Conditions`](diffusion::core::guidance::Conditions).
+#[derive(Clone, Debug)]
+pub struct Composed {
+    /// The weight, of which that of the request's own labels or texts is 1; a negative one leads away.
+    pub weight: f64,
+    /// The labels, repeated as often as needed, of a network that has labels.
+    pub labels: Option<Vec<usize>>,
+    /// The texts, encoded, repeated as often as needed, of a network that is told texts.
+    pub texts: Option<Tokens>,
+}
+
+impl Composed {
+    /// Labels.
+    pub fn of_labels(weight: f64, labels: Vec<usize>) -> Self {
+        Self { weight, labels: Some(labels), texts: None }
+    }
+
+    /// Texts.
+    pub fn of_texts(weight: f64, texts: Tokens) -> Self {
+        Self { weight, labels: None, texts: Some(texts) }
     }
 }
 

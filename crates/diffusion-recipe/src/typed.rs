@@ -4,6 +4,7 @@ use crate::config::{RunConfig, data_error};
 use crate::encoded::check_whole;
 use crate::error::RecipeError;
 use crate::feed::Feed;
+use crate::folder::RunFolder;
 use crate::inspect;
 use crate::network::{NetworkVisitor, RunNetwork};
 use crate::record::{DataRecord, RunRecord};
@@ -12,20 +13,22 @@ use crate::samples::Samples;
 use crate::sampling;
 use crate::validation::{ValidationLosses, Validations};
 use crate::watched::Watched;
+use crate::weaker::{SETTING, Tellable, WeakerModel, check_alike};
 use burn::backend::Autodiff;
 use burn::module::Module;
 use burn::tensor::TensorData;
 use burn::tensor::backend::Backend;
 use diffusion::core::watch::Watch;
 use diffusion::core::{
-    AnyCondition, AnyObjective, AnyPrediction, AnySchedule, Diffusion, Invalid, Network, Path as _, Schedule,
-    Tokens,
+    AnyCondition, AnyGuidance, AnyObjective, AnyPrediction, AnySchedule, Diffusion, Invalid, Network,
+    Path as _, Schedule, Tokens,
 };
 use diffusion::data::{
     DataConfig, DataSummary, Dataset, ModelInput, TrainingData, ValidationSplit, evenly_spaced,
 };
 use diffusion::train::{
-    Checkpoint, CheckpointState, ModelSpec, Training, Weights, export_state_dict, import_state_dict_at, train,
+    Checkpoint, CheckpointState, ModelSpec, Training, Weights, Which, export_state_dict,
+    import_state_dict_at, train,
 };
 use diffusion::weights::{Taken, write_tensors};
 use std::path::Path;
@@ -82,6 +85,8 @@ pub struct TypedRun<B: Backend, N: RunNetwork<B, D>, const D: usize> {
     /// What identifies the data, once they are open.
     data_record: Option<DataRecord>,
     validations: Option<Validations>,
+    /// What autoguidance leads away from, once it is open.
+    weaker: Option<Box<dyn Tellable<B, D>>>,
     /// Absent only after a checkpoint could not be loaded.
     training: Option<Loop<B, N, D>>,
 }
@@ -115,6 +120,7 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> TypedRun<B, N, D> {
             data,
             data_record,
             validations,
+            weaker: None,
             training,
         })
     }
@@ -305,7 +311,36 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> Run for TypedRun<B, N, D> 
         request: &SampleRequest,
         observe: &mut dyn FnMut(SampleProgress<'_>),
     ) -> Result<Samples, RecipeError> {
-        sampling::draw(self.training().ema(), &self.config, request, &self.device, &self.watch, observe)
+        let (model, weaker) = (self.training().ema(), self.weaker.as_deref());
+        sampling::draw(model, &self.config, weaker, request, &self.device, &self.watch, observe)
+    }
+
+    fn open_weaker(&mut self, folder: &RunFolder) -> Result<(), RecipeError> {
+        let AnyGuidance::Autoguidance(rule) = &self.config.sampling.guidance else { return Ok(()) };
+        let which = rule.checkpoint.map_or(Which::Latest, Which::Step);
+        let Some(path) = &rule.run else {
+            let checkpoint = folder.weights(which, Weights::Ema)?.checkpoint;
+            let model = checkpoint.load(self.training().model(), &self.spec, Weights::Ema)?;
+            self.weaker = Some(Box::new(model));
+            return Ok(());
+        };
+        let (folder, config) = RunFolder::open(path)?;
+        check_alike(&self.config, &config)?;
+        let checkpoint = folder.weights(which, Weights::Ema)?.checkpoint;
+        let mut weaker = config.build::<B>(&self.device)?;
+        weaker.load(&checkpoint, Weights::Ema)?;
+        self.guide_by(weaker)
+    }
+
+    fn guide_by(&mut self, weaker: Box<dyn Run>) -> Result<(), RecipeError> {
+        check_alike(&self.config, weaker.config())?;
+        let other = || Invalid::new(SETTING, format!("is not on {}", B::name(&self.device)));
+        self.weaker = Some(weaker.into_weaker().into_tellable().ok_or_else(other)?);
+        Ok(())
+    }
+
+    fn into_weaker(self: Box<Self>) -> WeakerModel {
+        WeakerModel::new::<B, D>(Box::new(self.training().ema().clone()))
     }
 
     fn save(&self, folder: &Path, val_loss: Option<f64>) -> Result<Checkpoint, RecipeError> {

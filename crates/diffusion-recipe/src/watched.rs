@@ -86,9 +86,9 @@ impl<B: Backend, const D: usize, M: Denoiser<B, D>> Denoiser<B, D> for Watched<'
 
     fn start(&self) -> Evaluate<'_, B, D> {
         let mut evaluate = self.inner.start();
-        Box::new(move |x, sigma| match self.watch.is_stopped() {
+        Box::new(move |x, sigma, step| match self.watch.is_stopped() {
             true => DenoiserOutput::from_denoised(&self.path(), x.clone(), x, sigma),
-            false => evaluate(x, sigma),
+            false => evaluate(x, sigma, step),
         })
     }
 

@@ -119,12 +119,12 @@ pub mod prelude {
         Sigmas, Sigmoid,
     };
     pub use diffusion_core::{
-        AnyCondition, AnyGuidance, AnyObjective, AnyPath, AnyPrediction, AnySampler, ClassifierFree,
-        Condition, ConditionFor, Denoiser, DenoiserOutput, Diffusion, Edm, EpsPrediction, Evaluate,
-        FlowPrediction, GradientEstimation, Guidance, Guided, Heun, Invalid, Labels, Mix, Network, Noise,
-        NullCondition, Objective, Parameterization, PredictionMse, Sampler, SamplerStep, Scaled, Scalings,
-        Sigma, Straight, Tokens, Tracer, Unconditional, VPrediction, VarianceExploding, Weight, X0Prediction,
-        diffusion::Given, guidance::TwoConditions, sample, sample_from, watch::Watch,
+        AnyCondition, AnyGuidance, AnyObjective, AnyPath, AnyPrediction, AnySampler, BrownianNoise,
+        ClassifierFree, Condition, ConditionFor, Denoiser, DenoiserOutput, Diffusion, Edm, EpsPrediction,
+        Evaluate, FlowPrediction, GradientEstimation, Guidance, Guided, Heun, Invalid, Labels, Mix, Network,
+        Noise, NoiseRequest, NullCondition, Objective, Parameterization, PredictionMse, Sampler, SamplerStep,
+        Scaled, Scalings, Sigma, Straight, Tokens, Tracer, Unconditional, VPrediction, VarianceExploding,
+        Weight, X0Prediction, diffusion::Given, guidance::Conditions, sample, sample_from, watch::Watch,
     };
     pub use diffusion_data::*;
     pub use diffusion_eval::{LossBySigma, SigmaBin, Validation, ValidationConfig};

@@ -200,6 +200,30 @@ mod tests {
         assert!(parse(r#"{"kind": "heun", "gam": 1.0}"#).is_err());
         assert_eq!(parse(r#"{"kind": "pndm"}"#).unwrap(), Pndm {}.into());
         assert!(parse(r#"{"kind": "pndm", "gam": 1.0}"#).is_err());
+        // As it was before it had parameters.
+        assert_eq!(parse(r#"{"kind": "dpm-solver"}"#).unwrap(), DpmSolver::M2.into());
+        let heun = DpmSolver { eta: 0.5, variant: Variant::Heun, ..DpmSolver::M2 };
+        let stated = r#"{"kind": "dpm-solver", "eta": 0.5, "variant": "heun"}"#;
+        assert_eq!(parse(stated).unwrap(), heun.into());
+    }
+
+    #[test]
+    fn files_name_samplers_as_their_users_do() {
+        for name in [
+            "euler-ancestral",
+            "dpm2-ancestral",
+            "dpmpp-2s-ancestral",
+            "dpmpp-sde",
+            "adaptive",
+            "restart",
+            "predictor-corrector",
+        ] {
+            let parse = |more: &str| {
+                serde_json::from_str::<AnySampler>(&format!(r#"{{"kind": "{name}"{more}}}"#)).ok()
+            };
+            assert!(parse("").is_some() && parse("") == AnySampler::from_name(name), "{name}");
+            assert_eq!(parse(r#", "gam": 1"#), None, "{name}");
+        }
     }
 
     #[test]
@@ -209,6 +233,20 @@ mod tests {
             (GradientEstimation { gam: 1.0, mu: 1.0 }.into(), "mu"),
             (Heun { s_churn: -1.0, ..Heun::default() }.into(), "s_churn"),
             (AnySampler::Heun(Heun { s_noise: f64::INFINITY, ..Heun::default() }), "s_noise"),
+            (DpmSolver { order: 4, ..DpmSolver::M2 }.into(), "order"),
+            (DpmSolver { eta: -1.0, ..DpmSolver::M2 }.into(), "eta"),
+            (EulerAncestral { eta: f64::NAN, s_noise: 1.0 }.into(), "eta"),
+            (Dpm2Ancestral { eta: 1.0, s_noise: -1.0 }.into(), "s_noise"),
+            (Dpmpp2sAncestral { eta: -1.0, s_noise: 1.0 }.into(), "eta"),
+            (DpmppSde { eta: 1.0, s_noise: 1e300 }.into(), "s_noise"),
+            (Adaptive { atol: 0.0, ..Adaptive::default() }.into(), "atol"),
+            (Adaptive { rtol: -1.0, ..Adaptive::default() }.into(), "rtol"),
+            (Restart { t_max: 0.06, ..Restart::default() }.into(), "t_max"),
+            (Restart { t_min: 0.0, ..Restart::default() }.into(), "t_min"),
+            (Restart { steps: 0, ..Restart::default() }.into(), "steps"),
+            (Restart { repeats: 1001, ..Restart::default() }.into(), "repeats"),
+            (PredictorCorrector { snr: -0.1, ..PredictorCorrector::default() }.into(), "snr"),
+            (PredictorCorrector { corrections: 1001, ..PredictorCorrector::default() }.into(), "corrections"),
         ] {
             assert_eq!(sampler.validate().unwrap_err().setting, setting, "{sampler:?}");
         }

@@ -7,7 +7,9 @@ use crate::schedule::Plan;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use diffusion_core::invalid::Invalid;
 use diffusion_core::watch::Stopped;
-use diffusion_core::{AnyPath, AnyPrediction, Denoiser, Diffusion, Network, Noise, sample_from};
+use diffusion_core::{
+    AnyPath, AnyPrediction, ClassifierFree, Denoiser, Diffusion, Network, Noise, Sampler, sample_from,
+};
 
 /// A request that waits for its noise: texts and pictures are encoded, once for all that is drawn.
 pub struct Prepared<'a, B: Backend> {
@@ -72,6 +74,7 @@ impl<'a, B: Backend> Prepared<'a, B> {
             _ => plan.from_noise(unit.clone()),
         };
         let (mut last, steps) = (x.clone(), plan.sigmas.steps());
+        let noise = plan.sampler.noise_kind().of(noise);
         let states: Box<dyn Iterator<Item = Tensor<B, 4>> + '_> = match &begin.latents {
             Some(latents) if begin.keeps => {
                 let known = Known::new(latents.clone(), begin.mask.clone(), unit);
@@ -103,17 +106,13 @@ pub(super) struct Guided<B: Backend, N: Network<B, 4>> {
     pub prompt: N::Condition,
     /// What guidance leads away from, of one example.
     pub against: N::Condition,
-    /// As other programs count it: 1 is none.
-    pub guidance: f64,
+    pub rule: ClassifierFree,
 }
 
 impl<B: Backend, N: Network<B, 4>> Told<B> for Guided<B, N> {
     fn denoiser(&self) -> Box<dyn Denoiser<B, 4, Path = AnyPath> + '_> {
         let given = self.model.given(self.prompt.clone());
-        match self.guidance == 1.0 {
-            true => Box::new(given),
-            false => Box::new(given.guided_by(self.against.clone(), self.guidance - 1.0)),
-        }
+        Box::new(given.guided_with(self.against.clone(), self.rule.clone()))
     }
 }
 

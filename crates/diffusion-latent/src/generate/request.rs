@@ -2,6 +2,7 @@
 
 use crate::schedule::{FromPureNoise, Grid, LatentSchedule, Plan, Spacing};
 use burn::tensor::{Tensor, TensorData};
+use diffusion_core::guidance::AnyModifier;
 use diffusion_core::invalid::{Invalid, MAX_SIZE};
 use diffusion_core::schedule as core;
 use diffusion_core::watch::Stopped;
@@ -18,8 +19,10 @@ pub struct Request {
     pub size: [usize; 2],
     /// How many steps of the sampler.
     pub steps: usize,
-    /// The strength of guidance as other programs count it: 1 is none.
+    /// The strength of guidance as other programs count it: 1 is none. Of CFG++ it is λ, from 0 to 1.
     pub guidance: f64,
+    /// What changes guidance, one after the other: an interval of noise levels, rescaling, and the like.
+    pub modifiers: Vec<AnyModifier>,
     /// The sampler, where it is not the model's own.
     pub sampler: Option<AnySampler>,
     /// Which timesteps, where they are not the model's own.
@@ -70,6 +73,7 @@ impl Request {
             size,
             steps: 20,
             guidance: 7.5,
+            modifiers: Vec::new(),
             sampler: None,
             spacing: None,
             grid: None,
@@ -78,10 +82,19 @@ impl Request {
         }
     }
 
+    /// The rule that guides, by the count of diffusion-core, where a scale of 0 is none.
+    pub(crate) fn rule(&self) -> ClassifierFree {
+        let is_lambda = self.modifiers.iter().any(|modifier| matches!(modifier, AnyModifier::CfgPlusPlus(_)));
+        let scale = if is_lambda { self.guidance } else { self.guidance - 1.0 };
+        ClassifierFree::new(scale).with(self.modifiers.clone())
+    }
+
     /// The steps that are asked for, of a model with this schedule.
     pub(crate) fn plan(&self, schedule: &LatentSchedule) -> Result<Plan, Invalid> {
-        ClassifierFree { scale: self.guidance - 1.0 }.validate().map_err(|_| {
-            Invalid::new("guidance", format!("is {:?}, expected a finite number", self.guidance))
+        let guidance = || format!("is {:?}, expected a finite number, and 0 to 1 for CFG++", self.guidance);
+        self.rule().validate().map_err(|error| match &*error.setting {
+            "scale" => Invalid::new("guidance", guidance()),
+            _ => error,
         })?;
         let mut plan = schedule.like_diffusers(self.steps)?;
         if let Some(spacing) = self.spacing {

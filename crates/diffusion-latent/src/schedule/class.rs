@@ -1,6 +1,6 @@
 //! What distinguishes diffusers' classes of schedulers: their defaults, where their grids end, and which sampler they are.
 
-use diffusion_core::{AnySampler, DpmSolver, GradientEstimation, Heun, Pndm};
+use diffusion_core::{AnySampler, Dpm2Ancestral, DpmSolver, DpmppSde, GradientEstimation, Heun, Pndm};
 
 /// One of diffusers' classes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -118,7 +118,7 @@ const HEUN: Class = Class {
 };
 
 /// The classes whose defaults are known.
-const CLASSES: [Class; 15] = [
+const CLASSES: [Class; 16] = [
     DDIM,
     Class {
         name: "DDPMScheduler",
@@ -140,6 +140,11 @@ const CLASSES: [Class; 15] = [
     HEUN,
     Class { name: "KDPM2DiscreteScheduler", is_same: false, ..HEUN },
     Class {
+        name: "KDPM2AncestralDiscreteScheduler",
+        sampler: AnySampler::Dpm2Ancestral(Dpm2Ancestral { eta: 1.0, s_noise: 1.0 }),
+        ..HEUN
+    },
+    Class {
         name: "LMSDiscreteScheduler",
         sampler: AnySampler::DpmSolver(DpmSolver::M2),
         is_same: false,
@@ -149,7 +154,11 @@ const CLASSES: [Class; 15] = [
     Class { name: "DPMSolverSinglestepScheduler", ..MULTISTEP },
     Class { name: "DEISMultistepScheduler", end: EndBy::Lowest, ..MULTISTEP },
     MULTISTEP,
-    Class { name: "DPMSolverSDEScheduler", is_same: false, ..ANCESTRAL },
+    Class {
+        name: "DPMSolverSDEScheduler",
+        sampler: AnySampler::DpmppSde(DpmppSde { eta: 1.0, s_noise: 1.0 }),
+        ..HEUN
+    },
 ];
 
 /// Another class, which must state its levels.

@@ -6,10 +6,11 @@ use crate::config::Settings;
 use crate::error::LatentError;
 use crate::original::{Family, Predicts};
 use diffusion_core::invalid::{Invalid, MAX_SIZE};
+use diffusion_core::sampler::Variant;
 use diffusion_core::schedule::{
     Cosine, Ddpm, Ldm, Levels, PURE_NOISE, Schedule, ScheduleConfig, Sigmoid, ZeroTerminalSnr,
 };
-use diffusion_core::{AnyPrediction, AnySampler, GradientEstimation, VarianceExploding};
+use diffusion_core::{AnyPrediction, AnySampler, DpmSolver, GradientEstimation, VarianceExploding};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -53,7 +54,7 @@ pub struct SchedulerConfig {
     pub skip_prk_steps: bool,
     /// Of `DDPMScheduler`: which variance the noise of a step has.
     pub variance_type: String,
-    /// Of `DPMSolverMultistepScheduler`: `dpmsolver++`, or another.
+    /// Of `DPMSolverMultistepScheduler`: `dpmsolver++`, `sde-dpmsolver++`, or another.
     pub algorithm_type: String,
     /// Of the same: `midpoint` or `heun`.
     pub solver_type: String,
@@ -269,6 +270,9 @@ impl SchedulerConfig {
 
     /// The sampler of the class, or the one that stands for it.
     pub(super) fn sampler(&self, steps: usize) -> AnySampler {
+        if self.class().name == MULTISTEP {
+            return self.dpm_solver().into();
+        }
         match self.class().sampler {
             // Of one step, theirs is done once.
             AnySampler::Pndm(_) if steps == 1 => GradientEstimation::DDIM.into(),
@@ -283,20 +287,36 @@ impl SchedulerConfig {
             || match class.name {
                 "PNDMScheduler" => !self.skip_prk_steps,
                 "DDPMScheduler" => !self.variance_type.starts_with("fixed_small"),
-                "DPMSolverMultistepScheduler" => !self.is_dpm_solver(),
+                MULTISTEP => !self.is_dpm_solver(),
+                // It rounds timesteps of levels that are spaced by themselves.
+                "KDPM2AncestralDiscreteScheduler" => self.curve() != Curve::Levels,
                 _ => false,
             }
     }
 
-    /// Whether [`DpmSolver`](diffusion_core::DpmSolver) does the same: where levels are spaced by themselves, the class rounds
-    /// their timesteps.
+    /// What `DPMSolverMultistepScheduler` does by its settings; those of another algorithm are solved as its own is.
+    fn dpm_solver(&self) -> DpmSolver {
+        DpmSolver {
+            order: self.solver_order.clamp(1, 3),
+            eta: if self.algorithm_type.starts_with("sde-") { 1.0 } else { 0.0 },
+            variant: if self.solver_type == "heun" { Variant::Heun } else { Variant::Midpoint },
+            ..DpmSolver::M2
+        }
+    }
+
+    /// Whether [`DpmSolver`] does the same: of order 3 the class gives the second difference half its weight, and where levels
+    /// are spaced by themselves, it rounds their timesteps.
     fn is_dpm_solver(&self) -> bool {
-        let of_two = self.solver_order == 2 && self.solver_type == "midpoint";
+        let is_algorithm = ["dpmsolver++", "sde-dpmsolver++"].contains(&&*self.algorithm_type);
+        let is_type = ["midpoint", "heun"].contains(&&*self.solver_type);
         let to_zero = self.final_sigmas_type == "zero";
         let whole = self.curve() == Curve::Levels;
-        self.algorithm_type == "dpmsolver++" && of_two && to_zero && whole
+        is_algorithm && is_type && (1..=2).contains(&self.solver_order) && to_zero && whole
     }
 }
+
+/// The class whose settings say which method it is.
+const MULTISTEP: &str = "DPMSolverMultistepScheduler";
 
 /// The largest variance of `squaredcos_cap_v2`.
 const MAX_BETA: f64 = 0.999;

@@ -2,9 +2,7 @@
 
 use diffusion::core::invalid::MAX_SIZE;
 use diffusion::core::schedule::{AnySpacing, Grid};
-use diffusion::core::{
-    AnyGuidance, AnyPath, AnySampler, ClassifierFree, Invalid, Schedule, ScheduleConfig, Sigmas,
-};
+use diffusion::core::{AnyGuidance, AnyPath, AnySampler, Invalid, Schedule, ScheduleConfig, Sigmas};
 use serde::{Deserialize, Serialize};
 
 /// How samples are drawn.
@@ -83,9 +81,20 @@ impl SamplingConfig {
         Ok(())
     }
 
-    /// Uses classifier-free guidance of the strength `scale` instead; 0 is off.
+    /// Guides with the strength `scale` instead, by the rule and the modifiers that are there, or else by classifier-free
+    /// guidance; 0 is off.
+    ///
+    /// ```
+    /// # use diffusion_recipe::RunConfig;
+    /// use diffusion::core::ClassifierFree;
+    ///
+    /// let mut sampling = RunConfig::preset("fashion-unet-small")?.sampling;
+    /// sampling.set_cfg_scale(2.0);
+    /// assert_eq!(sampling.guidance, ClassifierFree::new(2.0).into());
+    /// # Ok::<(), diffusion_recipe::RecipeError>(())
+    /// ```
     pub fn set_cfg_scale(&mut self, scale: f64) {
-        self.guidance = if scale == 0.0 { AnyGuidance::None } else { ClassifierFree { scale }.into() };
+        self.guidance = std::mem::take(&mut self.guidance).with_scale(scale);
     }
 
     /// The sampling schedule, if it has one of its own, and its setting in a run.

@@ -195,7 +195,7 @@ fn presets_after_smalldiffusion_s_examples_have_their_settings() {
         assert_eq!((batch_size, train.steps, train.lr, train.ema.decay), training, "{preset}");
         assert_eq!(sample.sampler, GradientEstimation::new(sampling.1, 0.0).into(), "{preset}");
         let scale = sampling.2;
-        let guidance = if scale == 0.0 { AnyGuidance::None } else { ClassifierFree { scale }.into() };
+        let guidance = if scale == 0.0 { AnyGuidance::None } else { ClassifierFree::new(scale).into() };
         assert_eq!((sample.steps, sample.guidance), (sampling.0, guidance), "{preset}");
     }
     let of = |preset: &str| RunConfig::preset(preset).unwrap().sampling.schedule;

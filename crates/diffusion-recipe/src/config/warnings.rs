@@ -1,8 +1,9 @@
 //! Settings that can be used together, and that nobody wants together.
 
 use super::RunConfig;
+use diffusion::core::guidance::GuidancePoint;
 use diffusion::core::invalid::Number;
-use diffusion::core::{Guidance, Schedule, counted};
+use diffusion::core::{AnyGuidance, Guidance, SamplerStep, Schedule, counted};
 
 impl RunConfig {
     /// What is odd about settings that can be used, in one sentence each, with the setting's path.
@@ -44,10 +45,18 @@ impl RunConfig {
         warnings
     }
 
-    /// Whether guidance does something at a noise level of sampling.
+    /// Whether guidance away from no condition does something at a noise level of sampling.
     fn is_guided(&self) -> bool {
-        let schedule = self.sampling.schedule.as_ref().unwrap_or(&self.schedule);
-        schedule.validate().is_ok()
-            && schedule.init().levels().iter().any(|&sigma| self.sampling.guidance.is_active(sigma))
+        let (guidance, schedule) = (&self.sampling.guidance, &self.sampling.schedule);
+        let schedule = schedule.as_ref().unwrap_or(&self.schedule);
+        if schedule.validate().is_err() || matches!(guidance, AnyGuidance::Autoguidance(_)) {
+            return false;
+        }
+        let schedule = schedule.init();
+        let (path, levels) = (schedule.path(), schedule.levels());
+        let between = |pair: &[f64]| SamplerStep { index: 0, from: pair[1], to: pair[0] };
+        let steps =
+            levels.windows(2).map(between).chain(levels.iter().map(|&level| SamplerStep::to_data(level)));
+        steps.into_iter().any(|step| guidance.is_active(&GuidancePoint::new(&path, step.from, step)))
     }
 }

@@ -5,11 +5,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod support {
+    pub mod classes;
     pub mod fixture;
     pub mod folders;
     pub mod formula;
     pub mod gaussian;
     pub mod hashed;
+    pub mod mixture;
     pub mod one_file;
     pub mod parameters;
     pub mod spec;
@@ -27,6 +29,8 @@ mod reference {
     mod mlp;
     mod modifiers;
     mod samplers_ode;
+    /// Beside k-diffusion 0.1.1 and diffusers 0.32.1, by `fixtures/samplers_sde.py`.
+    mod samplers_sde;
     mod schedules;
     mod swissroll;
     mod trajectories;
@@ -124,6 +128,7 @@ mod laws {
     mod ema;
     mod format;
     mod guidance;
+    mod guidance_stack;
     mod health;
     mod ideal;
     mod levels;
@@ -132,6 +137,7 @@ mod laws {
     mod objective_in_training;
     mod resume;
     mod samplers;
+    mod samplers_sde;
     mod seeds;
     mod text;
     mod trace;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// pure noise. A step to σ' = 0, whose α/σ is infinite, ends at D; its error is how much D changes halfway.
 ///
 /// Between two levels of its grid it takes as many steps as its tolerance asks for, so that a grid of few levels will do. The
-/// error is measured in each sample by itself, as the root of the mean of (error/(atol + rtol·|x|))², and each sample has
+/// error is measured in each sample by itself, as the root of the mean of (error/(atol + rtol·|x'|))², and each sample has
 /// steps of its own: it depends on no other in its batch. Lengths are halves, quarters, … down to 1/4096 of the way
 /// between the two levels, so that samples that stand at the same level and go as far share their evaluations,
 /// which are always of the whole batch: one sample that is hard costs the time of all. A denoiser that remembers something
@@ -23,9 +23,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Adaptive {
-    /// The tolerated error of a step, relative to the state.
+    /// The tolerated error of a step, relative to the state that it reaches.
     pub rtol: f64,
-    /// The tolerated error of a step where the state is 0; positive.
+    /// The tolerated error of a step where that state is 0; positive.
     pub atol: f64,
     /// The controller's proportional part.
     pub p: f64,
@@ -64,16 +64,10 @@ impl Adaptive {
         (SAFETY * factor).clamp(0.1, 10.0)
     }
 
-    /// The error of each sample over what is tolerated.
-    fn measured<B: Backend, const D: usize>(
-        &self,
-        error: Tensor<B, D>,
-        x: &Tensor<B, D>,
-        there: &Tensor<B, D>,
-    ) -> Vec<f64> {
+    /// The error of each sample over what is tolerated at the state `x` where a step ends.
+    fn measured<B: Backend, const D: usize>(&self, error: Tensor<B, D>, x: &Tensor<B, D>) -> Vec<f64> {
         let dims = error.dims();
-        let size = x.clone().abs().max_pair(there.clone().abs());
-        let relative = error / (size * self.rtol + self.atol);
+        let relative = error / (x.clone().abs() * self.rtol + self.atol);
         let rows: Tensor<B, 2> = relative.reshape([dims[0], dims[1..].iter().product()]);
         rows.square().mean_dim(1).sqrt().into_data().iter().collect()
     }
@@ -254,7 +248,7 @@ impl Sampler for Adaptive {
             let is_behind = |stand: &&Stand| stand.at == at;
             let taken = stands.iter().filter(is_behind).map(Stand::pieces).max().unwrap_or(1);
             let found = step(denoiser, x.clone(), here.clone(), pieces.level(at), pieces.level(at + taken));
-            let errors = self.measured(found.error, &x, &found.x);
+            let errors = self.measured(found.error, &found.x);
             let mut moved = vec![false; stands.len()];
             for (row, stand) in stands.iter_mut().enumerate() {
                 if stand.at != at || stand.pieces() != taken {

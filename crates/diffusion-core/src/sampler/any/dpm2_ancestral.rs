@@ -55,9 +55,10 @@ impl Sampler for Dpm2Ancestral {
         expect_valid(self.validate());
     }
 
-    /// 2 without noise, else 1.
+    /// With noise, too: what goes down along the flow is of the lower level's distribution, and what is added makes it that of
+    /// the step's end exactly.
     fn order(&self) -> u32 {
-        if self.eta == 0.0 { 2 } else { 1 }
+        2
     }
 
     fn evaluations(&self, step: SamplerStep) -> Option<usize> {

@@ -32,12 +32,12 @@ pub struct PredictorCorrector {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Predictor {
-    /// The reverse diffusion (App. E): x̂ gains (σ̂² − σ̂'²)·s and noise of the variance σ̂² − σ̂'², where x̂ = x/α
-    /// and σ̂ = σ/α. From pure noise, where σ̂ is infinite, it is ancestral.
-    #[default]
-    ReverseDiffusion,
     /// Ancestral sampling (App. F), [`EulerAncestral`](super::EulerAncestral) with η = 1.
+    #[default]
     Ancestral,
+    /// The reverse diffusion (App. E): x̂ gains (σ̂² − σ̂'²)·s and noise of the variance σ̂² − σ̂'², where x̂ = x/α
+    /// and σ̂ = σ/α. Of few steps it leaves more noise than σ'. From pure noise, where σ̂ is infinite, it is ancestral.
+    ReverseDiffusion,
     /// The probability flow by Euler's method, without noise.
     Euler,
 }
@@ -88,11 +88,14 @@ impl PredictorCorrector {
         };
         // In units of the noise, eps = −σ·s: then √(2ε) = 2·snr·σ·‖z‖/‖eps‖, and ε/σ half its square over σ.
         let eps = denoiser.evaluate(x.clone(), sigma).combined(along);
-        let ratio = norm(noise.clone()) / norm(eps.clone()).clamp_min(f32::MIN_POSITIVE);
+        let ratio = norm(noise.clone()) / norm(eps.clone()).clamp_min(LEAST_NORM);
         let drift = ratio.clone().square() * (-2.0 * self.snr.powi(2) * sigma);
         x + eps * drift + noise * (ratio * (2.0 * self.snr * sigma))
     }
 }
+
+/// The least norm of the noise that a state has: the step of one that has none would be infinite.
+const LEAST_NORM: f64 = 1e-6;
 
 /// ‖x‖ of each sample.
 ///

@@ -4,8 +4,9 @@
 use crate::support::fixture::Fixture;
 use crate::support::folders::{Folder, Latent, write, write_hashed};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
+use diffusion::core::guidance::{AnyModifier, Apg, CfgPlusPlus, Interval, Rescale};
 use diffusion::core::watch::{Stopped, Watch};
-use diffusion::core::{AnySampler, Noise, Tokens};
+use diffusion::core::{AnySampler, ClassifierFree, Noise, Tokens};
 use diffusion::data::{CaptionedLatents, Channels, ImageFolderConfig, LatentsConfig, read_image, write_png};
 use diffusion::latent::generate::{GenerateError, Request, Start};
 use diffusion::latent::inpaint::{mask_of_latents, without_painted};
@@ -26,6 +27,7 @@ backend_tests!(
     tiles_have_to_be_asked_for,
     nine_channels_run_as_in_diffusers,
     a_text_becomes_a_picture,
+    guidance_is_changed_by_modifiers,
     a_picture_becomes_another,
     a_part_is_painted_anew,
     a_network_that_sees_pictures_is_told_them,
@@ -205,6 +207,34 @@ fn a_text_becomes_a_picture<B: TestBackend>(device: &B::Device) {
     }
 }
 
+/// By the types of any other model.
+fn guidance_is_changed_by_modifiers<B: TestBackend>(device: &B::Device) {
+    let pipe = open::<B>("sd1", device);
+    let model = pipe.at(16, 24).unwrap();
+    let plan = pipe.schedule().like_diffusers(5).unwrap();
+    let (asked, mut seen) = (request([16, 24]), Vec::new());
+    let stack: Vec<AnyModifier> = vec![
+        Interval { low: 0.5, high: 5.0 }.into(),
+        Apg { momentum: -0.5, ..Apg::default() }.into(),
+        Rescale { phi: 0.7 }.into(),
+    ];
+    for (modifiers, guidance, scale) in [
+        (vec![], 5.0, 4.0),
+        (vec![Interval { low: 0.5, high: 5.0 }.into()], 5.0, 4.0),
+        (vec![CfgPlusPlus {}.into()], 0.6, 0.6),
+        (stack, 5.0, 4.0),
+    ] {
+        let rule = ClassifierFree::new(scale).with(modifiers.clone());
+        let against = pipe.text(&[NEGATIVE[0]]).into();
+        let guided = model.given(pipe.text(&[PROMPTS[1]]).into()).guided_with(against, rule);
+        let latents = plan.run(&guided, plan.from_noise(unit(&model, device)), Noise::new(3));
+        let found = generated(&pipe, &Request { guidance, modifiers, ..asked.clone() }, device);
+        assert_close("guided", found.clone(), pipe.decode(latents).into_data(), SAME);
+        assert!(seen.iter().all(|other| apart(&found, other) > 1e-4), "a modifier does nothing");
+        seen.push(found);
+    }
+}
+
 /// The largest difference.
 fn apart(one: &TensorData, other: &TensorData) -> f64 {
     one.iter::<f64>().zip(other.iter::<f64>()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
@@ -307,7 +337,9 @@ fn what_cannot_be_is_an_error<B: TestBackend>(device: &B::Device) {
         ("strength", Request { image: start(&fixture, None, 0.1), ..asked.clone() }),
         ("image", Request { size: [16, 24], image: start(&fixture, None, 0.5), ..asked.clone() }),
         ("mask", Request { image: start(&fixture, Some(other_size), 0.5), ..asked.clone() }),
-        ("guidance", Request { guidance: f64::NAN, ..asked }),
+        ("guidance", Request { guidance: f64::NAN, ..asked.clone() }),
+        ("guidance", Request { modifiers: vec![CfgPlusPlus {}.into()], ..asked.clone() }),
+        ("modifiers[0].phi", Request { modifiers: vec![Rescale { phi: 2.0 }.into()], ..asked }),
     ] {
         let found = pipe.generate(&request, Noise::new(0), device, &mut |_, _, _| Ok(()));
         let Err(GenerateError::Invalid(invalid)) = found else { panic!("{setting}: {found:?}") };

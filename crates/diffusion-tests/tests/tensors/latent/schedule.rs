@@ -3,8 +3,11 @@
 use crate::support::fixture::Fixture;
 use crate::support::folders::{Folder, write};
 use burn::tensor::Tensor;
+use diffusion::core::sampler::Variant;
 use diffusion::core::schedule::{Ldm, Schedule};
-use diffusion::core::{AnyPrediction, AnySampler, GradientEstimation, Pndm, Sigma};
+use diffusion::core::{
+    AnyPrediction, AnySampler, Dpm2Ancestral, DpmSolver, DpmppSde, GradientEstimation, Pndm, Sigma,
+};
 use diffusion::latent::schedule::{Curve, End, Grid, PURE_NOISE, Spacing, Start};
 use diffusion::latent::{LatentError, LatentSchedule, Timesteps};
 use diffusion_tests::{TestBackend, backend_tests};
@@ -139,6 +142,8 @@ fn every_class_has_its_own_defaults() {
         ("LMSDiscreteScheduler", linear, "linspace", true, Start::Sigma, true),
         ("HeunDiscreteScheduler", heun, "linspace", true, Start::Sigma, false),
         ("DPMSolverMultistepScheduler", linear, "linspace", true, Start::Preserving, false),
+        ("DPMSolverSDEScheduler", heun, "linspace", true, Start::Sigma, false),
+        ("KDPM2AncestralDiscreteScheduler", heun, "linspace", true, Start::Sigma, false),
         ("DEISMultistepScheduler", linear, "linspace", false, Start::Preserving, true),
         ("UniPCMultistepScheduler", linear, "linspace", true, Start::Preserving, true),
     ] {
@@ -157,9 +162,10 @@ fn every_class_has_its_own_defaults() {
     };
     assert!(pndm(false) && !pndm(true));
     for (setting, value) in [
-        ("algorithm_type", json!("sde-dpmsolver++")),
+        ("algorithm_type", json!("dpmsolver")),
+        ("algorithm_type", json!("sde-dpmsolver")),
         ("solver_order", json!(3)),
-        ("solver_type", json!("heun")),
+        ("solver_type", json!("logrho")),
         ("final_sigmas_type", json!("sigma_min")),
         ("use_karras_sigmas", json!(true)),
     ] {
@@ -173,6 +179,31 @@ fn every_class_has_its_own_defaults() {
         (of("DDIMScheduler").like_diffusers(5).unwrap(), of("PNDMScheduler").like_diffusers(5).unwrap());
     assert_eq!(ddim.result, 1.0);
     assert!((pndm.result - 1.0 / pndm.sigmas[5].hypot(1.0)).abs() < 1e-15 && pndm.result < 1.0);
+}
+
+/// Each was held against the class (`reference::samplers_sde`).
+#[test]
+fn solvers_are_those_of_their_settings() {
+    let sampler = |settings: serde_json::Value| {
+        let schedule = open(&settings).unwrap();
+        assert_eq!(schedule.replaced(), None, "{settings}");
+        schedule.like_diffusers(9).unwrap().sampler.0
+    };
+    let multistep = |order: usize, algorithm: &str, solver: &str| {
+        sampler(json!({"_class_name": "DPMSolverMultistepScheduler", "solver_order": order,
+            "algorithm_type": algorithm, "solver_type": solver}))
+    };
+    let first = DpmSolver { order: 1, ..DpmSolver::M2 };
+    assert_eq!(multistep(1, "dpmsolver++", "midpoint"), first.into());
+    let heun = DpmSolver { variant: Variant::Heun, ..DpmSolver::M2 };
+    assert_eq!(multistep(2, "dpmsolver++", "heun"), heun.into());
+    assert_eq!(multistep(2, "sde-dpmsolver++", "midpoint"), DpmSolver::M2_SDE.into());
+    assert_eq!(multistep(2, "sde-dpmsolver++", "heun"), DpmSolver { eta: 1.0, ..heun }.into());
+    let of = |name: &str| sampler(json!({"_class_name": name}));
+    assert_eq!(of("DPMSolverSDEScheduler"), DpmppSde::default().into());
+    assert_eq!(of("KDPM2AncestralDiscreteScheduler"), Dpm2Ancestral::default().into());
+    let rounded = json!({"_class_name": "KDPM2AncestralDiscreteScheduler", "use_karras_sigmas": true});
+    assert!(open(&rounded).unwrap().replaced().is_some());
 }
 
 /// diffusers' own timesteps, computed by it.

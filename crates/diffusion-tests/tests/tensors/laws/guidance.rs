@@ -2,6 +2,7 @@
 //! sake.
 
 use burn::tensor::{Tensor, backend::Backend};
+use diffusion::core::guidance::{GuidancePoint, GuidedEstimate};
 use diffusion::core::layer::{CondEmbedderLabelConfig, ConditionEmbedder, Init};
 use diffusion::core::network::mlp::{ConditionalMlp, ConditionalMlpConfig, TimeInputMlpConfig};
 use diffusion::core::network::{Labels, Network, NullCondition};
@@ -171,7 +172,7 @@ fn one_model_is_followed_away_from_another<B: TestBackend>(device: &B::Device) {
     for [with, without] in modes {
         let (large, small) = (Diffusion::new(network(16, 1), with), Diffusion::new(network(4, 2), without));
         let x = large.rand_input::<2>(3, Noise::new(1), device);
-        let guided = Guided::new(&large, &small, ClassifierFree { scale: 1.5 }).evaluate(x.clone(), 0.8);
+        let guided = Guided::new(&large, &small, ClassifierFree::new(1.5)).evaluate(x.clone(), 0.8);
         let expect =
             |with: Tensor<B, 2>, without: Tensor<B, 2>| (with.clone() + (with - without) * 1.5).into_data();
         let denoised = expect(large.denoised(x.clone(), 0.8, ()), small.denoised(x.clone(), 0.8, ()));
@@ -186,9 +187,9 @@ fn two_denoisers_guide_as_one_model_under_two_conditions<B: TestBackend>(device:
     let model = model::<B>(device);
     let (x, labels) = input(&model, device);
     let against = Labels(vec![3, 3, 1, 0]);
-    let rule = ClassifierFree { scale: 2.0 };
+    let rule = ClassifierFree::new(2.0);
     let one = model.given(labels.clone()).guided_by(against.clone(), 2.0).evaluate(x.clone(), 0.8);
-    let any = model.given(labels.clone()).guided_with(against.clone(), AnyGuidance::from(rule));
+    let any = model.given(labels.clone()).guided_with(against.clone(), AnyGuidance::from(rule.clone()));
     let any = any.evaluate(x.clone(), 0.8).denoised().into_data();
     let two = Guided::new(model.given(labels), model.given(against), rule).evaluate(x, 0.8);
     let one = one.denoised().into_data();
@@ -218,7 +219,7 @@ impl<B: Backend> Denoiser<B, 2> for Constant {
 
 fn without_guidance_the_second_denoiser_is_not_asked<B: TestBackend>(device: &B::Device) {
     let x = || Tensor::<B, 2>::ones([2, 1], device);
-    for off in [AnyGuidance::None, ClassifierFree { scale: 0.0 }.into()] {
+    for off in [AnyGuidance::None, ClassifierFree::new(0.0).into()] {
         let found = Guided::new(Constant(Some(3.0)), Constant(None), off).evaluate(x(), 1.0).denoised();
         assert_close("denoised", found.into_data(), [[3.0f32], [3.0]].into(), 0.0);
     }
@@ -234,19 +235,19 @@ impl Guidance for Remembering {
         0
     }
 
-    fn is_active(&self, _sigma: f64) -> bool {
+    fn is_active(&self, _at: &GuidancePoint) -> bool {
         true
     }
 
-    fn combine<B: Backend, const D: usize>(
+    fn guide<B: Backend, const D: usize>(
         &self,
-        with: Tensor<B, D>,
-        _without: Tensor<B, D>,
-        _sigma: f64,
+        estimate: GuidedEstimate<B, D>,
+        _at: &GuidancePoint,
         evaluations: &mut usize,
-    ) -> Tensor<B, D> {
+    ) -> GuidedEstimate<B, D> {
         *evaluations += 1;
-        with.full_like(*evaluations as f64)
+        let answer = estimate.unguided().full_like(*evaluations as f64);
+        estimate.with_guided(answer)
     }
 }
 
@@ -254,7 +255,7 @@ impl Guidance for Remembering {
 fn a_state_lasts_for_one_run<B: TestBackend>(device: &B::Device) {
     let inner = Guided::new(Constant(Some(0.0)), Constant(Some(0.0)), Remembering);
     // A denoiser inside of another one keeps its state too.
-    let outer = Guided::new(&inner, Constant(Some(0.0)), ClassifierFree { scale: 1.0 });
+    let outer = Guided::new(&inner, Constant(Some(0.0)), ClassifierFree::new(1.0));
     let sigmas = Sigmas::<VarianceExploding>::new(vec![4.0, 2.0, 1.0, 0.0]);
     let x = || Tensor::<B, 2>::zeros([1, 1], device);
     for run in 0..2 {
@@ -273,7 +274,7 @@ fn denoisers_on_different_paths_are_refused<B: TestBackend>(device: &B::Device) 
         (Diffusion::new(network.clone(), AnyPrediction::Flow), Diffusion::new(network, AnyPrediction::Eps));
     let evaluated = std::panic::AssertUnwindSafe(|| {
         let x = flow.rand_input::<2>(1, Noise::new(0), device);
-        Guided::new(&flow, &eps, ClassifierFree { scale: 1.0 }).evaluate(x, 0.5)
+        Guided::new(&flow, &eps, ClassifierFree::new(1.0)).evaluate(x, 0.5)
     });
     let message = *std::panic::catch_unwind(evaluated).unwrap_err().downcast::<String>().unwrap();
     assert!(message.contains("the two denoisers of a guided one are on different paths"), "{message}");

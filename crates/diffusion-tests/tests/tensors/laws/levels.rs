@@ -68,8 +68,7 @@ fn a_mode_that_tells_nothing_at_a_level_is_refused<B: TestBackend>(device: &B::D
     };
     assert_refused("sampling", expected, || sampled(&mean));
     assert_refused("sampling of what is given", expected, || sampled(&mean.given(())));
-    let guided =
-        Guided::new(model::<B, _>(EpsPrediction, device), mean.clone(), ClassifierFree { scale: 1.0 });
+    let guided = Guided::new(model::<B, _>(EpsPrediction, device), mean.clone(), ClassifierFree::new(1.0));
     assert_refused("guidance", expected, || sampled(&guided));
     let x = || Tensor::<B, 2>::ones([2, 2], device);
     assert_refused("an estimate", expected, || mean.denoised(x(), [0.5, 1.0], ()));

@@ -3,11 +3,12 @@
 use crate::support::gaussian::Gaussian;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use diffusion::core::network::mlp::TimeInputMlpConfig;
-use diffusion::core::sampler::NoiseRequest;
 use diffusion::core::schedule::{Flow, LogLinear, Schedule};
 use diffusion::core::{
-    AnySampler, Denoiser, DenoiserOutput, Diffusion, DpmSolver, EpsPrediction, GradientEstimation, Heun,
-    Noise, Path, Pndm, Sampler, SamplerStep, Sigmas, Straight, VarianceExploding, sample, sample_from,
+    Adaptive, AnySampler, Denoiser, DenoiserOutput, Diffusion, Dpm2Ancestral, DpmSolver, Dpmpp2sAncestral,
+    DpmppSde, EpsPrediction, EulerAncestral, GradientEstimation, Heun, Noise, NoiseRequest, Path, Pndm,
+    PredictorCorrector, Restart, Sampler, SamplerStep, Sigmas, Straight, VarianceExploding, sample,
+    sample_from,
 };
 use diffusion_tests::{TestBackend, assert_close, backend_tests};
 use std::cell::Cell;
@@ -37,45 +38,104 @@ fn samplers() -> Vec<AnySampler> {
     let adams_bashforth = GradientEstimation::new(1.5, 0.0).into();
     let noisy = GradientEstimation::new(1.5, 0.2).into();
     let churn = Heun { s_churn: 5.0, ..Heun::default() }.into();
-    named.chain([adams_bashforth, noisy, churn]).collect()
+    let part = 0.4;
+    let parts = [
+        EulerAncestral { eta: part, ..EulerAncestral::default() }.into(),
+        Dpm2Ancestral { eta: part, ..Dpm2Ancestral::default() }.into(),
+        Dpmpp2sAncestral { eta: part, ..Dpmpp2sAncestral::default() }.into(),
+        DpmppSde { eta: part, ..DpmppSde::default() }.into(),
+        DpmSolver { eta: part, ..DpmSolver::M2 }.into(),
+        DpmSolver { order: 1, ..DpmSolver::M2_SDE }.into(),
+    ];
+    let without = [
+        EulerAncestral { eta: 0.0, ..EulerAncestral::default() }.into(),
+        Dpm2Ancestral { eta: 0.0, ..Dpm2Ancestral::default() }.into(),
+        Dpmpp2sAncestral { eta: 0.0, ..Dpmpp2sAncestral::default() }.into(),
+    ];
+    named.chain([adams_bashforth, noisy, churn]).chain(parts).chain(without).collect()
 }
 
+/// The draws of a step, at most.
+const DRAWS: usize = 2;
+
 /// Of the standard deviation at the end of a run, exactly: the denoiser multiplies by a number, so the end is a sum of
-/// the start and of each step's noise. In one batch the first row finds the start's factor and each other row one
-/// noise's.
+/// the start and of each draw of noise. In one batch the first row finds the start's factor and each other row one
+/// draw's.
+///
+/// It is compared with that of the data, or, of a sampler that ends at an estimate of the data, with that of such estimates at
+/// its level, which is the grid's last above 0, whatever the sampler.
 fn std_error<B: TestBackend, P: Path + Default>(
     sampler: AnySampler,
     sigmas: &Sigmas<P>,
     device: &B::Device,
 ) -> f64 {
     let data = Gaussian::<P>::new(0.7);
+    let rows = 1 + DRAWS * sigmas.steps();
     let unit = |row: usize| {
-        let values: Vec<f32> = (0..sigmas.len()).map(|i| f32::from(i == row)).collect();
-        Tensor::<B, 2>::from_data(TensorData::new(values, [sigmas.len(), 1]), device)
+        let values: Vec<f32> = (0..rows).map(|i| f32::from(i == row)).collect();
+        Tensor::<B, 2>::from_data(TensorData::new(values, [rows, 1]), device)
     };
-    let noise = |step: NoiseRequest| unit(step.index + 1);
+    let noise = |request: NoiseRequest| {
+        assert!(request.draw < DRAWS, "{sampler:?} asked for {request:?}");
+        unit(1 + DRAWS * request.index + request.draw)
+    };
     let x = unit(0) * data.std_at(sigmas[0]);
     let end = sample_from(&data, sampler, sigmas, x, noise).last().unwrap().into_data();
-    (end.iter::<f64>().map(|factor| factor * factor).sum::<f64>().sqrt() - data.std_at(0.0)).abs()
+    let last = sigmas[sigmas.steps() - 1];
+    let ratio = match sampler {
+        AnySampler::GradientEstimation(_) | AnySampler::Pndm(_) => 0.0,
+        AnySampler::Adaptive(_) => 0.5 * last / sigmas.path().alpha(last),
+        _ => last / sigmas.path().alpha(last),
+    };
+    let expected = 0.49 / f64::hypot(0.7, ratio);
+    (end.iter::<f64>().map(|factor| factor * factor).sum::<f64>().sqrt() - expected).abs()
 }
 
-/// The same computation in f64 by a program of its own measures orders between 0.93 and 1.02 and between 2.02 and 2.06.
+/// The same computation in f64 by a program of its own measures orders between 0.93 and 1.02, 1.96 and 2.1, and 3.07.
 /// On the straight path churn needs more steps than f32 allows.
 fn every_sampler_converges_with_its_order<B: TestBackend>(device: &B::Device) {
     for sampler in samplers() {
         let expected = f64::from(sampler.order());
-        let error = |steps| std_error::<B, _>(sampler, &Sigmas::karras(steps, 0.002, 80.0, 7.0), device);
-        let order = (error(80) / error(160)).log2();
+        // Of a restart, the steps back are of the grid's size.
+        let with_steps = |steps: usize| match sampler {
+            AnySampler::Restart(restart) => Restart { steps: steps / 4, ..restart }.into(),
+            sampler => sampler,
+        };
+        let steps = match sampler {
+            // The steps of a corrector depend on norms, and the end is no sum.
+            AnySampler::PredictorCorrector(_) => continue,
+            // Its order comes near to 2 from below: 1.37 here, 1.78 at the double and 1.90 at four times as many.
+            AnySampler::DpmSolver(DpmSolver { order: 3, eta, .. }) if eta > 0.0 => [320, 640],
+            // Beyond, f32 is not enough.
+            _ if expected > 2.0 => [40, 80],
+            _ => [80, 160],
+        };
+        let karras = |steps| Sigmas::karras(steps, 0.002, 80.0, 7.0);
+        let error = |steps| std_error::<B, _>(with_steps(steps), &karras(steps), device);
+        let order = (error(steps[0]) / error(steps[1])).log2();
         assert!((order - expected).abs() < 0.15, "{sampler:?}: the order is {order}, expected {expected}");
 
         let straight = |steps: usize| {
-            Sigmas::<Straight>::new((0..=steps).rev().map(|i| i as f64 / steps as f64).collect())
+            let levels = match sampler.order() {
+                // The first step from pure noise is of first order, which is seen in the third.
+                3 => karras(steps).iter().map(|sigma| sigma / (1.0 + sigma)).collect(),
+                _ => (0..=steps).rev().map(|i| i as f64 / steps as f64).collect(),
+            };
+            Sigmas::<Straight>::new(levels)
         };
         if !matches!(sampler, AnySampler::Heun(Heun { s_churn, .. }) if s_churn > 0.0) {
-            let error = |steps| std_error::<B, _>(sampler, &straight(steps), device);
-            let order = (error(40) / error(80)).log2();
-            // Where steps in ln σ grow without bound, this one's error falls as ln N/N²: in f64 as 1.71 here, and as 1.85 at 640.
-            let slack = if matches!(sampler, AnySampler::DpmSolver(_)) { 0.32 } else { 0.15 };
+            let steps = if steps[0] > 80 { steps } else { [40, 80] };
+            let error = |steps| std_error::<B, _>(with_steps(steps), &straight(steps), device);
+            let order = (error(steps[0]) / error(steps[1])).log2();
+            // Where steps in ln σ grow without bound, the errors of these fall as ln N/N²: in f64 as 1.63 to 1.87 here, and
+            // as 1.85 and more at 640.
+            let slack = match sampler {
+                AnySampler::DpmSolver(_)
+                | AnySampler::Dpm2Ancestral(_)
+                | AnySampler::Dpmpp2sAncestral(_)
+                | AnySampler::DpmppSde(_) => 0.32,
+                _ => 0.15,
+            };
             assert!(
                 (order - expected).abs() < slack,
                 "{sampler:?}: the order is {order} on the straight path"
@@ -93,7 +153,9 @@ fn every_step_evaluates_as_often_as_it_says<B: TestBackend>(device: &B::Device) 
         for (index, levels) in sigmas.windows(2).enumerate() {
             let step = SamplerStep { index, from: levels[0], to: levels[1] };
             assert!(run.next().is_some());
-            assert_eq!(Some(counting.0.replace(0)), sampler.evaluations(step), "{sampler:?}, {step:?}");
+            let (found, expected) = (counting.0.replace(0), sampler.evaluations(step));
+            let is_adaptive = matches!(sampler, AnySampler::Adaptive(_));
+            assert!(expected == Some(found) || is_adaptive && found > 0, "{sampler:?}, {step:?}: {found}");
         }
         assert!(run.next().is_none());
     }
@@ -115,7 +177,14 @@ fn a_sampler_chosen_at_run_time_is_the_one_that_it_stands_for<B: TestBackend>(de
     check::<B, _>(GradientEstimation::new(1.6, 0.3), device);
     check::<B, _>(Heun { s_churn: 3.0, ..Heun::default() }, device);
     check::<B, _>(Pndm {}, device);
-    check::<B, _>(DpmSolver::default(), device);
+    check::<B, _>(DpmSolver::M3_SDE, device);
+    check::<B, _>(EulerAncestral::default(), device);
+    check::<B, _>(Dpm2Ancestral::default(), device);
+    check::<B, _>(Dpmpp2sAncestral::default(), device);
+    check::<B, _>(DpmppSde::default(), device);
+    check::<B, _>(Adaptive::default(), device);
+    check::<B, _>(Restart::default(), device);
+    check::<B, _>(PredictorCorrector::default(), device);
 }
 
 /// So that noise may depend on the way, as that of a Brownian motion does.

@@ -1,0 +1,19 @@
+//! One step of a sampling run.
+
+/// One step of a sampling run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SamplerStep {
+    /// Its place in the run, from 0.
+    pub index: usize,
+    /// The noise level that it starts from, positive.
+    pub from: f64,
+    /// The noise level that it ends at, at most `from`; 0 is data.
+    pub to: f64,
+}
+
+impl SamplerStep {
+    /// A step from `sigma` to data, which is what an evaluation outside of a run is taken for.
+    pub fn to_data(sigma: f64) -> Self {
+        Self { index: 0, from: sigma, to: 0.0 }
+    }
+}

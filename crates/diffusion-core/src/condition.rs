@@ -32,6 +32,11 @@ pub trait Condition: Clone + Debug + Send + 'static {
 
     /// Panics if this is the condition of another number of examples than `batch`.
     fn check(&self, batch: usize);
+
+    /// The class of each example, if classes are what the condition says; none unless a condition has some.
+    fn classes(&self) -> Option<&[usize]> {
+        None
+    }
 }
 
 impl Condition for () {
@@ -159,6 +164,10 @@ impl Condition for Labels {
 
     fn check(&self, batch: usize) {
         assert_eq!(self.0.len(), batch, "labels and examples differ in number");
+    }
+
+    fn classes(&self) -> Option<&[usize]> {
+        Some(&self.0)
     }
 }
 
@@ -306,6 +315,10 @@ impl Condition for AnyCondition {
             Self::Tokens(tokens) => tokens.check(batch),
         }
     }
+
+    fn classes(&self) -> Option<&[usize]> {
+        self.labels()?.classes()
+    }
 }
 
 impl From<()> for AnyCondition {
@@ -435,7 +448,9 @@ mod tests {
         assert_eq!(Tokens::try_from(AnyCondition::None), Err(wrong("no condition", "tokens")));
         assert_eq!(<()>::try_from(AnyCondition::from(labels.clone())), Err(wrong("labels", "no condition")));
         assert_eq!(AnyCondition::from(tokens.clone()).tokens(), Some(&tokens));
-        assert_eq!(AnyCondition::from(labels).tokens(), None);
+        assert_eq!(AnyCondition::from(labels.clone()).tokens(), None);
+        assert_eq!(AnyCondition::from(labels).classes(), Some(&[1][..]));
+        assert_eq!(AnyCondition::from(tokens).classes(), None);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use crate::invalid::Invalid;
 use crate::parameterization::Scalings;
 use crate::path::Path;
-use crate::sampler::SamplerStep;
 use crate::sigma::sum;
+use crate::step::SamplerStep;
 use burn::tensor::{Tensor, backend::Backend};
 
 /// Anything that can estimate the data behind a noisy input: all that a sampler sees of a model.

@@ -205,7 +205,7 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
         losses.flatten::<2>(1, D - 1).mean_dim(1).squeeze_dim(1)
     }
 
-    /// The loss of each value, `[batch, …]`.
+    /// The loss of each value, `[batch, …]`, or of each example, `[batch, 1, …]`.
     fn weighted_losses<const D: usize>(
         &self,
         objective: &impl Objective,
@@ -221,8 +221,7 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
         let target = |s| self.parameterization.target(s);
         let target = mix((sigma.map(|s| target(s).x0), x0), (sigma.map(|s| target(s).eps), eps));
         assert_eq!(output.dims(), target.dims(), "prediction and target differ in shape");
-        let weight = |s| objective.weight(&self.parameterization, s).on_output(&self.parameterization, s);
-        sigma.map(weight).times(objective.penalty(output - target))
+        objective.losses(&self.parameterization, &sigma, output - target)
     }
 
     /// The estimate of the noise ε in `x`.

@@ -25,7 +25,7 @@ use crate::denoiser::{Denoiser, DenoiserOutput, Evaluate};
 use crate::diffusion::{Diffusion, Given};
 use crate::invalid::Invalid;
 use crate::parameterization::Parameterization;
-use crate::sampler::SamplerStep;
+use crate::step::SamplerStep;
 use burn::tensor::{Tensor, backend::Backend};
 
 /// A rule that moves the estimate of one denoiser, given that of a second one.

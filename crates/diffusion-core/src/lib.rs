@@ -22,6 +22,7 @@ pub mod layer;
 mod linear_combination;
 pub mod memory;
 pub mod network;
+mod normal;
 pub mod objective;
 pub mod parameterization;
 pub mod path;
@@ -30,6 +31,7 @@ pub mod random;
 pub mod sampler;
 pub mod schedule;
 pub mod sigma;
+mod step;
 pub mod trace;
 pub mod watch;
 mod words;
@@ -43,7 +45,7 @@ pub use guidance::{AnyGuidance, ClassifierFree, Guidance, Guided};
 pub use invalid::Invalid;
 pub use linear_combination::{Estimates, LinearCombination};
 pub use network::Network;
-pub use objective::{AnyObjective, Objective, PredictionMse, Weight};
+pub use objective::{AnyObjective, Objective, PredictionMse, Weight, Weighted};
 pub use parameterization::{
     AnyPrediction, Edm, EpsPrediction, FlowPrediction, Mix, Parameterization, Scaled, Scalings, VPrediction,
     X0Prediction,

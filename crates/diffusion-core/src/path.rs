@@ -60,6 +60,42 @@ pub trait Path: Clone + Debug + PartialEq + Send + Sync + 'static {
 
     /// The derivative dα/dσ at `sigma`.
     fn alpha_derivative(&self, sigma: f64) -> f64;
+
+    /// The noise level σ at which σ/α is `ratio`, or the largest one if that has less noise: where on the path the noise
+    /// is so many times as strong as the data. On the exploding path that is `ratio` itself, on the straight one
+    /// `ratio/(1 + ratio)`.
+    ///
+    /// Solves σ − ratio·α(σ) = 0, which rises with σ, by Newton's method between bounds.
+    fn sigma_of_ratio(&self, ratio: f64) -> f64 {
+        if ratio.is_infinite() {
+            return self.max_sigma();
+        }
+        let excess = |sigma: f64| sigma - ratio * self.alpha(sigma);
+        // α is at most 1.
+        let (mut low, mut high) = (0.0, ratio.min(self.max_sigma()));
+        if excess(high) <= 0.0 || high == 0.0 {
+            return high;
+        }
+        let mut sigma = low;
+        for _ in 0..200 {
+            let value = excess(sigma);
+            if value == 0.0 {
+                break;
+            }
+            if value > 0.0 {
+                high = sigma
+            } else {
+                low = sigma
+            }
+            let newton = sigma - value / (1.0 - ratio * self.alpha_derivative(sigma));
+            let next = if newton > low && newton < high { newton } else { low + 0.5 * (high - low) };
+            if (next - sigma).abs() <= f64::EPSILON * sigma {
+                break;
+            }
+            sigma = next;
+        }
+        sigma
+    }
 }
 
 /// α = 1: noise is added and the data stays as it is (Song et al. 2021, arXiv:2011.13456, §3.4).
@@ -149,5 +185,44 @@ impl From<VarianceExploding> for AnyPath {
 impl From<Straight> for AnyPath {
     fn from(_: Straight) -> Self {
         Self::Straight
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A quarter of a circle, whose derivative is infinite at its end.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Circle;
+
+    impl Path for Circle {
+        fn max_sigma(&self) -> f64 {
+            1.0
+        }
+
+        fn alpha(&self, sigma: f64) -> f64 {
+            (1.0 - sigma * sigma).sqrt()
+        }
+
+        fn alpha_derivative(&self, sigma: f64) -> f64 {
+            -sigma / self.alpha(sigma)
+        }
+    }
+
+    #[test]
+    fn ratios_of_noise_to_data_have_their_levels() {
+        for ratio in [1e-15, 0.003, 0.5, 1.0, 7.0, 80.0, 1e12] {
+            let near = |found: f64, expected: f64| {
+                assert!((found / expected - 1.0).abs() < 1e-14, "{found}, expected {expected} at {ratio}")
+            };
+            assert_eq!(VarianceExploding.sigma_of_ratio(ratio), ratio);
+            near(Straight.sigma_of_ratio(ratio), ratio / (1.0 + ratio));
+            near(AnyPath::Straight.sigma_of_ratio(ratio), ratio / (1.0 + ratio));
+            near(Circle.sigma_of_ratio(ratio), ratio / 1f64.hypot(ratio));
+        }
+        assert_eq!(Straight.sigma_of_ratio(f64::INFINITY), 1.0);
+        assert_eq!(VarianceExploding.sigma_of_ratio(f64::INFINITY), f64::INFINITY);
+        assert_eq!(Straight.sigma_of_ratio(0.0), 0.0);
     }
 }

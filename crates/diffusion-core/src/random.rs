@@ -16,7 +16,8 @@ use rand_distr::StandardNormal;
 /// What a stream of random numbers is for.
 ///
 /// Whoever draws defines a constant with a number of its own. The numbers are part of the format: they never change
-/// meaning. Taken are 1 to 3 and 13 here, 4 to 6 and 9 by training, 7 and 8 by data sets, 10 to 12 by validation.
+/// meaning. Taken are 1 to 3 and 13 here, 5 and 20 to 23 by objectives, 4, 6 and 9 by training, 7 and 8 by data sets, 10 to
+/// 12 by validation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Purpose(pub u64);
 

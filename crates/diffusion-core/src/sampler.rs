@@ -5,15 +5,14 @@ mod multistep;
 mod noise;
 mod pure_noise;
 mod quadrature;
-mod step;
 mod trapezoid;
 mod way;
 
+pub use crate::step::SamplerStep;
 pub use any::*;
 pub use multistep::Remainders;
 pub use noise::{AnyNoise, NoiseKind, NoiseRequest, NoiseSource};
 pub use pure_noise::FromPureNoise;
-pub use step::SamplerStep;
 
 use crate::denoiser::{Denoiser, DenoiserOutput, Evaluate};
 use crate::invalid::expect_valid;

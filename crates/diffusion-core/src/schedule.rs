@@ -118,6 +118,13 @@ pub trait Schedule: Debug {
     fn draw(&self, stream: &mut Stream) -> f64 {
         self.levels()[stream.below(self.levels().len())]
     }
+
+    /// The noise level below which a share `u`, in [0, 1), of the draws lies. A schedule that draws otherwise than from
+    /// its table says so here as well, so that its draws can be stratified.
+    fn quantile(&self, u: f64) -> f64 {
+        let levels = self.levels();
+        levels[((u * levels.len() as f64) as usize).min(levels.len() - 1)]
+    }
 }
 
 macro_rules! forward_to_pointee {
@@ -139,6 +146,10 @@ macro_rules! forward_to_pointee {
 
             fn draw(&self, stream: &mut Stream) -> f64 {
                 (**self).draw(stream)
+            }
+
+            fn quantile(&self, u: f64) -> f64 {
+                (**self).quantile(u)
             }
         }
     )*};

@@ -6,12 +6,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod budget;
+mod strata;
 mod transport;
 mod validation;
 
 pub use budget::{evaluations, steps_within};
+pub use strata::VALIDATION_SIGMA;
 pub use transport::{floor, transport_distance};
 pub use validation::{
-    LossBySigma, SigmaBin, VALIDATION_EXAMPLE, VALIDATION_NOISE, VALIDATION_SIGMA, Validation,
-    ValidationConfig,
+    LossBySigma, SigmaBin, VALIDATION_EXAMPLE, VALIDATION_NOISE, Validation, ValidationConfig,
 };

@@ -1,11 +1,14 @@
 //! The loss at each noise level, on examples, levels and noise that stay the same.
 
+use crate::strata::strata;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
-use diffusion_core::objective::{Objective, PredictionMse};
+use diffusion_core::objective::{BatchPlace, Objective, PredictionMse};
 use diffusion_core::path::Path;
-use diffusion_core::random::{Purpose, Stream, normal};
+use diffusion_core::random::{Purpose, Stream, normal_data};
 use diffusion_core::watch::{Stopped, Watch};
-use diffusion_core::{Condition, ConditionFor, Diffusion, Invalid, Network, Parameterization, Schedule};
+use diffusion_core::{
+    Condition, ConditionFor, Diffusion, Invalid, Network, Parameterization, Schedule, Sigma,
+};
 use serde::{Deserialize, Serialize};
 
 /// When and on what a model is validated.
@@ -50,8 +53,6 @@ impl ValidationConfig {
     }
 }
 
-/// The noise levels of validation.
-pub const VALIDATION_SIGMA: Purpose = Purpose(10);
 /// The noise of validation.
 pub const VALIDATION_NOISE: Purpose = Purpose(11);
 /// The examples of validation.
@@ -101,6 +102,8 @@ struct Triples<C> {
     x0: TensorData,
     condition: C,
     sigmas: Vec<f64>,
+    /// How much the loss of each counts.
+    factors: Vec<f64>,
     /// The place of the first one among all.
     first: u64,
 }
@@ -137,9 +140,6 @@ impl LossBySigma {
 /// Of work that nobody can stop.
 const NOT_STOPPED: &str = "this watch is never asked to stop";
 
-/// Work that is done between two questions whether to go on: levels that are drawn, or sorted, some milliseconds each.
-const PIECE: usize = 1 << 14;
-
 /// An error of what nobody can stop.
 struct Unstopped<E>(E);
 
@@ -148,9 +148,6 @@ impl<E> From<Stopped> for Unstopped<E> {
         unreachable!("{NOT_STOPPED}")
     }
 }
-
-/// Draws from the schedule for each level that is used: their ranks are known to a part in so many.
-const DRAWS: usize = 64;
 
 impl<C: Condition> Validation<C> {
     /// The triples of `seed` with some of `examples` examples, as many different ones as there are triples if there
@@ -174,7 +171,8 @@ impl<C: Condition> Validation<C> {
 }
 
 impl<C: Condition, O: Objective> Validation<C, O> {
-    /// As [`new`](Validation::new), with the noise levels and the loss of `objective`: that of training.
+    /// As [`new`](Validation::new), with the noise levels, the noise and the loss of `objective`: that of training, but for
+    /// what it learns there.
     ///
     /// # Errors
     /// Those of `gather`.
@@ -220,12 +218,13 @@ impl<C: Condition, O: Objective> Validation<C, O> {
         let report = |done| watch.report("choosing validation examples", done as u64, Some(examples as u64));
         Stream::new(seed, VALIDATION_EXAMPLE, 0, 0).try_shuffle(&mut order, report)?;
         let levels = strata(&objective, schedule, seed, bins * per_bin, watch)?;
-        let triples = levels.chunks(per_bin).enumerate().map(|(bin, sigmas)| {
+        let triples = levels.chunks(per_bin).enumerate().map(|(bin, levels)| {
             let first = bin * per_bin;
             watch.check()?;
             let indices: Vec<usize> = (first..first + per_bin).map(|i| order[i % examples]).collect();
             let (x0, condition) = gather(&indices)?;
-            Ok(Triples { x0, condition, sigmas: sigmas.to_vec(), first: first as u64 })
+            let (sigmas, factors) = levels.iter().map(|level| (level.sigma, level.factor())).unzip();
+            Ok(Triples { x0, condition, sigmas, factors, first: first as u64 })
         });
         Ok(Self { bins: triples.collect::<Result<_, E>>()?, objective, seed })
     }
@@ -268,7 +267,7 @@ impl<C: Condition, O: Objective> Validation<C, O> {
         P: Parameterization,
     {
         self.curve("validating", watch, |triples| {
-            let eps = triples.noise::<B, D>(self.seed, device);
+            let eps = triples.noise::<B, D>(&self.objective, self.seed, device);
             let x0 = Tensor::from_data(triples.x0.clone(), device);
             let (sigmas, condition) = (triples.sigmas.clone(), triples.condition.clone().into_condition());
             model.loss_per_example_under(&self.objective, x0, sigmas, eps, condition)
@@ -277,7 +276,8 @@ impl<C: Condition, O: Objective> Validation<C, O> {
 
     /// The losses of a model with `parameterization` that denoised as `denoised` does, which maps (noisy examples of
     /// variance-exploding σ, those σ, condition) to examples: with the ideal denoiser of the data this is the
-    /// optimal denoiser's loss, below which no model goes on the same data.
+    /// optimal denoiser's loss, below which no model goes on the same data, unless the objective changes or pairs the
+    /// noise.
     ///
     /// With F = a·x₀ + b·ε and x = α·x₀ + σ·ε, an error of D in x₀ is an error of (a − b·α/σ)·D in F.
     ///
@@ -327,19 +327,16 @@ impl<C: Condition, O: Objective> Validation<C, O> {
             let exploding = |sigma: f64| sigma / path.alpha(sigma).max(1e-6);
             let sigma = tensor_of(&exploding);
             let per_example: [usize; D] = std::array::from_fn(|axis| if axis == 0 { batch } else { 1 });
-            let eps = triples.noise::<B, D>(self.seed, device);
+            let eps = triples.noise::<B, D>(&self.objective, self.seed, device);
             let x = x0.clone() + eps * sigma.clone().reshape(per_example);
             let error = denoised(x, sigma, &triples.condition) - x0;
             let factor = tensor_of(&|sigma| {
                 let target = parameterization.target(sigma);
                 target.x0 - target.eps * path.alpha(sigma) / sigma
             });
-            let weight = tensor_of(&|sigma| {
-                self.objective.weight(parameterization, sigma).on_output(parameterization, sigma)
-            });
-            let losses = self.objective.penalty(error * factor.reshape(per_example));
-            let losses: Tensor<B, 1> = losses.flatten::<2>(1, D - 1).mean_dim(1).squeeze_dim(1);
-            losses * weight
+            let (sigmas, error) = (Sigma::from(&triples.sigmas), error * factor.reshape(per_example));
+            let losses = self.objective.losses(parameterization, &sigmas, error);
+            losses.flatten::<2>(1, D - 1).mean_dim(1).squeeze_dim(1)
         })
     }
 
@@ -351,7 +348,9 @@ impl<C: Condition, O: Objective> Validation<C, O> {
         losses: impl Fn(&Triples<C>) -> Tensor<B, 1>,
     ) -> Result<LossBySigma, Stopped> {
         let bin = |triples: &Triples<C>| {
-            let losses: Vec<f64> = losses(triples).into_data().iter::<f64>().collect();
+            let losses = losses(triples).into_data();
+            let losses: Vec<f64> =
+                losses.iter::<f64>().zip(&triples.factors).map(|(loss, factor)| loss * factor).collect();
             let n = losses.len() as f64;
             let loss = losses.iter().sum::<f64>() / n;
             let variance = losses.iter().map(|l| (l - loss).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
@@ -372,55 +371,29 @@ impl<C: Condition, O: Objective> Validation<C, O> {
     }
 }
 
-impl<C> Triples<C> {
-    fn noise<B: Backend, const D: usize>(&self, seed: u64, device: &B::Device) -> Tensor<B, D> {
-        normal(seed, VALIDATION_NOISE, 0, self.first, self.x0.shape.dims(), device)
+impl<C: Condition> Triples<C> {
+    /// The noise as training has it under `objective`.
+    fn noise<B: Backend, const D: usize>(
+        &self,
+        objective: &impl Objective,
+        seed: u64,
+        device: &B::Device,
+    ) -> Tensor<B, D> {
+        let (examples, first) = (self.sigmas.len(), self.first);
+        let shape: [usize; D] = self.x0.shape.dims();
+        let noise = normal_data(seed, VALIDATION_NOISE, 0, first, shape);
+        let place = BatchPlace { seed, step: VALIDATION_STEP, first, examples, total: examples };
+        Tensor::from_data(objective.noise(noise, &self.x0, self.condition.classes(), &place), device)
     }
 }
 
-/// `n` noise levels in increasing order, which lie among training's as evenly as can be: the middle ones of `n`
-/// equally large groups of many draws in order.
-fn strata<S: Schedule + ?Sized>(
-    objective: &impl Objective,
-    schedule: &S,
-    seed: u64,
-    n: usize,
-    watch: &Watch,
-) -> Result<Vec<f64>, Stopped> {
-    let draw = |i| objective.draw(schedule, &mut Stream::new(seed, VALIDATION_SIGMA, 0, i as u64));
-    let all = n * DRAWS;
-    let mut draws: Vec<f64> = Vec::with_capacity(all);
-    for first in (0..all).step_by(PIECE) {
-        watch.report("drawing noise levels of validation", first as u64, Some(all as u64))?;
-        draws.extend((first..all.min(first + PIECE)).map(draw));
-    }
-    sort(&mut draws, 0, &|done| {
-        watch.report("sorting noise levels of validation", done as u64, Some(all as u64))
-    })?;
-    Ok((0..n).map(|i| draws[i * DRAWS + DRAWS / 2]).collect())
-}
-
-/// Sorts `values`, and asks on the way whether to go on: `go_on` is told how many values are sorted, `before` of which
-/// stand before these.
-fn sort(
-    values: &mut [f64],
-    before: usize,
-    go_on: &impl Fn(usize) -> Result<(), Stopped>,
-) -> Result<(), Stopped> {
-    go_on(before)?;
-    if values.len() <= PIECE {
-        values.sort_unstable_by(f64::total_cmp);
-        return Ok(());
-    }
-    let middle = values.len() / 2;
-    let (low, _, high) = values.select_nth_unstable_by(middle, f64::total_cmp);
-    sort(low, before, go_on)?;
-    sort(high, before + middle + 1, go_on)
-}
+/// What an objective draws for validation is no step's of training.
+const VALIDATION_STEP: u64 = u64::MAX;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::strata::{DRAWS, VALIDATION_SIGMA};
     use diffusion_core::schedule::LogLinear;
     use std::sync::{Arc, Mutex, OnceLock};
 

@@ -13,9 +13,10 @@ use crate::error::RecipeError;
 use crate::interval::Interval;
 use crate::network::NetworkConfig;
 use diffusion::core::invalid::MAX_SIZE;
+use diffusion::core::objective::AnyPairing;
 use diffusion::core::schedule::PURE_NOISE;
 use diffusion::core::{
-    AnyGuidance, AnyObjective, AnyPrediction, Invalid, Parameterization, Schedule, ScheduleConfig,
+    AnyGuidance, AnyObjective, AnyPrediction, Invalid, Parameterization, Schedule, ScheduleConfig, Weighted,
 };
 use diffusion::data::{DataConfig, DataError, ImagesConfig, LatentShardsConfig, Problem};
 use diffusion::eval::ValidationConfig;
@@ -209,6 +210,7 @@ impl RunConfig {
         self.sampling.validate().map_err(|error| error.within("sampling"))?;
         self.validate_paths()?;
         self.validate_levels()?;
+        self.validate_objective()?;
         let by_condition =
             !matches!(self.sampling.guidance, AnyGuidance::None | AnyGuidance::Autoguidance(_));
         if !self.network.is_conditional() && by_condition {
@@ -269,6 +271,28 @@ impl RunConfig {
                 "is {name:?}, expected scaled-v, scaled-x0 or edm where the last noise level has no data in it"
             )
         })
+    }
+
+    /// The objective's parts fit the examples and their number.
+    fn validate_objective(&self) -> Result<(), Invalid> {
+        let AnyObjective::Weighted(Weighted { offset_noise, pairing, .. }) = &self.objective else {
+            return Ok(());
+        };
+        if let Some(offset) = offset_noise {
+            let channels = self.network.input_shape().first().copied().unwrap_or(1);
+            offset.validate_channels(channels).map_err(|error| error.within("objective.offset_noise"))?;
+        }
+        if pairing.is_some() {
+            let most = AnyPairing::MOST_EXAMPLES;
+            let at_most = |setting, found| {
+                let reason =
+                    || format!("is {found}, expected at most {most} where noise is paired with examples");
+                Invalid::unless(found <= most, setting, reason)
+            };
+            at_most("batch_size", self.batch_size)?;
+            at_most("validation.per_bin", self.validation.map_or(0, |validation| validation.per_bin))?;
+        }
+        Ok(())
     }
 
     /// Finds sizes that are possible each, but not together.

@@ -191,7 +191,7 @@ fn begun<B: Backend, N: RunNetwork<B, D>, const D: usize>(
     watch: &Watch,
 ) -> Loop<B, N, D> {
     let training = train(feed.clone(), model, schedule.clone(), &config.training);
-    training.under(config.objective).watched(watch.clone())
+    training.under(config.objective.clone()).watched(watch.clone())
 }
 
 /// The model that is trained.

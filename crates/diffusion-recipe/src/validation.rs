@@ -80,11 +80,12 @@ impl Validations {
         device: &B::Device,
         watch: &Watch,
     ) -> Result<Self, RecipeError> {
-        let (objective, prediction, seed) = (config.objective, config.prediction, config.training.seed);
+        let (prediction, seed) = (config.prediction, config.training.seed);
         let of = |data: &AnyDataset| {
             let data = Watched::new(data, watch, "reading validation examples");
             let data = data.of(settings.bins * settings.per_bin);
             let gather = |indices: &[usize]| data.gather(indices);
+            let objective = config.objective.clone();
             Validation::under_watched(objective, settings, seed, schedule, data.len(), gather, watch)
         };
         let training = of(&data.training)?;
@@ -99,7 +100,9 @@ impl Validations {
                 |x, sigma, condition: &AnyCondition| optimal.denoised(x, sigma, condition.labels(), watch);
             Ok::<_, RecipeError>(training.evaluate_denoiser_watched(&prediction, device, denoised, watch)?)
         };
-        let optimal = is_small.then(|| optimal(examples)).transpose()?;
+        // Of other noise the optimal denoiser is another.
+        let is_known = is_small && !config.objective.changes_noise();
+        let optimal = is_known.then(|| optimal(examples)).transpose()?;
         let validation = data.validation.as_ref().map(of).transpose()?;
         Ok(Self { training, validation, optimal })
     }

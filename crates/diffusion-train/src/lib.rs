@@ -56,6 +56,7 @@ mod ema;
 mod health;
 mod learning_rate;
 mod leaves;
+mod losses;
 mod moments;
 mod parts;
 pub mod purpose;

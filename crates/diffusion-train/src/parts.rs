@@ -1,6 +1,7 @@
 //! A step in the making: the sum over its batches so far, of which none is held.
 
 use crate::health::{NonFinite, scale};
+use crate::losses::Losses;
 use burn::module::AutodiffModule;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
@@ -20,14 +21,17 @@ pub(crate) struct Parts<B: AutodiffBackend> {
     pub expected: usize,
     /// The first value of the examples that is not finite, if anybody looked.
     pub bad: Option<NonFinite>,
+    /// The levels and losses of each batch, if the objective learns from them.
+    pub seen: Vec<Losses<B::InnerBackend>>,
 }
 
 impl<B: AutodiffBackend> Parts<B> {
     /// These with `part`, the one that follows.
-    pub fn join<M: AutodiffModule<B>>(self, part: Self, model: &M) -> Self {
+    pub fn join<M: AutodiffModule<B>>(mut self, part: Self, model: &M) -> Self {
         let mut sum = GradientsAccumulator::new();
         sum.accumulate(model, self.gradients);
         sum.accumulate(model, part.gradients);
+        self.seen.extend(part.seen);
         Self {
             loss: self.loss + part.loss,
             gradients: sum.grads(),
@@ -35,6 +39,7 @@ impl<B: AutodiffBackend> Parts<B> {
             examples: self.examples + part.examples,
             expected: self.expected,
             bad: self.bad.or(part.bad),
+            seen: self.seen,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The training loop, as an iterator that yields after every step.
 
+use crate::adamw::AdamWConfig;
 use crate::batch::IntoBatch;
 use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointState, ModelSpec, Weights};
 use crate::config::TrainConfig;
@@ -7,18 +8,19 @@ use crate::counts::Counts;
 use crate::ema::Ema;
 use crate::health::{Measured, NonFinite, not_finite, scale};
 use crate::leaves;
+use crate::losses::{Losses, mean};
 use crate::moments::{Moments, Optim};
 use crate::parts::Parts;
-use crate::purpose::{CONDITION_DROP, DEVICE, TRAINING_NOISE, TRAINING_SIGMA};
+use crate::purpose::{CONDITION_DROP, DEVICE, TRAINING_NOISE};
 use burn::module::{AutodiffModule, Module, ModuleDisplay};
 use burn::optim::{GradientsParams, Optimizer};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor, TensorData};
 use diffusion_core::invalid::expect_valid;
-use diffusion_core::objective::{Objective, PredictionMse};
-use diffusion_core::random::{Stream, normal_data};
+use diffusion_core::objective::{Adam, BatchPlace, Memory, Objective, PredictionMse, Seen};
+use diffusion_core::random::normal_data;
 use diffusion_core::watch::Watch;
-use diffusion_core::{Diffusion, Network, Parameterization, Schedule};
+use diffusion_core::{Condition as _, Diffusion, Network, Parameterization, Schedule};
 use std::path::Path;
 use toml::Table;
 
@@ -95,6 +97,7 @@ where
         batches,
         schedule,
         objective: PredictionMse,
+        memory: PredictionMse.memory(),
         config,
         counts,
         parts: None,
@@ -117,6 +120,8 @@ where
     batches: I,
     schedule: S,
     objective: O,
+    /// What the objective learned.
+    memory: Memory,
     config: TrainConfig,
     counts: Counts,
     /// The next step as far as it has come, where it was interrupted between two of its batches.
@@ -214,12 +219,15 @@ where
         };
         let model = self.model.as_ref().expect(BETWEEN_STEPS);
         let model = &leaves::fresh(model);
-        let loss = self.loss(model, x0, condition, first as u64);
+        let seed = self.config.seed;
+        let place =
+            BatchPlace { seed, step: self.counts.step, first: first as u64, examples, total: expected };
+        let (loss, seen) = self.loss(model, x0, condition, &place);
         // The mean of means weighs the examples of a smaller batch too much.
         let share = examples as f64 / expected as f64;
         let loss = if share == 1.0 { loss } else { loss * share };
         let gradients = GradientsParams::from_grads(loss.backward(), model);
-        let part = Parts { loss: loss.inner(), gradients, batches: 1, examples, expected, bad };
+        let part = Parts { loss: loss.inner(), gradients, batches: 1, examples, expected, bad, seen };
         self.parts = Some(match before {
             None => part,
             Some(before) => before.join(part, model),
@@ -228,8 +236,9 @@ where
 
     /// The step on the batches that were added; none on no batch.
     fn update(&mut self) -> Option<TrainStep<B>> {
-        let parts = self.parts.take()?;
+        let mut parts = self.parts.take()?;
         let model = self.model.take()?;
+        let seen = std::mem::take(&mut parts.seen);
         let (batches, examples, bad) = (parts.batches as u64, parts.examples as u64, parts.bad.clone());
         let (loss, mut gradients) = parts.mean(&model);
 
@@ -257,6 +266,7 @@ where
             self.model = Some(model);
         } else {
             self.counts.skipped_in_a_row = 0;
+            self.observe(seen, lr);
             let model = self.optimizer.step(lr, model, gradients);
             self.ema.update::<B::InnerBackend>(&model.valid(), self.counts.step);
             self.model = Some(model);
@@ -271,27 +281,46 @@ where
         })
     }
 
-    /// The mean loss of one batch, `[1]`, whose examples have the places `first`, `first + 1`, … in their step.
+    /// The mean loss of one batch, `[1]`, and the losses that the objective learns from, if it does.
     fn loss(
         &self,
         model: &Diffusion<B, N, P>,
         x0: TensorData,
         condition: N::Condition,
-        first: u64,
-    ) -> Tensor<B, 1> {
-        let (seed, step) = (self.config.seed, self.counts.step);
+        place: &BatchPlace,
+    ) -> (Tensor<B, 1>, Vec<Losses<B::InnerBackend>>) {
+        let &BatchPlace { seed, step, first, .. } = place;
         let device = model.devices().into_iter().next().unwrap_or_default();
         let shape: [usize; D] = x0.shape.dims();
-        let stream = |purpose, i| Stream::new(seed, purpose, step, first + i as u64);
-        let sigmas: Vec<f64> = (0..shape[0])
-            .map(|i| self.objective.draw(&self.schedule, &mut stream(TRAINING_SIGMA, i)))
-            .collect();
-        let eps = Tensor::from_data(normal_data(seed, TRAINING_NOISE, step, first, shape), &device);
-        let condition = model.network.drop_condition(condition, &mut |i| stream(CONDITION_DROP, i).uniform());
+        let levels = self.objective.levels(&self.schedule, place, &self.memory);
+        let noise = normal_data(seed, TRAINING_NOISE, step, first, shape);
+        let eps = Tensor::from_data(self.objective.noise(noise, &x0, condition.classes(), place), &device);
+        let mut uniform = |i| place.stream(CONDITION_DROP, i).uniform();
+        let condition = model.network.drop_condition(condition, &mut uniform);
 
         // Dropout draws from the device's own generator, which no key reaches; so it starts anew at each batch.
-        B::seed(&device, stream(DEVICE, 0).below(usize::MAX) as u64);
-        model.loss_under(&self.objective, Tensor::from_data(x0, &device), sigmas, eps, condition)
+        B::seed(&device, place.stream(DEVICE, 0).below(usize::MAX) as u64);
+        let (objective, x0) = (&self.objective, Tensor::from_data(x0, &device));
+        let sigmas: Vec<f64> = levels.iter().map(|level| level.sigma).collect();
+        if self.memory.is_empty() && levels.iter().all(|level| level.factor() == 1.0) {
+            return (model.loss_under(objective, x0, sigmas, eps, condition), Vec::new());
+        }
+        let losses = model.loss_per_example_under(objective, x0, sigmas, eps, condition);
+        let loss = mean(losses.clone(), &levels);
+        let learns = !self.memory.is_empty();
+        let seen = learns.then(|| Losses { levels, losses: losses.inner() });
+        (loss, seen.into_iter().collect())
+    }
+
+    /// Lets the objective learn from a step that is made at the learning rate `lr`.
+    fn observe(&mut self, seen: Vec<Losses<B::InnerBackend>>, lr: f64) {
+        if seen.is_empty() {
+            return;
+        }
+        let (levels, losses) = Losses::read(seen);
+        let AdamWConfig { beta_1, beta_2, epsilon, .. } = self.config.adamw;
+        let seen = Seen { levels: &levels, losses: &losses, optimizer: Adam { lr, beta_1, beta_2, epsilon } };
+        self.objective.observe(&mut self.memory, &seen);
     }
 }
 
@@ -303,11 +332,12 @@ where
     P: Parameterization,
 {
     /// The same run with another objective, which draws the noise levels and weighs the errors. Evaluate it with
-    /// a `Validation::under` of the same objective.
+    /// a `Validation::under` of the same objective. What an objective learns begins anew: ask for it before
+    /// [`resume`](Self::resume).
     pub fn under<O2: Objective>(self, objective: O2) -> Training<B, N, P, S, I, D, O2> {
         let Self { model, ema, optimizer, batches, schedule, config, counts, watch, .. } = self;
-        let parts = None;
-        Training { model, ema, optimizer, batches, schedule, objective, config, counts, parts, watch }
+        let (parts, memory) = (None, objective.memory());
+        Training { model, ema, optimizer, batches, schedule, objective, memory, config, counts, parts, watch }
     }
 
     /// The same run, which ends when `watch` is asked to stop: after the step that is being made, or where a step has
@@ -354,6 +384,7 @@ where
         let moments = Moments::of(&self.optimizer, &weights);
         let mut state = CheckpointState::of(model.clone(), self.counts, self.config.seed);
         (state.validation, state.run) = (validation, run);
+        state.objective = self.memory.clone();
         state.backend = B::InnerBackend::name(&weights.devices().into_iter().next().unwrap_or_default());
         Checkpoint::write(folder, state, &weights, self.ema.module(), Some(&moments))
     }
@@ -375,6 +406,7 @@ where
         self.ema = Ema::new(checkpoint.load(ema, model, Weights::Ema)?, self.config.ema.clone());
         self.optimizer = checkpoint.load_moments(&blank)?.restore(self.optimizer);
         self.counts = checkpoint.state().counts();
+        self.memory = std::mem::take(&mut self.memory).restored(&checkpoint.state().objective);
         self.parts = None;
         if self.gave_up() {
             // Whoever resumes such a run wants another try.
@@ -396,6 +428,11 @@ where
     /// The model as it is after the last step, for further training.
     pub fn into_model(self) -> Diffusion<B, N, P> {
         self.model.expect(BETWEEN_STEPS)
+    }
+
+    /// What the objective has learned so far; empty for one that learns nothing.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// The number of steps so far, skipped ones included.

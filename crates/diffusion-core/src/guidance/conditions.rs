@@ -6,14 +6,14 @@ use crate::diffusion::{Diffusion, Given};
 use crate::invalid::Invalid;
 use crate::network::Network;
 use crate::parameterization::Parameterization;
-use crate::sampler::SamplerStep;
 use crate::sigma::sum;
+use crate::step::SamplerStep;
 use burn::tensor::{Tensor, backend::Backend};
 
 /// A model under one condition or several, and the one that guidance leads away from; all go through the network in one
 /// batch.
 ///
-/// Several are composed (Liu et al. 2022, arXiv:2206.01714, eq. 11): `D = D_u + Σ wᵢ·(Dᵢ − D_u)`, where a weight of 1 is the
+/// Several are composed (Liu et al. 2022, arXiv:2206.01714): `D = D_u + Σ wᵢ·(Dᵢ − D_u)`, where a weight of 1 is the
 /// condition as it is, and D_u the estimate under that which guidance leads away from. Guidance with the scale s then is
 /// `D_u + Σ (1 + s)·wᵢ·(Dᵢ − D_u)`.
 #[derive(Clone, Debug)]

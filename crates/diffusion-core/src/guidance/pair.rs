@@ -3,7 +3,7 @@
 use crate::denoiser::{Denoiser, DenoiserOutput};
 use crate::invalid::Invalid;
 use crate::path::Path;
-use crate::sampler::SamplerStep;
+use crate::step::SamplerStep;
 use burn::tensor::{Tensor, backend::Backend};
 
 /// What the first of two denoisers found, and where both were asked the difference between the outputs, of the first less the

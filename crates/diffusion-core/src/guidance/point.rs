@@ -1,7 +1,7 @@
 //! Where guidance is asked.
 
 use crate::path::Path;
-use crate::sampler::SamplerStep;
+use crate::step::SamplerStep;
 
 /// Where guidance is asked: an evaluation, and the step of a run that it belongs to.
 ///

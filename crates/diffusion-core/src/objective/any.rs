@@ -1,22 +1,27 @@
 //! The objective that is chosen while the program runs: the list of all objectives.
 
 mod prediction_mse;
+mod weighted;
 
 pub use prediction_mse::PredictionMse;
+pub use weighted::Weighted;
 
+use super::batch::{BatchPlace, Drawn};
+use super::memory::{Memory, Seen};
 use super::{Objective, Weight};
 use crate::invalid::Invalid;
 use crate::parameterization::Parameterization;
 use crate::random::Stream;
 use crate::schedule::Schedule;
-use burn::tensor::{Tensor, backend::Backend};
+use crate::sigma::Sigma;
+use burn::tensor::{Tensor, TensorData, backend::Backend};
 use serde::{Deserialize, Serialize};
 
 /// [`AnyObjective`] from the types of all objectives.
 macro_rules! objectives {
     ($($kind:ident,)+) => {
         /// An objective that is chosen while the program runs, e.g. by a configuration file.
-        #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "kind", rename_all = "kebab-case")]
         pub enum AnyObjective {
             $(
@@ -63,12 +68,75 @@ macro_rules! objectives {
                     $(Self::$kind(objective) => objective.penalty(error),)+
                 }
             }
+
+            fn losses<P: Parameterization, B: Backend, const D: usize>(
+                &self,
+                parameterization: &P,
+                sigma: &Sigma,
+                error: Tensor<B, D>,
+            ) -> Tensor<B, D> {
+                match self {
+                    $(Self::$kind(objective) => objective.losses(parameterization, sigma, error),)+
+                }
+            }
+
+            fn levels<S: Schedule + ?Sized>(
+                &self,
+                schedule: &S,
+                place: &BatchPlace,
+                memory: &Memory,
+            ) -> Vec<Drawn> {
+                match self {
+                    $(Self::$kind(objective) => objective.levels(schedule, place, memory),)+
+                }
+            }
+
+            fn level_at<S: Schedule + ?Sized>(&self, schedule: &S, rank: f64) -> Option<Drawn> {
+                match self {
+                    $(Self::$kind(objective) => objective.level_at(schedule, rank),)+
+                }
+            }
+
+            fn noise(
+                &self,
+                noise: TensorData,
+                x0: &TensorData,
+                classes: Option<&[usize]>,
+                place: &BatchPlace,
+            ) -> TensorData {
+                match self {
+                    $(Self::$kind(objective) => objective.noise(noise, x0, classes, place),)+
+                }
+            }
+
+            fn memory(&self) -> Memory {
+                match self {
+                    $(Self::$kind(objective) => objective.memory(),)+
+                }
+            }
+
+            fn observe(&self, memory: &mut Memory, seen: &Seen<'_>) {
+                match self {
+                    $(Self::$kind(objective) => objective.observe(memory, seen),)+
+                }
+            }
         }
     };
 }
 
 objectives! {
     PredictionMse,
+    Weighted,
+}
+
+impl AnyObjective {
+    /// Whether examples get other noise than unit normal noise that is independent of them.
+    pub fn changes_noise(&self) -> bool {
+        match self {
+            Self::PredictionMse(_) => false,
+            Self::Weighted(weighted) => weighted.offset_noise.is_some() || weighted.pairing.is_some(),
+        }
+    }
 }
 
 impl Default for AnyObjective {

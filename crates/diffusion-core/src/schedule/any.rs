@@ -136,6 +136,10 @@ impl Schedule for AnySchedule {
     fn draw(&self, stream: &mut Stream) -> f64 {
         self.0.draw(stream)
     }
+
+    fn quantile(&self, u: f64) -> f64 {
+        self.0.quantile(u)
+    }
 }
 
 /// A schedule whose path has been made a value.
@@ -162,6 +166,10 @@ where
 
     fn draw(&self, stream: &mut Stream) -> f64 {
         self.0.draw(stream)
+    }
+
+    fn quantile(&self, u: f64) -> f64 {
+        self.0.quantile(u)
     }
 }
 
@@ -212,6 +220,7 @@ mod tests {
         assert_eq!(&any.sigmas(5)[..], &one.sigmas(5)[..]);
         let stream = || Stream::new(3, Purpose(5), 0, 0);
         assert_eq!(any.draw(&mut stream()), one.draw(&mut stream()));
+        assert_eq!(any.quantile(0.3), one.quantile(0.3));
     }
 
     #[test]

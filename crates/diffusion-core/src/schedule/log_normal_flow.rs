@@ -2,6 +2,7 @@
 
 use super::sequence::sigmoid;
 use super::{Flow, Schedule, Sigmas};
+use crate::normal::normal_quantile;
 use crate::path::Straight;
 use crate::random::Stream;
 
@@ -38,5 +39,10 @@ impl Schedule for LogNormalFlow {
     fn draw(&self, stream: &mut Stream) -> f64 {
         let (t_min, t_max) = self.0.range();
         sigmoid(stream.normal()).clamp(t_min, t_max)
+    }
+
+    fn quantile(&self, u: f64) -> f64 {
+        let (t_min, t_max) = self.0.range();
+        sigmoid(normal_quantile(u)).clamp(t_min, t_max)
     }
 }

@@ -296,3 +296,47 @@ fn pure_noise_needs_a_prediction_that_knows_the_data() {
         assert_eq!(found, if is_fine { Ok(()) } else { Err("prediction".to_string()) }, "{prediction}");
     }
 }
+
+/// A configuration can say every part of an objective, by a table or by single settings, and what is wrong with it is said
+/// with its path.
+#[test]
+fn an_objective_is_a_table_of_parts() {
+    let config = |settings: &[&str]| {
+        let mut config = RunConfig::preset("fashion-dit-small").unwrap();
+        config
+            .set_all(["objective.kind=weighted"].into_iter().chain(settings.iter().copied()))
+            .map(|()| config)
+    };
+    let rich = config(&[
+        "objective.sigmas.kind=logit-normal",
+        "objective.sigmas.shift=3.0",
+        "objective.weight.kind=min-snr",
+        "objective.loss.kind=pseudo-huber",
+        "objective.stratified=true",
+        "objective.adaptive.bins=16",
+        "objective.learned_variance.channels=32",
+        "objective.offset_noise.strength=0.1",
+        "objective.pairing.kind=assignment",
+    ])
+    .unwrap();
+    assert_eq!(rich.validate(), Ok(()));
+    let text = rich.to_toml().unwrap();
+    assert_eq!(RunConfig::from_toml(&text).unwrap(), rich);
+    assert!(
+        text.contains("[objective.sigmas]\nkind = \"logit-normal\"\nmean = 0.0\nstd = 1.0\nshift = 3.0\n"),
+        "{text}"
+    );
+    assert!(config(&["objective.weight.gamma=5.0"]).is_err(), "a uniform weight has no gamma");
+    for (setting, path) in [
+        ("objective.offset_noise.strength=[0.1, 0.2]", "objective.offset_noise.strength"),
+        ("objective.adaptive.floor=2.0", "objective.adaptive.floor"),
+    ] {
+        assert_eq!(config(&[setting]).unwrap().validate().unwrap_err().setting, path);
+    }
+    for (setting, path) in
+        [("batch_size=8193", "batch_size"), ("validation.per_bin=8193", "validation.per_bin")]
+    {
+        let paired = config(&["objective.pairing.kind=sinkhorn", setting]).unwrap();
+        assert_eq!(paired.validate().unwrap_err().setting, path);
+    }
+}

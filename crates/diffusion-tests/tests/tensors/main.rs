@@ -135,6 +135,7 @@ mod laws {
     mod list;
     mod objective;
     mod objective_in_training;
+    mod objective_parts;
     mod resume;
     mod samplers;
     mod samplers_sde;

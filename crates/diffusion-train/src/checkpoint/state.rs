@@ -4,6 +4,7 @@ use super::error::io_error;
 use super::{CheckpointError, Checksum, ModelSpec};
 use crate::counts::Counts;
 use burn::module::ParamId;
+use diffusion_core::objective::Memory;
 use diffusion_weights::read_regular;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -52,6 +53,9 @@ pub struct CheckpointState {
     /// The optimizer's counts, if its state was written too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optimizer: Option<OptimizerState>,
+    /// What the objective learned; empty for one that learns nothing, and in checkpoints of versions that did not know it.
+    #[serde(default, skip_serializing_if = "Memory::is_empty")]
+    pub objective: Memory,
     /// What whoever trains says of its run, to compare it with when the run goes on; nothing here reads it. Empty in
     /// checkpoints of versions that did not know it.
     #[serde(default, skip_serializing_if = "Table::is_empty")]
@@ -105,6 +109,7 @@ impl CheckpointState {
             validation: None,
             model,
             optimizer: None,
+            objective: Memory::default(),
             run: Table::new(),
             files: BTreeMap::new(),
         }

@@ -11,7 +11,7 @@ use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// Autoguidance (Karras et al. 2024, arXiv:2406.02507, §3): `D + scale·(D − D_weak)`, the rule of [`ClassifierFree`]
+/// Autoguidance (Karras et al. 2024, arXiv:2406.02507): `D + scale·(D − D_weak)`, the rule of [`ClassifierFree`]
 /// guidance between a model and a weaker one, smaller or less trained, under the same condition.
 ///
 /// The two are any two denoisers, [`Guided::new`](crate::Guided::new). Which one is the weaker is data here, for a program

@@ -68,9 +68,10 @@ impl Sampler for Deis {
         Remainders::default()
     }
 
-    /// At most 2, since the first step is of order 1.
+    /// The first steps are of lower order: they have to be small, as on grids that begin at noise alone, where the noise
+    /// hardly changes. Else the order is 2.
     fn order(&self) -> u32 {
-        self.order.min(2) as u32
+        self.order as u32
     }
 
     fn evaluations(&self, step: SamplerStep) -> Option<usize> {

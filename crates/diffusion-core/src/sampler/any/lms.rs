@@ -46,9 +46,10 @@ impl Sampler for Lms {
         Remainders::default()
     }
 
-    /// At most 2, since the first step is Euler's.
+    /// The first steps are of lower order: they have to be small, as on grids that begin at noise alone, where the velocity
+    /// hardly changes. Else the order is 2.
     fn order(&self) -> u32 {
-        self.order.min(2) as u32
+        self.order as u32
     }
 
     fn evaluations(&self, step: SamplerStep) -> Option<usize> {

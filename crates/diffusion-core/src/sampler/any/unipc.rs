@@ -95,9 +95,10 @@ impl Sampler for UniPc {
         Corrections { steps: sigmas.len().saturating_sub(1), past: Vec::new(), last: None }
     }
 
-    /// One more than the predictor's, but at most 2: the first step is of first order, and its correction of second.
+    /// One more than the predictor's, by the corrector. The first steps are of lower order: they have to be small, as on grids
+    /// that begin at noise alone, where the estimate hardly changes. Else the order is 2.
     fn order(&self) -> u32 {
-        2
+        self.order as u32 + 1
     }
 
     fn evaluations(&self, step: SamplerStep) -> Option<usize> {

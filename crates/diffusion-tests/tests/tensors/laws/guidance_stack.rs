@@ -226,7 +226,7 @@ fn cfg_plus_plus_is_the_paper_s_update<B: TestBackend>(device: &B::Device) {
     on::<B, _>(&straight(), device);
 }
 
-/// Algorithm 1, with each of its parts alone and with all of them.
+/// With each of its parts alone and with all of them.
 fn apg_is_the_paper_s_update<B: TestBackend>(device: &B::Device) {
     fn on<B: TestBackend, P: Path + Default>(sigmas: &Sigmas<P>, device: &B::Device) {
         let x = rows(noise::<B>(device));

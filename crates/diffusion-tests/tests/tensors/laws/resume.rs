@@ -8,8 +8,11 @@ use diffusion::core::layer::CondEmbedderLabelConfig;
 use diffusion::core::network::dit::DitConfig;
 use diffusion::core::network::mlp::{ConditionalMlpConfig, TimeInputMlp, TimeInputMlpConfig};
 use diffusion::core::network::unet::UnetConfig;
+use diffusion::core::objective::{
+    Adaptive, Assignment, EdmWeight, LearnedVariance, LogNormal, OffsetNoise, Weighted,
+};
 use diffusion::core::schedule::LogLinear;
-use diffusion::core::{Diffusion, EpsPrediction, Network, Tracer};
+use diffusion::core::{Diffusion, EpsPrediction, Network, Objective, PredictionMse, Tracer};
 use diffusion::data::{Batches, Dataset, Label, Points, TreeDataset};
 use diffusion::train::{Checkpoint, CheckpointState, LrDecay, LrSchedule, ModelSpec, TrainConfig, train};
 use diffusion_tests::{TestBackend, backend_tests};
@@ -22,6 +25,7 @@ backend_tests!(
     a_transformer_goes_on_exactly,
     a_u_net_goes_on_exactly,
     a_parameter_without_gradient_goes_on_exactly,
+    an_objective_that_learns_goes_on_exactly,
     another_seed_and_an_imported_model_are_refused,
 );
 
@@ -60,17 +64,30 @@ where
         + ModuleDisplay,
     N::InnerModule: ModuleDisplay,
 {
+    goes_on_exactly_under::<B, _, _, R>(PredictionMse, network, data)
+}
+
+/// The same under an objective.
+fn goes_on_exactly_under<B, N, D, const R: usize>(objective: impl Objective, network: impl Fn() -> N, data: D)
+where
+    B: TestBackend,
+    D: Dataset + Clone,
+    N: Network<Autodiff<B>, R, Condition = <D::Label as Label>::Condition>
+        + AutodiffModule<Autodiff<B>>
+        + ModuleDisplay,
+    N::InnerModule: ModuleDisplay,
+{
     let (schedule, config) = (LogLinear::new(50, 0.01, 5.0), config(5));
     let model = || Diffusion::<Autodiff<B>, _, _>::new(network(), EpsPrediction);
     let batches = || Batches::new(data.clone(), 3, 5);
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
 
-    let mut whole = train(batches(), model(), &schedule, &config);
+    let mut whole = train(batches(), model(), &schedule, &config).under(objective.clone());
     let losses: Vec<u64> = whole.by_ref().map(|step| step.unwrap().loss().to_bits()).collect();
     let whole = whole.save(path("whole"), &spec(), None).unwrap();
 
-    let mut first = train(batches(), model(), &schedule, &config);
+    let mut first = train(batches(), model(), &schedule, &config).under(objective.clone());
     let mut again: Vec<u64> = first.by_ref().take(3).map(|step| step.unwrap().loss().to_bits()).collect();
     let checkpoint = first.save(path("first"), &spec(), Some(0.5)).unwrap();
     drop(first);
@@ -78,7 +95,8 @@ where
 
     let checkpoint = Checkpoint::open(checkpoint.path()).unwrap();
     let rest = batches().starting_at(checkpoint.state().batches);
-    let mut second = train(rest, model(), &schedule, &config).resume(&checkpoint, &spec()).unwrap();
+    let second = train(rest, model(), &schedule, &config).under(objective);
+    let mut second = second.resume(&checkpoint, &spec()).unwrap();
     assert_eq!(second.step(), 3);
     again.extend(second.by_ref().map(|step| step.unwrap().loss().to_bits()));
     assert_eq!(losses, again);
@@ -183,6 +201,23 @@ fn a_parameter_without_gradient_goes_on_exactly<B: TestBackend>(device: &B::Devi
         },
         points(),
     );
+}
+
+/// Every state that an objective has: measured losses, the learned variance and its moments; and every draw that it
+/// makes besides.
+fn an_objective_that_learns_goes_on_exactly<B: TestBackend>(device: &B::Device) {
+    let objective = Weighted {
+        sigmas: LogNormal::default().into(),
+        weight: EdmWeight::default().into(),
+        stratified: true,
+        adaptive: Some(Adaptive { bins: 3, warmup: 1, ..Adaptive::default() }),
+        learned_variance: Some(LearnedVariance { channels: 8 }),
+        offset_noise: Some(OffsetNoise::default()),
+        pairing: Some(Assignment {}.into()),
+        ..Weighted::new()
+    };
+    let config = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] };
+    goes_on_exactly_under::<B, _, _, 2>(objective, || config.init::<Autodiff<B>>(1, device), points());
 }
 
 fn another_seed_and_an_imported_model_are_refused<B: TestBackend>(device: &B::Device) {

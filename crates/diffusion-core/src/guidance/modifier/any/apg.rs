@@ -8,7 +8,7 @@ use crate::precision::{check_factor, check_level};
 use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
-/// Adaptive projected guidance (Sadat et al. 2024, arXiv:2410.02416, Algorithm 1): the difference Δ between the two estimates
+/// Adaptive projected guidance (Sadat et al. 2024, arXiv:2410.02416): the difference Δ between the two estimates
 /// of x₀ goes through a momentum, is shortened to at most r, and loses of its part along the first estimate all but η.
 ///
 /// Norms and projections are those of each example by itself. Without momentum and r, and with η = 1, it changes nothing.

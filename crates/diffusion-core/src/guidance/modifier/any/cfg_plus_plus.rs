@@ -47,7 +47,7 @@ impl Modifier for CfgPlusPlus {
 mod tests {
     use super::*;
     use crate::path::{Path, Straight, VarianceExploding};
-    use crate::sampler::SamplerStep;
+    use crate::step::SamplerStep;
 
     fn scale(path: &impl Path, from: f64, to: f64) -> f64 {
         let step = SamplerStep { index: 3, from, to };

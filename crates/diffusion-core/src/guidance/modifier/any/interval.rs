@@ -6,7 +6,7 @@ use crate::invalid::Invalid;
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
-/// Guidance only in steps that start at `low < σ ≤ high` (Kynkäänniemi et al. 2024, arXiv:2404.07724, eq. 5). Elsewhere
+/// Guidance only in steps that start at `low < σ ≤ high` (Kynkäänniemi et al. 2024, arXiv:2404.07724). Elsewhere
 /// the second denoiser is not evaluated, which halves the cost.
 ///
 /// It is decided at a step's start for all evaluations of the step, so that a step of second order does not average an

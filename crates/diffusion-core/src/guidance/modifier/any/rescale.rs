@@ -7,7 +7,7 @@ use crate::invalid::Invalid;
 use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
-/// Rescaled guidance (Lin et al. 2024, arXiv:2305.08891, §3.4, eq. 15 and 16): the guided estimate G of x₀ becomes
+/// Rescaled guidance (Lin et al. 2024, arXiv:2305.08891, §3.4): the guided estimate G of x₀ becomes
 /// `φ·G·std(D)/std(G) + (1 − φ)·G`, with standard deviations over all values of an example.
 ///
 /// The paper does it to the output of v-prediction, and diffusers to whatever a network outputs. Here it is the estimate of

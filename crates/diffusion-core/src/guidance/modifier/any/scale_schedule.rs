@@ -28,7 +28,7 @@ pub enum ScaleCurve {
     Linear {},
     /// `1 + cos(π·t)`, which is 1 on average (Wang et al. 2024, arXiv:2404.13040, "cosine").
     Cosine {},
-    /// `(1 − cos(π·(1 − t)^power))/2`, at most 1 (Gao et al. 2023, arXiv:2303.14389, §4, "power-cosine", with a power of 4).
+    /// `(1 − cos(π·(1 − t)^power))/2`, at most 1 (Gao et al. 2023, arXiv:2303.14389, with a power of 4).
     PowerCosine {
         /// The power, positive.
         power: f64,

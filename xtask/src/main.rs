@@ -22,6 +22,7 @@ The workspace's commands.
   cargo xtask generate FOLDER PROMPT     draw a picture of a text or a class, by a pretrained model
   cargo xtask encode FOLDER --images DIR turn pictures into latents
   cargo xtask decode FOLDER FILE         turn latents into pictures
+  cargo xtask reflow RUN --count N --out PAIRS   draw pairs from a trained flow, to train one for few steps
   cargo xtask import FILE --as PRESET    make a run of a state dict that smalldiffusion saved
   cargo xtask export RUN                 write a run's weights as smalldiffusion loads them
   cargo xtask doctor --backend NAME      find out whether a device computes what a CPU does, layer by layer
@@ -35,8 +36,8 @@ The workspace's commands.
 ";
 
 /// The commands of the program.
-const COMMANDS: [&str; 9] =
-    ["train", "sample", "generate", "encode", "decode", "import", "export", "doctor", "samplers"];
+const COMMANDS: [&str; 10] =
+    ["train", "sample", "reflow", "generate", "encode", "decode", "import", "export", "doctor", "samplers"];
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);

@@ -1,8 +1,10 @@
 //! What can be given on the command line.
 
 mod latent;
+mod task;
 
 pub use latent::{DecodeArgs, EncodeArgs, GenerateArgs, PredictionArg, SpacingArg};
+pub use task::{LikelihoodArgs, TaskArgs};
 
 use clap::builder::{NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgMatches, Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -47,13 +49,17 @@ pub enum Command {
     /// Train a model and draw what it makes.
     Train(Box<TrainArgs>),
     /// Draw samples from a trained model.
-    Sample(SampleArgs),
+    Sample(Box<SampleArgs>),
+    /// Measure how likely data are under a trained model, in bits per dimension.
+    Likelihood(LikelihoodArgs),
     /// Draw a picture of a text or a class, by a pretrained model.
     Generate(Box<GenerateArgs>),
     /// Turn a folder of images into latents, by the autoencoder of a pretrained model.
     Encode(EncodeArgs),
     /// Turn latents into images.
     Decode(DecodeArgs),
+    /// Draw pairs of noise and sample from a trained flow, to train another on that samples in fewer steps.
+    Reflow(ReflowArgs),
     /// Make a run of a model that smalldiffusion trained.
     Import(ImportArgs),
     /// Write a run's weights as smalldiffusion loads them.
@@ -95,6 +101,9 @@ pub struct TrainArgs {
     /// With --init-from, begin with the weights themselves; the default.
     #[arg(long, requires = "init_from", conflicts_with_all = ["ema", "resume"])]
     pub no_ema: bool,
+    /// The trained run that the objective consistency-distillation learns from; with --resume, where it is now.
+    #[arg(long, value_name = "RUN")]
+    pub teacher: Option<PathBuf>,
     /// With --resume, go on also where the data or config.toml were changed since the checkpoint was made.
     #[arg(long, requires = "resume")]
     pub accept_changes: bool,
@@ -112,6 +121,9 @@ pub struct TrainArgs {
     /// follow from them.
     #[arg(long, value_name = "FOLDER", conflicts_with = "data", group = "folder")]
     pub latents: Option<PathBuf>,
+    /// Train on the pairs of a folder, as `reflow` draws them, with the settings of a preset, a configuration or another run.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["data", "images", "latents"])]
+    pub pairs: Option<PathBuf>,
     /// The height and width that the images are brought to.
     #[arg(long, value_name = "N|HxW", default_value = "64", requires = "images", conflicts_with_all = CONFIGURED)]
     pub image_size: ImageSize,
@@ -229,6 +241,46 @@ pub struct SampleArgs {
     /// Of a run on latents: a folder of diffusers whose autoencoder makes images of the samples.
     #[arg(long, value_name = "FOLDER")]
     pub decoder: Option<PathBuf>,
+    #[command(flatten)]
+    pub task: TaskArgs,
+    #[command(flatten)]
+    pub weights: WeightsArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ReflowArgs {
+    /// The folder of a run whose prediction is flow.
+    pub run: PathBuf,
+    /// Number of pairs.
+    #[arg(long, value_name = "N")]
+    pub count: usize,
+    /// The folder of pairs; what was stopped goes on there.
+    #[arg(long, value_name = "PAIRS")]
+    pub out: PathBuf,
+    /// Number of sampling steps [default: the run's].
+    #[arg(long, value_name = "N")]
+    pub steps: Option<usize>,
+    /// The sampler; one without fresh noise, e.g. heun [default: the run's].
+    #[arg(long, value_parser = PossibleValuesParser::new(AnySampler::NAMES))]
+    pub sampler: Option<String>,
+    /// Strength of classifier-free guidance; 0 is off [default: the run's].
+    #[arg(long, value_name = "S")]
+    pub cfg_scale: Option<f64>,
+    /// How many to draw at once, for the sake of memory: it changes no pair [default: as many as fit well].
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// The seed of the noise: pair i depends on it and on i alone [default: the run's].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Any setting of the run's [sampling] table; repeat it as often as needed.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    pub backend: BackendName,
+    /// Replace other pairs that are there already.
+    #[arg(long)]
+    pub overwrite: bool,
     #[command(flatten)]
     pub weights: WeightsArgs,
 }
@@ -369,6 +421,8 @@ mod tests {
             "diffusion train --checkpoint-every -1",
             "diffusion train --latents a --pretrained b --lora-rank -1",
             "diffusion sample a --count -1",
+            "diffusion sample a --init b --inpaint c --repaint -1",
+            "diffusion likelihood a --count -1",
             "diffusion generate a b --steps -1",
             "diffusion generate a b --preview-every -2",
             "diffusion encode a --images b --batch-size -1",

@@ -5,6 +5,7 @@ use crate::chosen::checkpoint;
 use crate::display::Display;
 use crate::error::CliError;
 use crate::output::log;
+use diffusion::train::Which;
 use diffusion_recipe::{LatentModel, RunConfig, RunFolder};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,15 @@ pub fn configure(args: &TrainArgs, display: &Display) -> Result<RunConfig, CliEr
         _ => RunConfig::preset("swissroll")?,
     };
     set_data(&mut config, args)?;
+    if let Some(teacher) = &args.teacher {
+        config.teacher = Some(absolute(teacher));
+        // Training it further shall not change this run.
+        let step = config.teacher_checkpoint;
+        config.teacher_checkpoint = match step {
+            Some(step) => Some(step),
+            None => Some(checkpoint(&RunFolder::open(teacher)?.0, Which::Latest)?.state().step),
+        };
+    }
     set(&mut config, args)?;
     config.validate()?;
     Ok(config)
@@ -44,6 +54,9 @@ pub fn set_data(config: &mut RunConfig, args: &TrainArgs) -> Result<(), CliError
     }
     if let Some(latents) = &args.latents {
         config.set_latents(absolute(latents))?;
+    }
+    if let Some(pairs) = &args.pairs {
+        config.set_pairs(absolute(pairs));
     }
     if let Some(data) = &args.data
         && !config.data.set_path(absolute(data))
@@ -139,6 +152,6 @@ fn toml_float(x: f64) -> String {
 }
 
 /// So that the run can be repeated from another folder.
-fn absolute(path: &Path) -> PathBuf {
+pub fn absolute(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
 }

@@ -18,7 +18,7 @@ use std::{fs, io};
 pub enum CliError {
     #[error("{0}")]
     Recipe(#[from] RecipeError),
-    /// The data of a run that is to go on are not where they were.
+    /// The data of a run are not where they were.
     #[error("{0}")]
     Moved(RecipeError),
     #[error("{0}{because}", because = cause(.0))]
@@ -57,7 +57,7 @@ impl CliError {
         Self::Usage { what: what.into(), hint }
     }
 
-    /// Why the data of a run that is to go on cannot be opened.
+    /// Why the data of a run cannot be opened.
     pub fn moved(error: RecipeError) -> Self {
         let is_gone = |path: &PathBuf| !path.exists();
         match &error {
@@ -83,7 +83,7 @@ impl CliError {
         }
         let hint = match self {
             Self::Recipe(error) => return recipe_hint(error),
-            Self::Moved(_) => "pass --data PATH with --resume if the data were moved",
+            Self::Moved(_) => "pass --data PATH if the data were moved, also with --resume",
             Self::Picture(_) | Self::Output(_) | Self::Option(_) => return None,
             Self::Backend(error) => error.hint(),
             Self::Usage { hint, .. } => hint,
@@ -208,6 +208,9 @@ fn recipe_hint(error: &RecipeError) -> Option<String> {
                 false => "",
             };
             format!("pass --overwrite to replace them, --out FOLDER for another folder{captions}")
+        }
+        RecipeError::OtherPairs(_) => {
+            "pass --overwrite to replace them, or --out FOLDER for another folder".to_string()
         }
         RecipeError::OtherTensors(_) | RecipeError::LatentsAmongImages { .. } => {
             "pass --out FOLDER for another folder".to_string()

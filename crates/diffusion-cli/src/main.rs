@@ -16,6 +16,7 @@ mod generate;
 mod going_on;
 mod import;
 mod invocation;
+mod likelihood;
 mod memory;
 mod model;
 mod output;
@@ -23,11 +24,13 @@ mod pictures;
 mod place;
 mod progress;
 mod prompts;
+mod reflow;
 mod report;
 mod sample;
 mod samplers;
 mod signals;
 mod table;
+mod task;
 mod train;
 
 use display::Display;
@@ -66,10 +69,12 @@ fn run(command: args::Command) -> Result<(), CliError> {
     signals::listen(display.watch().clone());
     let result = match command {
         args::Command::Train(args) => train::main(*args, &display),
-        args::Command::Sample(args) => sample::main(args, &display),
+        args::Command::Sample(args) => sample::main(*args, &display),
+        args::Command::Likelihood(args) => likelihood::main(args, &display),
         args::Command::Generate(args) => generate::main(*args, &display),
         args::Command::Encode(args) => encode::main(args, &display),
         args::Command::Decode(args) => encode::decode_main(args, &display),
+        args::Command::Reflow(args) => reflow::main(args, &display),
         args::Command::Import(args) => import::main(args, &display),
         args::Command::Export(args) => export::main(args, &display),
         args::Command::Doctor(args) => doctor::main(args, &display),

@@ -12,6 +12,7 @@ use crate::place::check_file;
 use crate::prompts::{Prompts, prompts};
 use crate::signals::{self, Busy, NOTHING_WRITTEN};
 use crate::table;
+use crate::task::task;
 use burn::tensor::TensorData;
 use burn::tensor::backend::Backend;
 use diffusion::core::counted;
@@ -38,6 +39,7 @@ pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
     }
     let seed = args.seed.unwrap_or(config.training.seed);
     let prompts = prompts(&args, &config)?;
+    let task = task(&args.task, &config)?;
     let out = args.out.unwrap_or_else(|| run.file(&format!("samples-seed-{seed}.png")));
     check_out(&out, &config, args.overwrite)?;
     let checkpoint = weights(&run, args.weights.checkpoint, args.weights.weights())?;
@@ -58,7 +60,7 @@ pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
         None => None,
     };
     let (sampling, batch_size) = (config.sampling.clone(), args.batch_size);
-    let request = SampleRequest { sampling, seed, labels, batch_size, ..SampleRequest::of(&config) };
+    let request = SampleRequest { sampling, seed, labels, batch_size, task, ..SampleRequest::of(&config) };
     let weights = args.weights.weights();
     run_on(
         args.backend,
@@ -75,7 +77,9 @@ impl WeightsArgs {
 
 /// Changes what the command line changes.
 fn set(config: &mut RunConfig, args: &SampleArgs) -> Result<(), CliError> {
-    if let Some(name) = &args.sampler {
+    // What leads back takes a way without noise.
+    let own = (args.task.invert || args.task.interpolate.is_some()).then_some("heun");
+    if let Some(name) = args.sampler.as_deref().or(own) {
         config.sampling.set_sampler(name)?;
     }
     if let Some(name) = &args.grid {

@@ -2,7 +2,7 @@
 
 use crate::args::TrainArgs;
 use crate::chosen::{checkpoint, weights};
-use crate::configure::{configure, say_settings, set, set_data, set_pretrained};
+use crate::configure::{absolute, configure, say_settings, set, set_data, set_pretrained};
 use crate::display::Display;
 use crate::draw;
 use crate::error::CliError;
@@ -115,6 +115,9 @@ fn resumed(path: &Path, args: &TrainArgs) -> Result<Training, CliError> {
     let mut config = before.clone();
     set_data(&mut config, args)?;
     set_pretrained(&mut config, args.pretrained.as_deref())?;
+    if let Some(teacher) = &args.teacher {
+        config.teacher = Some(absolute(teacher));
+    }
     let mut asked = set(&mut config, args)?;
     // A setting may bring others: a table that was not there its defaults, moved data their path.
     let brought = config.changes_since(&before)?.into_iter().map(|change| change.path);

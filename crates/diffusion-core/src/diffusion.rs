@@ -5,7 +5,7 @@ use crate::denoiser::{Denoiser, DenoiserOutput};
 use crate::invalid::{Invalid, expect_valid};
 use crate::network::Network;
 use crate::objective::{Objective, PredictionMse};
-use crate::parameterization::{Parameterization, Scalings};
+use crate::parameterization::{Parameterization, Scalings, is_data};
 use crate::path::Path;
 use crate::precision::check_level;
 use crate::random::Noise;
@@ -293,9 +293,20 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
     where
         N: Network<B, D>,
     {
-        let output = self.predict(x.clone(), &sigma, condition);
+        let output = self.output(x.clone(), &sigma, condition);
         sigma.levels().iter().for_each(|&sigma| self.expect_estimates(sigma));
         combine(&sigma, scalings, x, output)
+    }
+
+    /// What [`predict`](Self::predict) gives, without asking the network where its output counts nothing.
+    fn output<const D: usize>(&self, x: Tensor<B, D>, sigma: &Sigma, condition: N::Condition) -> Tensor<B, D>
+    where
+        N: Network<B, D>,
+    {
+        if sigma.levels().iter().all(|&sigma| is_data(&self.parameterization, sigma)) {
+            return x.zeros_like();
+        }
+        self.predict(x, sigma, condition)
     }
 
     /// Whether the model can be trained and sampled at the noise levels of `schedule`; training asks before it begins.
@@ -397,7 +408,7 @@ where
     }
 
     fn evaluate(&self, x: Tensor<B, D>, sigma: f64) -> DenoiserOutput<B, D> {
-        let output = self.model.predict(x.clone(), sigma, self.condition.clone());
+        let output = self.model.output(x.clone(), &sigma.into(), self.condition.clone());
         self.model.denoiser_output(x, output, sigma)
     }
 

@@ -3,7 +3,7 @@
 //! In reading order, one idea per module: a [`path`] turns data into noise; a [`parameterization`] says what the
 //! network predicts; a [`schedule`] chooses noise levels; an [`objective`] weights errors; a [`network`] maps a noisy
 //! input under a [`condition`] to an output; a [`Diffusion`] joins them and has a loss; a [`denoiser`] is what a sampler
-//! sees of it; [`guidance`] combines denoisers; a [`sampler`] walks from noise to data. [`layer`] and [`network`] hold
+//! sees of it; [`guidance`] combines denoisers; a [`sampler`] walks from noise to data; a [`task`] begins elsewhere, or measures. [`layer`] and [`network`] hold
 //! the building blocks, and [`invalid`] says why a configuration cannot be used.
 //!
 //! What is chosen while a program runs has an enum beside the trait that it implements: [`AnyPrediction`],
@@ -32,6 +32,7 @@ pub mod sampler;
 pub mod schedule;
 pub mod sigma;
 mod step;
+pub mod task;
 pub mod trace;
 pub mod watch;
 mod words;
@@ -47,15 +48,15 @@ pub use linear_combination::{Estimates, LinearCombination};
 pub use network::Network;
 pub use objective::{AnyObjective, Objective, PredictionMse, Weight, Weighted};
 pub use parameterization::{
-    AnyPrediction, Edm, EpsPrediction, FlowPrediction, Mix, Parameterization, Scaled, Scalings, VPrediction,
-    X0Prediction,
+    AnyPrediction, ConsistencyPrediction, Edm, EpsPrediction, FlowPrediction, Mix, Parameterization, Scaled,
+    Scalings, VPrediction, X0Prediction,
 };
 pub use path::{AnyPath, Path, Straight, VarianceExploding};
 pub use random::{BrownianNoise, Noise, Purpose};
 pub use sampler::{
-    Adaptive, AnySampler, Deis, Dpm2Ancestral, DpmSolver, Dpmpp2sAncestral, DpmppSde, EulerAncestral,
-    GradientEstimation, Heun, Ipndm, Lms, NoiseRequest, Pndm, PredictorCorrector, Restart, Sampler,
-    SamplerStep, UniPc, sample, sample_changed, sample_from,
+    Adaptive, AnySampler, Consistency, Deis, Dpm2Ancestral, DpmSolver, Dpmpp2sAncestral, DpmppSde,
+    EulerAncestral, GradientEstimation, Heun, Ipndm, Lms, NoiseRequest, Pndm, PredictorCorrector, Restart,
+    Sampler, SamplerStep, UniPc, sample, sample_changed, sample_from,
 };
 pub use schedule::{AnySchedule, Schedule, ScheduleConfig, Sigmas};
 pub use sigma::Sigma;

@@ -98,6 +98,15 @@ pub trait Network<B: Backend, const D: usize> {
         condition
     }
 
+    /// The same network without the dropout that it has while gradients are computed, where it has one: for gradients by
+    /// its input.
+    fn without_dropout(self) -> Self
+    where
+        Self: Sized,
+    {
+        self
+    }
+
     /// Tensors that are computed, not learned, and that smalldiffusion's state dict holds all the same, under its
     /// names.
     fn buffers(&self) -> Vec<(&'static str, TensorData)> {

@@ -13,6 +13,7 @@ mod memory;
 mod offset_noise;
 mod pairing;
 mod sigmas;
+mod trained_model;
 mod weighting;
 
 pub use adaptive::Adaptive;
@@ -24,13 +25,15 @@ pub use memory::{Adam, Memory, Seen};
 pub use offset_noise::{OffsetNoise, Strength};
 pub use pairing::*;
 pub use sigmas::*;
+pub use trained_model::{NoisyBatch, TrainedModel};
 pub use weighting::*;
 
 use crate::parameterization::Parameterization;
 use crate::random::Stream;
 use crate::schedule::Schedule;
 use crate::sigma::Sigma;
-use burn::tensor::{Tensor, TensorData, backend::Backend};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{Tensor, TensorData};
 use std::fmt::Debug;
 
 /// The weight of the squared error at one noise level.
@@ -131,6 +134,21 @@ pub trait Objective: Clone + Debug + Send + Sync + 'static {
         _place: &BatchPlace,
     ) -> TensorData {
         noise
+    }
+
+    /// The whole loss of each example of a batch, of an objective that compares the model with itself or with a teacher;
+    /// nothing, unless a member says otherwise, where [`losses`](Self::losses) of the prediction's error are all.
+    ///
+    /// # Shapes
+    /// - returns `[batch]`
+    fn batch_losses<B: AutodiffBackend, M: TrainedModel<B, D>, S: Schedule + ?Sized, const D: usize>(
+        &self,
+        _model: &M,
+        _schedule: &S,
+        _batch: &NoisyBatch<B, D>,
+        _place: &BatchPlace,
+    ) -> Option<Tensor<B, 1>> {
+        None
     }
 
     /// What the objective knows before the first step; nothing, unless it learns.

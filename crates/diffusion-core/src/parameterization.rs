@@ -64,6 +64,7 @@
 //! ```
 
 mod any;
+mod consistency;
 mod edm;
 mod eps;
 mod flow;
@@ -72,6 +73,7 @@ mod v;
 mod x0;
 
 pub use any::AnyPrediction;
+pub use consistency::ConsistencyPrediction;
 pub use edm::Edm;
 pub use eps::EpsPrediction;
 pub use flow::FlowPrediction;
@@ -144,14 +146,26 @@ pub trait Parameterization: Clone + Debug + Send + Sync + 'static {
         1.0
     }
 
-    /// The estimate D of x₀: `(b·x − σ·F)/(α·b − σ·a)`.
+    /// The noise level up to which the noisy input itself is the estimate of the data, so that the network is not asked;
+    /// 0 unless a mode says otherwise.
+    fn boundary(&self) -> f64 {
+        0.0
+    }
+
+    /// The estimate D of x₀: `(b·x − σ·F)/(α·b − σ·a)`; x itself up to the [`boundary`](Self::boundary).
     fn denoised(&self, sigma: f64) -> Scalings {
+        if is_data(self, sigma) {
+            return Scalings { skip: 1.0, out: 0.0 };
+        }
         let (Mix { x0: _, eps: b }, n) = (self.target(sigma), determinant(self, sigma));
         Scalings { skip: b / n, out: -sigma / n }
     }
 
     /// The estimate of ε: `(α·F − a·x)/(α·b − σ·a)`.
     fn noise(&self, sigma: f64) -> Scalings {
+        if is_data(self, sigma) {
+            return Scalings { skip: (1.0 - self.path().alpha(sigma)) / sigma, out: 0.0 };
+        }
         let (Mix { x0: a, eps: _ }, n) = (self.target(sigma), determinant(self, sigma));
         Scalings { skip: -a / n, out: self.path().alpha(sigma) / n }
     }
@@ -160,20 +174,23 @@ pub trait Parameterization: Clone + Debug + Send + Sync + 'static {
     ///
     /// Nothing is divided by σ, so that ε-prediction and flow prediction give `F` itself, exactly.
     fn velocity(&self, sigma: f64) -> Scalings {
+        if is_data(self, sigma) {
+            return Scalings { skip: self.path().alpha_derivative(sigma) + self.noise(sigma).skip, out: 0.0 };
+        }
         let (Mix { x0: a, eps: b }, n) = (self.target(sigma), determinant(self, sigma));
         let (alpha, grad_alpha) = (self.path().alpha(sigma), self.path().alpha_derivative(sigma));
         Scalings { skip: (grad_alpha * b - a) / n, out: (alpha - sigma * grad_alpha) / n }
     }
 
     /// Whether this mode can be trained and sampled at these noise levels, which are in order, and between them: the
-    /// determinant α·b − σ·a of the two equations does not vanish, and f32 holds the coefficients that follow. A level
-    /// of 0, where sampling ends, is passed over.
+    /// determinant α·b − σ·a of the two equations does not vanish, and f32 holds the coefficients that follow. Levels up
+    /// to the [`boundary`](Self::boundary), and one of 0, where sampling ends, are passed over.
     ///
     /// # Errors
     /// If it cannot; the error says at which noise level, and why.
     fn check_levels(&self, levels: &[f64]) -> Result<(), Invalid> {
         let (mut before, mut last) = (None, None);
-        for &sigma in levels.iter().filter(|&&sigma| sigma != 0.0) {
+        for &sigma in levels.iter().filter(|&&sigma| sigma != 0.0 && !is_data(self, sigma)) {
             check_level(self, sigma)?;
             let separation = separation(self, sigma);
             if let Some((other, there)) = last {
@@ -190,6 +207,11 @@ pub trait Parameterization: Clone + Debug + Send + Sync + 'static {
         }
         Ok(())
     }
+}
+
+/// Whether a mode takes its input for data at `sigma`, which is positive; the rounding of a schedule does not matter.
+pub(crate) fn is_data<P: Parameterization>(mode: &P, sigma: f64) -> bool {
+    sigma > 0.0 && sigma <= mode.boundary() * (1.0 + 1e-9)
 }
 
 /// The smallest separation of the two equations: below it, estimates are f32's rounding.

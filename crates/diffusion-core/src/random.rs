@@ -16,8 +16,8 @@ use rand_distr::StandardNormal;
 /// What a stream of random numbers is for.
 ///
 /// Whoever draws defines a constant with a number of its own. The numbers are part of the format: they never change
-/// meaning. Taken are 1 to 3 and 13 here, 5 and 20 to 23 by objectives, 4, 6 and 9 by training, 7 and 8 by data sets, 10 to
-/// 12 by validation.
+/// meaning. Taken are 1 to 3, 13 and 30 to 33 here, 5 and 20 to 23 by objectives, 4, 6 and 9 by training, 7 and 8 by data
+/// sets, 10 to 12 by validation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Purpose(pub u64);
 
@@ -30,6 +30,14 @@ impl Purpose {
     pub const STEP_NOISE: Self = Self(3);
     /// The paths of Brownian motion that a stochastic sampler may take its noise from.
     pub const BROWNIAN_NOISE: Self = Self(13);
+    /// The noise of what is known while the rest is made.
+    pub const KNOWN_NOISE: Self = Self(30);
+    /// The seeds of a run's parts.
+    pub const PARTS: Self = Self(31);
+    /// The random signs of an estimated trace.
+    pub const SIGNS: Self = Self(32);
+    /// What bytes are made continuous with.
+    pub const DEQUANTIZATION: Self = Self(33);
 }
 
 /// Items that are shuffled between two questions whether to go on: some milliseconds of work, however many there are.
@@ -167,6 +175,47 @@ impl Noise {
         let name = step as u64 | (draw as u64) << 32;
         normal(self.seed, Purpose::STEP_NOISE, name, self.first, shape, device)
     }
+
+    /// Unit normal noise for what is known after the sampling step `step`, counted from 0.
+    ///
+    /// # Shapes
+    /// - returns `shape`, whose first axis is the batch
+    pub fn known<B: Backend, const D: usize>(
+        &self,
+        step: usize,
+        shape: [usize; D],
+        device: &B::Device,
+    ) -> Tensor<B, D> {
+        normal(self.seed, Purpose::KNOWN_NOISE, step as u64, self.first, shape, device)
+    }
+
+    /// The noise for the part `part` of a run that is made in several, of the same samples: independent of that for any other
+    /// part but the first, whose noise this is itself.
+    pub fn part(&self, part: u64) -> Self {
+        match part {
+            0 => *self,
+            _ => Self { seed: Stream::new(self.seed, Purpose::PARTS, part, 0).0.random(), ..*self },
+        }
+    }
+
+    /// Random signs, 1 and −1, the draw `draw` of several.
+    ///
+    /// # Shapes
+    /// - returns `shape`, whose first axis is the batch
+    pub fn signs<const D: usize>(&self, draw: usize, shape: [usize; D]) -> TensorData {
+        let sign = |stream: &mut Stream| if stream.uniform() < 0.5 { -1.0 } else { 1.0 };
+        rows((self.seed, Purpose::SIGNS, draw as u64, self.first), shape, sign)
+    }
+
+    /// Numbers drawn uniformly from [0, 1), for data that are made continuous.
+    ///
+    /// # Shapes
+    /// - returns `shape`, whose first axis is the batch
+    pub fn uniform<const D: usize>(&self, shape: [usize; D]) -> TensorData {
+        // The largest number below 1 in f32: none is rounded up.
+        let below_one = |stream: &mut Stream| (stream.uniform() as f32).min(1.0 - f32::EPSILON / 2.0);
+        rows((self.seed, Purpose::DEQUANTIZATION, 0, self.first), shape, below_one)
+    }
 }
 
 /// Unit normal noise in which row `i` comes from the stream (`seed`, `purpose`, `step`, `first + i`).
@@ -192,11 +241,20 @@ pub fn normal_data<const D: usize>(
     first: u64,
     shape: [usize; D],
 ) -> TensorData {
+    rows((seed, purpose, step, first), shape, |stream| stream.normal() as f32)
+}
+
+/// Numbers of which row `i` comes from the stream (`seed`, `purpose`, `step`, `first + i`).
+fn rows<const D: usize>(
+    (seed, purpose, step, first): (u64, Purpose, u64, u64),
+    shape: [usize; D],
+    draw: impl Fn(&mut Stream) -> f32,
+) -> TensorData {
     let row: usize = shape[1..].iter().product();
     let mut values = Vec::with_capacity(shape[0] * row);
     for i in 0..shape[0] as u64 {
         let mut stream = Stream::new(seed, purpose, step, first + i);
-        values.extend((0..row).map(|_| stream.normal() as f32));
+        values.extend((0..row).map(|_| draw(&mut stream)));
     }
     TensorData::new(values, shape)
 }

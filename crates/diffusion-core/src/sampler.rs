@@ -280,7 +280,7 @@ impl<B: Backend, const D: usize, M: Denoiser<B, D> + ?Sized> Denoiser<B, D> for 
 ///
 /// On the variance-exploding path r = 1, which is smalldiffusion's rule; smalldiffusion uses it for flow models too,
 /// whose variance then grows.
-fn renoise(path: &impl Path, from: f64, to: f64) -> (f64, f64) {
+pub(crate) fn renoise(path: &impl Path, from: f64, to: f64) -> (f64, f64) {
     if to == from {
         return (1.0, 0.0);
     }

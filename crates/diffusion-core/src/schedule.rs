@@ -122,8 +122,8 @@ pub trait Schedule: Debug {
     /// The noise level below which a share `u`, in [0, 1), of the draws lies. A schedule that draws otherwise than from
     /// its table says so here as well, so that its draws can be stratified.
     fn quantile(&self, u: f64) -> f64 {
-        let levels = self.levels();
-        levels[((u * levels.len() as f64) as usize).min(levels.len() - 1)]
+        let last = self.levels().len() - 1;
+        self.levels()[((u * self.levels().len() as f64) as usize).min(last)]
     }
 }
 

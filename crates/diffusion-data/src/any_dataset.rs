@@ -121,6 +121,14 @@ impl Dataset for AnyDataset {
         self.dataset.can_mirror()
     }
 
+    fn has_noise(&self) -> bool {
+        self.dataset.has_noise()
+    }
+
+    fn read_noise(&self, index: usize, into: &mut [f32]) -> Result<(), DataError> {
+        self.dataset.read_noise(index, into)
+    }
+
     fn readers(&self) -> usize {
         self.dataset.readers()
     }
@@ -208,6 +216,14 @@ impl<D: Dataset> Dataset for Any<D> {
 
     fn can_mirror(&self) -> Result<(), String> {
         self.0.can_mirror()
+    }
+
+    fn has_noise(&self) -> bool {
+        self.0.has_noise()
+    }
+
+    fn read_noise(&self, index: usize, into: &mut [f32]) -> Result<(), DataError> {
+        self.0.read_noise(index, into)
     }
 
     fn readers(&self) -> usize {

@@ -16,6 +16,7 @@ use crate::{
     image_folder::ImagesConfig,
     latent_shards::LatentShardsConfig,
     mnist::MnistConfig,
+    pairs::PairsConfig,
     subset::ValidationSplit,
     swissroll::SwissrollConfig,
     tree::TreeConfig,
@@ -64,6 +65,8 @@ kinds! {
     Images(ImagesConfig),
     /// Latents of images in safetensors shards.
     Latents(LatentShardsConfig),
+    /// Samples of a trained flow with the noise that each came from.
+    Pairs(PairsConfig),
 }
 
 /// What a model is trained on, and what its validation loss is computed on.

@@ -11,7 +11,8 @@ use crate::{error::DataError, identity, parallel::in_parallel};
 ///
 /// A new data set needs three methods and the type of its labels; `Box`, `Arc` and `&` of a data set are data sets.
 /// One that wraps another hands on [`read_mirrored`](Self::read_mirrored), [`can_mirror`](Self::can_mirror),
-/// [`identity`](Self::identity) and [`readers`](Self::readers) too.
+/// [`has_noise`](Self::has_noise), [`read_noise`](Self::read_noise), [`identity`](Self::identity) and
+/// [`readers`](Self::readers) too.
 ///
 /// A data set of your own: points on a line, with their side as a label. One that reads files returns an error where that
 /// fails.
@@ -103,6 +104,25 @@ pub trait Dataset: Send + Sync {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Whether each example has noise of its own, which training mixes with it, instead of noise that is drawn.
+    fn has_noise(&self) -> bool {
+        false
+    }
+
+    /// Copies the noise of example `index` into `into`, where examples [have some](Self::has_noise).
+    ///
+    /// # Shapes
+    /// - `into`: as for [`read`](Self::read)
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    ///
+    /// # Panics
+    /// As [`read`](Self::read), or if there is none.
+    fn read_noise(&self, _index: usize, _into: &mut [f32]) -> Result<(), DataError> {
+        panic!("the noise of an example was asked for, expected a data set whose examples have some");
     }
 
     /// How many threads shall read the examples of a batch side by side; 1 unless reading one takes long, because it is
@@ -264,6 +284,14 @@ impl<D: Dataset> Dataset for Unlabeled<D> {
         self.0.can_mirror()
     }
 
+    fn has_noise(&self) -> bool {
+        self.0.has_noise()
+    }
+
+    fn read_noise(&self, index: usize, into: &mut [f32]) -> Result<(), DataError> {
+        self.0.read_noise(index, into)
+    }
+
     fn readers(&self) -> usize {
         self.0.readers()
     }
@@ -296,6 +324,14 @@ macro_rules! forward_to_pointee {
 
             fn can_mirror(&self) -> Result<(), String> {
                 (**self).can_mirror()
+            }
+
+            fn has_noise(&self) -> bool {
+                (**self).has_noise()
+            }
+
+            fn read_noise(&self, index: usize, into: &mut [f32]) -> Result<(), DataError> {
+                (**self).read_noise(index, into)
             }
 
             fn readers(&self) -> usize {

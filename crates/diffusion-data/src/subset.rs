@@ -133,6 +133,15 @@ impl<D: Dataset> Dataset for Subset<D> {
         self.dataset.can_mirror()
     }
 
+    fn has_noise(&self) -> bool {
+        self.dataset.has_noise()
+    }
+
+    fn read_noise(&self, index: usize, into: &mut [f32]) -> Result<(), DataError> {
+        check_index(index, self.len());
+        self.dataset.read_noise(self.indices[index], into)
+    }
+
     fn readers(&self) -> usize {
         self.dataset.readers()
     }

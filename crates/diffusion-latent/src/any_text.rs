@@ -101,6 +101,10 @@ where
         }
     }
 
+    fn without_dropout(self) -> Self {
+        Self { network: self.network.without_dropout(), ..self }
+    }
+
     fn exported(&self) -> Option<Vec<(String, TensorData)>> {
         self.network.exported()
     }

@@ -3,14 +3,16 @@
 use crate::layer::nearest_to;
 use crate::schedule::Plan;
 use burn::tensor::{Tensor, backend::Backend};
-use diffusion_core::sampler::{NoiseSource, sample_changed};
+use diffusion_core::invalid::expect_valid;
+use diffusion_core::sampler::{NoiseSource, SamplerStep};
+use diffusion_core::task::{self, inpaint};
 use diffusion_core::{AnyPath, Denoiser};
 
 /// What is known of the latents of a picture.
 #[derive(Clone, Debug)]
 pub struct Known<B: Backend> {
     latents: Tensor<B, 4>,
-    mask: Tensor<B, 4>,
+    known: task::Known<B, 4>,
     noise: Tensor<B, 4>,
 }
 
@@ -25,20 +27,9 @@ impl<B: Backend> Known<B> {
     /// # Panics
     /// If shapes do not fit.
     pub fn new(latents: Tensor<B, 4>, mask: Tensor<B, 4>, noise: Tensor<B, 4>) -> Self {
-        let [batch, _, height, width] = latents.dims();
         assert_eq!(latents.dims(), noise.dims(), "latents and noise differ in shape");
-        let [masks, one, rows, columns] = mask.dims();
-        assert!(
-            [1, rows, columns] == [one, height, width] && (masks == 1 || masks == batch),
-            "the mask has the shape {:?}, expected [{batch} or 1, 1, {height}, {width}]",
-            mask.dims()
-        );
-        Self { latents, mask, noise }
-    }
-
-    /// The state `x` with what is known in the place of what was found.
-    fn put_back(&self, x: Tensor<B, 4>, known: Tensor<B, 4>) -> Tensor<B, 4> {
-        x * self.mask.clone() + known * (-self.mask.clone() + 1.0)
+        let known = expect_valid(task::Known::new(latents.clone(), mask));
+        Self { latents, known, noise }
     }
 }
 
@@ -65,14 +56,9 @@ where
     M: Denoiser<B, 4, Path = AnyPath> + ?Sized,
     Z: NoiseSource<B, 4>,
 {
-    let steps = plan.sigmas.steps();
-    sample_changed(denoiser, plan.sampler, &plan.sigmas, x, noise, move |step, x| {
-        let at_level = match step.index + 1 == steps {
-            true => known.latents.clone() * plan.result.recip(),
-            false => known.latents.clone() + known.noise.clone() * step.to,
-        };
-        known.put_back(x, at_level)
-    })
+    let Known { latents, known, noise: first } = known;
+    let known = known.ending_as(latents * plan.result.recip());
+    inpaint(denoiser, plan.sampler, &plan.sigmas, x, noise, (known, move |_: SamplerStep| first.clone()))
 }
 
 /// The mask of latents of the size `[height, width]`, from that of a picture: 1, to be painted, where the nearest pixel is at

@@ -1,5 +1,6 @@
 //! A run's configuration: everything that a repetition needs, as it stands in config.toml.
 
+mod few_steps;
 mod sampling;
 mod set;
 #[cfg(test)]
@@ -65,6 +66,12 @@ pub struct RunConfig {
     /// Whether they are that run's EMA weights; not by default.
     #[serde(default, skip_serializing_if = "is_false")]
     pub init_ema: bool,
+    /// The run that this one learns from, by its EMA weights, where the objective needs a teacher.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<PathBuf>,
+    /// The step of that run whose weights they are; its last checkpoint's where this is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher_checkpoint: Option<u64>,
     /// The names of the classes in the order of their labels, as the data had them when the run began; they are compared
     /// whenever the data are opened. Absent where they are not known, or the network is not told them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -211,6 +218,7 @@ impl RunConfig {
         self.validate_paths()?;
         self.validate_levels()?;
         self.validate_objective()?;
+        self.validate_few_steps()?;
         let by_condition =
             !matches!(self.sampling.guidance, AnyGuidance::None | AnyGuidance::Autoguidance(_));
         if !self.network.is_conditional() && by_condition {

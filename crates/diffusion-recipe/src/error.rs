@@ -87,6 +87,9 @@ pub enum RecipeError {
         /// What is or may be another: size, images, captions, model, tiling, shards. Nothing where that is not known.
         differences: Vec<&'static str>,
     },
+    /// There are other pairs in the folder than were to be drawn.
+    #[error("{} has pairs of another run, seed or sampling, or another number of them", .0.display())]
+    OtherPairs(PathBuf),
     /// There is a file of tensors in the folder that is none of its latents, and would be read with them.
     #[error("{} is in the way: it would be read with the latents in its folder", .0.display())]
     OtherTensors(PathBuf),

@@ -35,15 +35,19 @@ mod images;
 mod inspect;
 mod interval;
 mod latents;
+mod likelihood;
 mod made;
 mod metrics;
 mod network;
 mod preset;
 mod record;
+mod reflow;
 mod run;
 mod samples;
 mod sampling;
 pub mod smalldiffusion;
+mod task;
+mod teacher;
 mod train;
 mod typed;
 mod validation;
@@ -61,6 +65,7 @@ pub use folder::{RunFolder, check_replaces_not, check_writable};
 pub use images::{ImageNetwork, ImageSize, ModelSize, ParseError};
 pub use interval::Interval;
 pub use latents::{LatentCondition, LatentModel};
+pub use likelihood::{LikelihoodRequest, Likelihoods};
 pub use made::mark_png;
 pub use network::{
     Conditional, CustomNetworkConfig, NetworkConfig, NetworkSize, NetworkVisitor, RunNetwork, SampledNetwork,
@@ -68,8 +73,10 @@ pub use network::{
 };
 pub use preset::Preset;
 pub use record::RunRecord;
+pub use reflow::{ReflowRequest, Reflowed, reflow};
 pub use run::{Composed, DataReport, Run, RunCounts, SampleProgress, SampleRequest, StepReport};
 pub use samples::{Samples, check_replaceable};
+pub use task::{Ends, Task};
 pub use train::{Observer, Trained, train};
 pub use typed::TypedRun;
 pub use validation::{Losses, ValidationLosses};

@@ -187,13 +187,14 @@ fn decides(path: &str, falls_to_the_end: bool) -> bool {
 }
 
 /// Settings and tables of settings on which no step depends.
-const ASIDE: [&str; 12] = [
+const ASIDE: [&str; 13] = [
     "preset",
     "checkpoint_every",
     "checkpoint_keep",
     "init_from",
     "init_checkpoint",
     "init_ema",
+    "teacher",
     "data.path",
     "data.classes",
     "data.memory_mib",

@@ -3,8 +3,10 @@
 use crate::config::{RunConfig, SamplingConfig};
 use crate::error::RecipeError;
 use crate::folder::RunFolder;
+use crate::likelihood::{LikelihoodRequest, Likelihoods};
 use crate::record::RunRecord;
 use crate::samples::Samples;
+use crate::task::Task;
 use crate::validation::ValidationLosses;
 use crate::weaker::WeakerModel;
 use burn::tensor::TensorData;
@@ -118,6 +120,12 @@ pub trait Run {
         request: &SampleRequest,
         observe: &mut dyn FnMut(SampleProgress<'_>),
     ) -> Result<Samples, RecipeError>;
+
+    /// How likely examples of its data are under the EMA weights; those of validation where there are some.
+    ///
+    /// # Errors
+    /// If the request cannot be used, an example cannot be read, or the run is asked to stop.
+    fn likelihood(&mut self, request: &LikelihoodRequest) -> Result<Likelihoods, RecipeError>;
 
     /// Opens the weaker model that the configuration's autoguidance names: an earlier checkpoint of this run, whose folder
     /// is `folder`, or the model of another run. It takes part in sampling from then on. Nothing is opened where guidance is
@@ -243,6 +251,10 @@ pub struct SampleRequest {
     pub negative_texts: Option<Tokens>,
     /// How many are drawn at once, for the sake of memory: it changes no sample.
     pub batch_size: Option<usize>,
+    /// The number of the first one: those of several requests are those of one, if they follow each other.
+    pub first: usize,
+    /// What they are made of; of noise alone by default.
+    pub task: Task,
 }
 
 impl SampleRequest {
@@ -258,6 +270,8 @@ impl SampleRequest {
             negative_labels: None,
             negative_texts: None,
             batch_size: None,
+            first: 0,
+            task: Task::Generate,
         }
     }
 }

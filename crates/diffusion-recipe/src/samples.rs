@@ -12,7 +12,7 @@ use std::path::Path;
 pub struct Samples {
     /// What came out, `[count, …]` in row-major order.
     pub values: Vec<f32>,
-    /// The noise that each began with, times the first σ; of the same shape.
+    /// The state that each began with, mostly noise times the first σ; of the same shape.
     pub start: Vec<f32>,
     /// The shape of one sample.
     pub shape: Vec<usize>,

@@ -12,8 +12,7 @@ use burn::tensor::backend::Backend;
 use diffusion::core::sampler::FromPureNoise;
 use diffusion::core::watch::Watch;
 use diffusion::core::{
-    AnyCondition, AnyGuidance, AnyPath, AnyPrediction, Denoiser, Diffusion, Guided, Invalid, Noise, Sampler,
-    sample_from,
+    AnyCondition, AnyGuidance, AnyPath, AnyPrediction, Denoiser, Diffusion, Guided, Invalid, Noise,
 };
 
 /// How many values are sampled at once; it bounds memory and changes no sample.
@@ -32,7 +31,7 @@ pub(crate) fn draw<B: Backend, N, const D: usize>(
 where
     N: SampledNetwork<B, D>,
 {
-    let SampleRequest { sampling, seed, batch_size, .. } = request;
+    let SampleRequest { sampling, seed, batch_size, first, .. } = request;
     let checked = RunConfig { sampling: sampling.clone(), ..config.clone() };
     checked.validate()?;
     let sigmas = sampling.sigmas(&config.schedule);
@@ -40,29 +39,32 @@ where
     let piece = batch_size.unwrap_or((PIECE / shape.iter().product::<usize>()).max(1)).max(1);
     let asked = Asked::new(request, config)?;
     let (mut values, mut start) = (Vec::new(), Vec::new());
-    let steps = sampling.count.div_ceil(piece).saturating_mul(sampling.steps) as u64;
+    let each = request.task.steps(&sigmas, &shape)?;
+    let steps = sampling.count.div_ceil(piece).saturating_mul(each) as u64;
     let report = |step: usize| watch.report("drawing samples: step", step as u64, Some(steps));
     for (before, done) in (0..sampling.count).step_by(piece).enumerate() {
-        let (batch, before) = (piece.min(sampling.count - done), before * sampling.steps);
+        let (batch, before) = (piece.min(sampling.count - done), before * each);
         report(before)?;
-        let noise = Noise::new(*seed).starting_at(done as u64);
-        let x = model.rand_input(batch, noise, device) * sigmas[0];
-        start.extend(x.to_data().convert::<f32>().iter::<f32>());
-        let (conditions, against) = (asked.conditions(done, batch), asked.against(done, batch));
+        let noise = Noise::new(*seed).starting_at((first + done) as u64);
+        let (conditions, against) =
+            (asked.conditions(first + done, batch), asked.against(first + done, batch));
         let denoiser = guided(model, weaker, conditions, against, &sampling.guidance)?;
         let denoiser = Watched::new(&denoiser, watch, "");
-        let mut last = x.clone();
-        let noise = sampling.sampler.noise_kind().of(noise);
-        for (i, x) in sample_from(&denoiser, FromPureNoise(sampling.sampler), &sigmas, x, noise).enumerate() {
+        let place = (done, batch, sampling.count);
+        let begun = request.task.begin(&denoiser, &sigmas, place, noise, device)?;
+        watch.check()?;
+        start.extend(begun.x.to_data().convert::<f32>().iter::<f32>());
+        let mut last = begun.x.clone();
+        for (i, x) in begun.states(&denoiser, FromPureNoise(sampling.sampler), noise).enumerate() {
             let state = || x.to_data().convert::<f32>();
             watch.check()?;
-            observe(SampleProgress { done, batch, step: i + 1, steps: sampling.steps, state: &state });
+            observe(SampleProgress { done, batch, step: i + 1, steps: each, state: &state });
             last = x;
             report(before + i + 1)?;
         }
         values.extend(last.into_data().convert::<f32>().iter::<f32>());
     }
-    let labels = asked.labels(0, sampling.count);
+    let labels = asked.labels(*first, sampling.count);
     Ok(Samples { values, start, shape, labels, period: asked.period() })
 }
 

@@ -6,11 +6,13 @@ use crate::error::RecipeError;
 use crate::feed::Feed;
 use crate::folder::RunFolder;
 use crate::inspect;
+use crate::likelihood::{self, LikelihoodRequest, Likelihoods};
 use crate::network::{NetworkVisitor, RunNetwork};
 use crate::record::{DataRecord, RunRecord};
 use crate::run::{DataReport, Run, RunCounts, SampleProgress, SampleRequest, StepReport};
 use crate::samples::Samples;
 use crate::sampling;
+use crate::teacher::teacher;
 use crate::validation::{ValidationLosses, Validations};
 use crate::watched::Watched;
 use crate::weaker::{SETTING, Tellable, WeakerModel, check_alike};
@@ -27,7 +29,7 @@ use diffusion::data::{
     DataConfig, DataSummary, Dataset, ModelInput, TrainingData, ValidationSplit, evenly_spaced,
 };
 use diffusion::train::{
-    Checkpoint, CheckpointState, ModelSpec, Training, Weights, Which, export_state_dict,
+    Checkpoint, CheckpointState, ModelSpec, Teacher, Training, Weights, Which, export_state_dict,
     import_state_dict_at, train,
 };
 use diffusion::weights::{Taken, write_tensors};
@@ -87,6 +89,8 @@ pub struct TypedRun<B: Backend, N: RunNetwork<B, D>, const D: usize> {
     validations: Option<Validations>,
     /// What autoguidance leads away from, once it is open.
     weaker: Option<Box<dyn Tellable<B, D>>>,
+    /// Whom it learns from, once that was opened.
+    teacher: Option<Teacher<B, AnyCondition, D>>,
     /// Absent only after a checkpoint could not be loaded.
     training: Option<Loop<B, N, D>>,
 }
@@ -121,6 +125,7 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> TypedRun<B, N, D> {
             data_record,
             validations,
             weaker: None,
+            teacher: None,
             training,
         })
     }
@@ -160,6 +165,21 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> TypedRun<B, N, D> {
             self.data = Some(opened);
         }
         Ok(self.data.as_ref().expect("the data have just been opened"))
+    }
+
+    /// Opens the run that this one learns from, if it does and it is not open yet.
+    fn meet_teacher(&mut self) -> Result<(), RecipeError> {
+        if self.config.teacher.is_none() || self.training().has_teacher() {
+            return Ok(());
+        }
+        if self.teacher.is_none() {
+            self.teacher = teacher(&self.config, self.training().ema())?;
+        }
+        self.training = match (self.training.take(), &self.teacher) {
+            (Some(training), Some(teacher)) => Some(training.taught_by(teacher.clone())),
+            (training, _) => training,
+        };
+        Ok(())
     }
 
     /// Begins anew with the model that `load` makes of the present one.
@@ -277,6 +297,7 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> Run for TypedRun<B, N, D> 
 
     fn step(&mut self) -> Result<Option<StepReport>, RecipeError> {
         self.data()?;
+        self.meet_teacher()?;
         let training = self.training.as_mut().expect(LOADED);
         let step = training.next().transpose()?;
         if step.is_none() && training.step() < self.config.training.steps && !training.gave_up() {
@@ -341,6 +362,20 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> Run for TypedRun<B, N, D> 
 
     fn into_weaker(self: Box<Self>) -> WeakerModel {
         WeakerModel::new::<B, D>(Box::new(self.training().ema().clone()))
+    }
+
+    fn likelihood(&mut self, request: &LikelihoodRequest) -> Result<Likelihoods, RecipeError> {
+        request.validate()?;
+        self.data()?;
+        let (data, is_validation) = match self.data()? {
+            TrainingData { validation: Some(validation), .. } => (validation.clone(), true),
+            data => (data.training.clone(), false),
+        };
+        let Diffusion { network, parameterization, .. } = self.training().ema().clone();
+        let network = N::from_inner(network).no_grad().without_dropout();
+        let model = Diffusion::<Autodiff<B>, _, _>::new(network, parameterization);
+        let (config, device) = (&self.config, &self.device);
+        likelihood::measure::<_, _, D>(&model, config, (&data, is_validation), request, device, &self.watch)
     }
 
     fn save(&self, folder: &Path, val_loss: Option<f64>) -> Result<Checkpoint, RecipeError> {

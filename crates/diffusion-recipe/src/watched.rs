@@ -55,6 +55,14 @@ impl Dataset for Watched<'_, AnyDataset> {
         self.inner.can_mirror()
     }
 
+    fn has_noise(&self) -> bool {
+        self.inner.has_noise()
+    }
+
+    fn read_noise(&self, index: usize, into: &mut [f32]) -> Result<(), DataError> {
+        self.inner.read_noise(index, into)
+    }
+
     fn identity(&self, index: usize) -> u64 {
         self.inner.identity(index)
     }

@@ -6,7 +6,9 @@ use std::convert::Infallible;
 
 /// One batch of examples with their condition `C`, or why it could not be read.
 ///
-/// A pair is a batch, and so is a `Result` of one, as `Batches` of the crate `diffusion-data` yields it.
+/// A pair is a batch, and so is a `Result` of one, as `Batches` of the crate `diffusion-data` yields it. A triple says
+/// beside the examples which noise each gets, `[batch, …]` of unit variance, as
+/// [reflow](https://arxiv.org/abs/2209.03003) needs it.
 ///
 /// ```
 /// use burn::tensor::TensorData;
@@ -53,6 +55,17 @@ pub trait IntoBatch<C> {
     /// # Errors
     /// If they could not be read.
     fn into_batch(self) -> Result<(TensorData, C), Self::Error>;
+
+    /// The same with the noise that each example gets, where it is given and not drawn.
+    ///
+    /// # Errors
+    /// As [`into_batch`](Self::into_batch).
+    fn into_pairs(self) -> Result<(TensorData, Option<TensorData>, C), Self::Error>
+    where
+        Self: Sized,
+    {
+        self.into_batch().map(|(examples, condition)| (examples, None, condition))
+    }
 }
 
 impl<C, L: ConditionFor<C>> IntoBatch<C> for (TensorData, L) {
@@ -68,5 +81,29 @@ impl<C, L: ConditionFor<C>, E> IntoBatch<C> for Result<(TensorData, L), E> {
 
     fn into_batch(self) -> Result<(TensorData, C), E> {
         self.map(|(examples, labels)| (examples, labels.into_condition()))
+    }
+}
+
+impl<C, L: ConditionFor<C>> IntoBatch<C> for (TensorData, TensorData, L) {
+    type Error = Infallible;
+
+    fn into_batch(self) -> Result<(TensorData, C), Infallible> {
+        Ok((self.0, self.2.into_condition()))
+    }
+
+    fn into_pairs(self) -> Result<(TensorData, Option<TensorData>, C), Infallible> {
+        Ok((self.0, Some(self.1), self.2.into_condition()))
+    }
+}
+
+impl<C, L: ConditionFor<C>, E> IntoBatch<C> for Result<(TensorData, TensorData, L), E> {
+    type Error = E;
+
+    fn into_batch(self) -> Result<(TensorData, C), E> {
+        self.map(|(examples, _, labels)| (examples, labels.into_condition()))
+    }
+
+    fn into_pairs(self) -> Result<(TensorData, Option<TensorData>, C), E> {
+        self.map(|(examples, noise, labels)| (examples, Some(noise), labels.into_condition()))
     }
 }

@@ -61,6 +61,7 @@ mod moments;
 mod parts;
 pub mod purpose;
 mod smalldiffusion;
+mod student;
 mod training;
 
 pub use adamw::{AdamW, AdamWConfig};
@@ -76,4 +77,5 @@ pub use smalldiffusion::{
     export_state_dict, import_state_dict, import_state_dict_at, load_state_dict, smalldiffusion_names,
     state_dict,
 };
+pub use student::{Teacher, denoiser_teacher};
 pub use training::{TrainStep, Training, train};

@@ -12,12 +12,13 @@ use crate::losses::{Losses, mean};
 use crate::moments::{Moments, Optim};
 use crate::parts::Parts;
 use crate::purpose::{CONDITION_DROP, DEVICE, TRAINING_NOISE};
+use crate::student::{Student, Teacher};
 use burn::module::{AutodiffModule, Module, ModuleDisplay};
 use burn::optim::{GradientsParams, Optimizer};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor, TensorData};
 use diffusion_core::invalid::expect_valid;
-use diffusion_core::objective::{Adam, BatchPlace, Memory, Objective, PredictionMse, Seen};
+use diffusion_core::objective::{Adam, BatchPlace, Memory, NoisyBatch, Objective, PredictionMse, Seen};
 use diffusion_core::random::normal_data;
 use diffusion_core::watch::Watch;
 use diffusion_core::{Condition as _, Diffusion, Network, Parameterization, Schedule};
@@ -98,6 +99,7 @@ where
         schedule,
         objective: PredictionMse,
         memory: PredictionMse.memory(),
+        teacher: None,
         config,
         counts,
         parts: None,
@@ -109,7 +111,7 @@ where
 pub struct Training<B, N, P, S, I, const D: usize, O = PredictionMse>
 where
     B: AutodiffBackend,
-    N: AutodiffModule<B> + ModuleDisplay,
+    N: Network<B, D> + AutodiffModule<B> + ModuleDisplay,
     N::InnerModule: ModuleDisplay,
     P: Parameterization,
 {
@@ -122,6 +124,8 @@ where
     objective: O,
     /// What the objective learned.
     memory: Memory,
+    /// Whom the objective learns from, if it does.
+    teacher: Option<Teacher<B::InnerBackend, N::Condition, D>>,
     config: TrainConfig,
     counts: Counts,
     /// The next step as far as it has come, where it was interrupted between two of its batches.
@@ -186,8 +190,8 @@ where
             if self.watch.is_stopped() {
                 return None;
             }
-            match self.batches.next().map(IntoBatch::into_batch) {
-                Some(Ok((x0, condition))) => self.add(x0, condition),
+            match self.batches.next().map(IntoBatch::into_pairs) {
+                Some(Ok((x0, noise, condition))) => self.add(x0, noise, condition),
                 Some(Err(error)) => return Some(Err(error)),
                 // The last step has as many as there are.
                 None => break,
@@ -207,7 +211,7 @@ where
     O: Objective,
 {
     /// Adds a batch to the step in the making.
-    fn add(&mut self, x0: TensorData, condition: N::Condition) {
+    fn add(&mut self, x0: TensorData, noise: Option<TensorData>, condition: N::Condition) {
         let examples = x0.shape[0];
         let before = self.parts.take();
         let first = before.as_ref().map_or(0, |parts| parts.examples);
@@ -222,7 +226,7 @@ where
         let seed = self.config.seed;
         let place =
             BatchPlace { seed, step: self.counts.step, first: first as u64, examples, total: expected };
-        let (loss, seen) = self.loss(model, x0, condition, &place);
+        let (loss, seen) = self.loss(model, x0, noise, condition, &place);
         // The mean of means weighs the examples of a smaller batch too much.
         let share = examples as f64 / expected as f64;
         let loss = if share == 1.0 { loss } else { loss * share };
@@ -286,6 +290,7 @@ where
         &self,
         model: &Diffusion<B, N, P>,
         x0: TensorData,
+        noise: Option<TensorData>,
         condition: N::Condition,
         place: &BatchPlace,
     ) -> (Tensor<B, 1>, Vec<Losses<B::InnerBackend>>) {
@@ -293,15 +298,23 @@ where
         let device = model.devices().into_iter().next().unwrap_or_default();
         let shape: [usize; D] = x0.shape.dims();
         let levels = self.objective.levels(&self.schedule, place, &self.memory);
-        let noise = normal_data(seed, TRAINING_NOISE, step, first, shape);
-        let eps = Tensor::from_data(self.objective.noise(noise, &x0, condition.classes(), place), &device);
+        let noise = noise.unwrap_or_else(|| normal_data(seed, TRAINING_NOISE, step, first, shape));
+        let eps =
+            Tensor::<B, D>::from_data(self.objective.noise(noise, &x0, condition.classes(), place), &device);
         let mut uniform = |i| place.stream(CONDITION_DROP, i).uniform();
         let condition = model.network.drop_condition(condition, &mut uniform);
 
         // Dropout draws from the device's own generator, which no key reaches; so it starts anew at each batch.
-        B::seed(&device, place.stream(DEVICE, 0).below(usize::MAX) as u64);
-        let (objective, x0) = (&self.objective, Tensor::from_data(x0, &device));
+        let reseed = || B::seed(&device, place.stream(DEVICE, 0).below(usize::MAX) as u64);
+        reseed();
+        let (objective, x0) = (&self.objective, Tensor::<B, D>::from_data(x0, &device));
         let sigmas: Vec<f64> = levels.iter().map(|level| level.sigma).collect();
+        let batch = NoisyBatch { x0: x0.clone().inner(), eps: eps.clone().inner(), sigmas: sigmas.clone() };
+        let student =
+            Student { model, condition: condition.clone(), teacher: self.teacher.as_ref(), seed: &reseed };
+        if let Some(losses) = objective.batch_losses(&student, &self.schedule, &batch, place) {
+            return (mean(losses, &levels), Vec::new());
+        }
         if self.memory.is_empty() && levels.iter().all(|level| level.factor() == 1.0) {
             return (model.loss_under(objective, x0, sigmas, eps, condition), Vec::new());
         }
@@ -327,7 +340,7 @@ where
 impl<B, N, P, S, I, const D: usize, O> Training<B, N, P, S, I, D, O>
 where
     B: AutodiffBackend,
-    N: AutodiffModule<B> + ModuleDisplay,
+    N: Network<B, D> + AutodiffModule<B> + ModuleDisplay,
     N::InnerModule: ModuleDisplay,
     P: Parameterization,
 {
@@ -335,9 +348,34 @@ where
     /// a `Validation::under` of the same objective. What an objective learns begins anew: ask for it before
     /// [`resume`](Self::resume).
     pub fn under<O2: Objective>(self, objective: O2) -> Training<B, N, P, S, I, D, O2> {
-        let Self { model, ema, optimizer, batches, schedule, config, counts, watch, .. } = self;
+        let Self { model, ema, optimizer, batches, schedule, teacher, config, counts, watch, .. } = self;
         let (parts, memory) = (None, objective.memory());
-        Training { model, ema, optimizer, batches, schedule, objective, memory, config, counts, parts, watch }
+        Training {
+            model,
+            ema,
+            optimizer,
+            batches,
+            schedule,
+            objective,
+            memory,
+            teacher,
+            config,
+            counts,
+            parts,
+            watch,
+        }
+    }
+
+    /// The same run with a teacher, for an objective that learns from one. A checkpoint does not hold it: whoever
+    /// [resumes](Self::resume) gives it again.
+    pub fn taught_by(mut self, teacher: Teacher<B::InnerBackend, N::Condition, D>) -> Self {
+        self.teacher = Some(teacher);
+        self
+    }
+
+    /// Whether there is a teacher.
+    pub fn has_teacher(&self) -> bool {
+        self.teacher.is_some()
     }
 
     /// The same run, which ends when `watch` is asked to stop: after the step that is being made, or where a step has

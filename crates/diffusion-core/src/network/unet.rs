@@ -496,6 +496,14 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 4> for Unet<B, C> {
     fn drop_condition(&self, condition: C::Condition, uniform: &mut dyn FnMut(usize) -> f64) -> C::Condition {
         self.cond_embed.drop_condition(condition, uniform)
     }
+
+    fn without_dropout(mut self) -> Self {
+        let downs = self.downs.iter_mut().flat_map(|down| &mut down.blocks);
+        let blocks = downs.chain(self.ups.iter_mut().flat_map(|up| &mut up.blocks));
+        let middle = [&mut self.mid.first, &mut self.mid.second];
+        blocks.map(|block| &mut block.resnet).chain(middle).for_each(|resnet| resnet.dropout.prob = 0.0);
+        self
+    }
 }
 
 impl<B: Backend, C: NullCondition> NullCondition for Unet<B, C> {

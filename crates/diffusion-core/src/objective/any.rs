@@ -1,20 +1,26 @@
 //! The objective that is chosen while the program runs: the list of all objectives.
 
+mod consistency_distillation;
+mod consistency_training;
 mod prediction_mse;
 mod weighted;
 
+pub use consistency_distillation::ConsistencyDistillation;
+pub use consistency_training::ConsistencyTraining;
 pub use prediction_mse::PredictionMse;
 pub use weighted::Weighted;
 
 use super::batch::{BatchPlace, Drawn};
 use super::memory::{Memory, Seen};
+use super::trained_model::{NoisyBatch, TrainedModel};
 use super::{Objective, Weight};
 use crate::invalid::Invalid;
 use crate::parameterization::Parameterization;
 use crate::random::Stream;
 use crate::schedule::Schedule;
 use crate::sigma::Sigma;
-use burn::tensor::{Tensor, TensorData, backend::Backend};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 /// [`AnyObjective`] from the types of all objectives.
@@ -109,6 +115,18 @@ macro_rules! objectives {
                 }
             }
 
+            fn batch_losses<B: AutodiffBackend, M: TrainedModel<B, D>, S: Schedule + ?Sized, const D: usize>(
+                &self,
+                model: &M,
+                schedule: &S,
+                batch: &NoisyBatch<B, D>,
+                place: &BatchPlace,
+            ) -> Option<Tensor<B, 1>> {
+                match self {
+                    $(Self::$kind(objective) => objective.batch_losses(model, schedule, batch, place),)+
+                }
+            }
+
             fn memory(&self) -> Memory {
                 match self {
                     $(Self::$kind(objective) => objective.memory(),)+
@@ -127,15 +145,30 @@ macro_rules! objectives {
 objectives! {
     PredictionMse,
     Weighted,
+    ConsistencyTraining,
+    ConsistencyDistillation,
 }
 
 impl AnyObjective {
     /// Whether examples get other noise than unit normal noise that is independent of them.
     pub fn changes_noise(&self) -> bool {
         match self {
-            Self::PredictionMse(_) => false,
+            Self::PredictionMse(_) | Self::ConsistencyTraining(_) | Self::ConsistencyDistillation(_) => false,
             Self::Weighted(weighted) => weighted.offset_noise.is_some() || weighted.pairing.is_some(),
         }
+    }
+}
+
+impl AnyObjective {
+    /// Whether the model is compared with itself, so that its estimate of the data is a sample, and no error of a
+    /// prediction is what it is known by.
+    pub fn is_consistency(&self) -> bool {
+        matches!(self, Self::ConsistencyTraining(_) | Self::ConsistencyDistillation(_))
+    }
+
+    /// Whether it learns from a teacher.
+    pub fn needs_teacher(&self) -> bool {
+        matches!(self, Self::ConsistencyDistillation(_))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::random::Stream;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::{SQRT_2, TAU};
 
-/// The learned log-variance u(σ) of EDM2 (Karras et al. 2024, arXiv:2312.02696, §2.2): the loss L counts as L·e^(−u) + u,
+/// The learned log-variance u(σ) of EDM2 (Karras et al. 2024, arXiv:2312.02696): the loss L counts as L·e^(−u) + u,
 /// which is least at u = ln L. So every noise level counts as much as any other, in the course of all of training.
 ///
 /// u is linear in random Fourier features of ln σ/4 and a constant. It begins at 0. There are so few parameters that they

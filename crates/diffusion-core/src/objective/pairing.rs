@@ -60,22 +60,25 @@ pub(super) fn paired(
     place: &BatchPlace,
 ) -> TensorData {
     let n = noise.shape[0];
+    let labels = classes.map_or(n, <[usize]>::len);
+    assert_eq!(labels, n, "labels and examples differ in number");
     let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for i in 0..n {
         groups.entry(classes.map_or(0, |classes| classes[i])).or_default().push(i);
     }
-    let (from, to): (Vec<f32>, Vec<f32>) = (noise.iter::<f32>().collect(), x0.iter::<f32>().collect());
-    let row = from.len() / n.max(1);
-    let mut values = from.clone();
+    let drawn: Vec<f32> = noise.iter::<f32>().collect();
+    let data: Vec<f32> = x0.iter::<f32>().collect();
+    let row = drawn.len() / n.max(1);
+    let mut values = drawn.clone();
     for (number, members) in groups.into_values().enumerate() {
         let rows = |values: &[f32]| -> Vec<f32> {
             members.iter().flat_map(|&i| &values[i * row..(i + 1) * row]).copied().collect()
         };
-        let products = Products::new(&rows(&to), &rows(&from), members.len());
+        let products = Products::new(&rows(&data), &rows(&drawn), members.len());
         let stream = &mut Stream::new(place.seed, PAIRING, place.step, place.first + number as u64);
         for (&i, j) in members.iter().zip(pairing.pair(&products, stream)) {
             let j = members[j];
-            values[i * row..(i + 1) * row].copy_from_slice(&from[j * row..(j + 1) * row]);
+            values[i * row..(i + 1) * row].copy_from_slice(&drawn[j * row..(j + 1) * row]);
         }
     }
     TensorData::new(values, noise.shape.clone())

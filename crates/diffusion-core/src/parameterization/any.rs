@@ -1,6 +1,9 @@
 //! The parameterization that is chosen while the program runs.
 
-use super::{Edm, EpsPrediction, FlowPrediction, Mix, Parameterization, Scaled, VPrediction, X0Prediction};
+use super::{
+    ConsistencyPrediction, Edm, EpsPrediction, FlowPrediction, Mix, Parameterization, Scaled, VPrediction,
+    X0Prediction,
+};
 use crate::invalid::Invalid;
 use crate::path::AnyPath;
 use crate::precision::check_level;
@@ -23,6 +26,13 @@ pub enum AnyPrediction {
     Edm {
         /// Standard deviation of the data.
         sigma_data: f64,
+    },
+    /// [`ConsistencyPrediction`]
+    Consistency {
+        /// Standard deviation of the data.
+        sigma_data: f64,
+        /// The smallest noise level.
+        sigma_min: f64,
     },
     /// [`Scaled`]`(`[`EpsPrediction`]`)`
     #[serde(rename = "scaled-eps")]
@@ -57,6 +67,10 @@ macro_rules! with_mode {
                 let $mode = Edm { sigma_data };
                 $body
             }
+            AnyPrediction::Consistency { sigma_data, sigma_min } => {
+                let $mode = ConsistencyPrediction { sigma_data, sigma_min };
+                $body
+            }
             AnyPrediction::ScaledEps => {
                 let $mode = Scaled(EpsPrediction);
                 $body
@@ -81,10 +95,14 @@ impl AnyPrediction {
     /// Whether there is such a mode.
     ///
     /// # Errors
-    /// If the data's standard deviation is not positive, or f32 does not hold its square.
+    /// If the data's standard deviation or a noise level is not positive, or f32 does not hold its square.
     pub fn validate(&self) -> Result<(), Invalid> {
         match self {
             Self::Edm { sigma_data } => check_level("edm.sigma_data", *sigma_data),
+            Self::Consistency { sigma_data, sigma_min } => {
+                check_level("consistency.sigma_data", *sigma_data)?;
+                check_level("consistency.sigma_min", *sigma_min)
+            }
             _ => Ok(()),
         }
     }
@@ -96,6 +114,7 @@ impl AnyPrediction {
             Self::X0 => "x0",
             Self::V => "v",
             Self::Edm { .. } => "edm",
+            Self::Consistency { .. } => "consistency",
             Self::ScaledEps => "scaled-eps",
             Self::ScaledX0 => "scaled-x0",
             Self::ScaledV => "scaled-v",
@@ -117,6 +136,10 @@ impl Parameterization for AnyPrediction {
 
     fn c_in(&self, sigma: f64) -> f64 {
         with_mode!(self, mode => mode.c_in(sigma))
+    }
+
+    fn boundary(&self) -> f64 {
+        with_mode!(self, mode => mode.boundary())
     }
 }
 

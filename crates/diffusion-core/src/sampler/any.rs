@@ -1,6 +1,7 @@
 //! The sampler that is chosen while the program runs: the list of all samplers.
 
 mod adaptive;
+mod consistency;
 mod deis;
 mod dpm2_ancestral;
 mod dpm_solver;
@@ -17,6 +18,7 @@ mod restart;
 mod unipc;
 
 pub use adaptive::{Adaptive, Lengths};
+pub use consistency::{Consistency, End};
 pub use deis::Deis;
 pub use dpm_solver::{DpmSolver, Estimates, Variant};
 pub use dpm2_ancestral::Dpm2Ancestral;
@@ -174,6 +176,7 @@ samplers! {
     Adaptive: "adaptive" = Adaptive::default();
     Restart: "restart" = Restart::default();
     PredictorCorrector: "predictor-corrector" = PredictorCorrector::default();
+    Consistency: "consistency" = Consistency {};
 }
 
 #[cfg(test)]

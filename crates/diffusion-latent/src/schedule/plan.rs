@@ -5,6 +5,7 @@ use burn::tensor::{Tensor, backend::Backend};
 use diffusion_core::invalid::Invalid;
 use diffusion_core::sampler::{FromPureNoise, NoiseSource};
 use diffusion_core::schedule::Sigmas;
+use diffusion_core::task::{last_part, noised};
 use diffusion_core::{AnyPath, AnySampler, Denoiser, sample_from};
 
 /// A sampling run as the scheduler of a folder does it: where it begins, which way it goes, and what its result is. All of
@@ -39,7 +40,7 @@ impl Plan {
         x0: Tensor<B, D>,
         noise: Tensor<B, D>,
     ) -> Tensor<B, D> {
-        x0 + noise * self.sigmas[0]
+        noised(&self.sigmas.path(), x0, noise, self.sigmas[0])
     }
 
     /// The last ⌊S·`strength`⌋ of the S steps, for a run from data (Meng et al. 2022, arXiv:2108.01073).
@@ -50,15 +51,13 @@ impl Plan {
         Invalid::unless(strength > 0.0 && strength <= 1.0, "strength", || {
             format!("is {strength:?}, expected a number above 0 and at most 1")
         })?;
-        let steps = self.sigmas.steps();
-        let kept = (steps as f64 * strength) as usize;
-        Invalid::unless(kept > 0, "strength", || {
-            format!(
-                "is {strength:?}, which leaves none of {steps} steps, expected at least {:?}",
-                1.0 / steps as f64
-            )
+        let sigmas = last_part(&self.sigmas, strength)?.ok_or_else(|| {
+            let steps = self.sigmas.steps();
+            let least = 1.0 / steps as f64;
+            let reason =
+                format!("is {strength:?}, which leaves none of {steps} steps, expected at least {least:?}");
+            Invalid::new("strength", reason)
         })?;
-        let sigmas = Sigmas::on(self.sigmas.path(), self.sigmas[steps - kept..].to_vec());
         Ok(Self { sigmas, ..self.clone() })
     }
 

@@ -126,6 +126,7 @@ mod laws {
     mod beside_others;
     mod checkpoints;
     mod ema;
+    mod few_steps;
     mod format;
     mod guidance;
     mod guidance_stack;
@@ -140,6 +141,7 @@ mod laws {
     mod samplers;
     mod samplers_sde;
     mod seeds;
+    mod tasks;
     mod text;
     mod trace;
     mod training;

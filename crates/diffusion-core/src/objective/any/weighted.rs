@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// let text = r#"{"kind": "weighted", "sigmas": {"kind": "log-normal"}, "weight": {"kind": "edm"}}"#;
 /// let objective: AnyObjective = serde_json::from_str(text)?;
-/// assert_eq!(objective, Weighted::edm(0.5).into());
+/// assert_eq!(objective, AnyObjective::from(Weighted::edm(0.5)));
 /// // The same with its parts as types, of which some could be your own.
 /// let typed = Weighted::<LogNormal, EdmWeight, AnyLoss>::default();
 /// assert_eq!((typed.sigmas.mean, typed.weight.sigma_data), (-1.2, 0.5));

@@ -19,12 +19,14 @@ The workspace's commands.
 
   cargo xtask train [PRESET] [OPTIONS]   train a model; `cargo xtask train --help` lists presets and options
   cargo xtask sample RUN [OPTIONS]       draw samples from a trained run
+  cargo xtask likelihood RUN [OPTIONS]   how likely data are under a trained model, in bits per dimension
   cargo xtask generate FOLDER PROMPT     draw a picture of a text or a class, by a pretrained model
   cargo xtask encode FOLDER --images DIR turn pictures into latents
   cargo xtask decode FOLDER FILE         turn latents into pictures
   cargo xtask reflow RUN --count N --out PAIRS   draw pairs from a trained flow, to train one for few steps
   cargo xtask import FILE --as PRESET    make a run of a state dict that smalldiffusion saved
   cargo xtask export RUN                 write a run's weights as smalldiffusion loads them
+  cargo xtask ema RUN --width X          make an average of a run's weights of another width, after the training
   cargo xtask doctor --backend NAME      find out whether a device computes what a CPU does, layer by layer
   cargo xtask samplers                   compare all samplers on data whose denoiser is known
   cargo xtask bench [OPTIONS]            what training and sampling cost; with --peer, beside smalldiffusion
@@ -36,8 +38,20 @@ The workspace's commands.
 ";
 
 /// The commands of the program.
-const COMMANDS: [&str; 10] =
-    ["train", "sample", "reflow", "generate", "encode", "decode", "import", "export", "doctor", "samplers"];
+const COMMANDS: [&str; 12] = [
+    "train",
+    "sample",
+    "likelihood",
+    "reflow",
+    "generate",
+    "encode",
+    "decode",
+    "import",
+    "export",
+    "ema",
+    "doctor",
+    "samplers",
+];
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);

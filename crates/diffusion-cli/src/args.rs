@@ -1,10 +1,16 @@
 //! What can be given on the command line.
 
+mod guidance;
 mod latent;
+mod reflow;
 mod task;
+mod weights;
 
+pub use guidance::{GuidanceArgs, with_weight};
 pub use latent::{DecodeArgs, EncodeArgs, GenerateArgs, PredictionArg, SpacingArg};
+pub use reflow::ReflowArgs;
 pub use task::{LikelihoodArgs, TaskArgs};
+pub use weights::WeightsArgs;
 
 use clap::builder::{NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgMatches, Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -17,6 +23,7 @@ use std::env;
 use std::error::Error;
 use std::path::PathBuf;
 use std::str::FromStr;
+use weights::which;
 
 /// Train diffusion models and sample from them.
 #[derive(Debug, Parser)]
@@ -64,6 +71,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Write a run's weights as smalldiffusion loads them.
     Export(ExportArgs),
+    /// Make an average of a run's weights of another width, after the training.
+    Ema(EmaArgs),
     /// Find out whether a device computes what a CPU computes, layer by layer.
     Doctor(DoctorArgs),
     /// Compare all samplers on data whose denoiser is known, by how often they evaluate it.
@@ -242,58 +251,29 @@ pub struct SampleArgs {
     #[arg(long, value_name = "FOLDER")]
     pub decoder: Option<PathBuf>,
     #[command(flatten)]
+    pub guidance: GuidanceArgs,
+    #[command(flatten)]
     pub task: TaskArgs,
     #[command(flatten)]
     pub weights: WeightsArgs,
 }
 
 #[derive(Debug, clap::Args)]
-pub struct ReflowArgs {
-    /// The folder of a run whose prediction is flow.
+pub struct EmaArgs {
+    /// The folder of a run that kept snapshots (training.snapshots).
     pub run: PathBuf,
-    /// Number of pairs.
+    /// The width of the average, as a share of the training: 0.05 is narrow, 0.2 wide.
+    #[arg(long, value_name = "X")]
+    pub width: f64,
+    /// The step after which it is: that of a snapshot [default: the last].
     #[arg(long, value_name = "N")]
-    pub count: usize,
-    /// The folder of pairs; what was stopped goes on there.
-    #[arg(long, value_name = "PAIRS")]
-    pub out: PathBuf,
-    /// Number of sampling steps [default: the run's].
-    #[arg(long, value_name = "N")]
-    pub steps: Option<usize>,
-    /// The sampler; one without fresh noise, e.g. heun [default: the run's].
-    #[arg(long, value_parser = PossibleValuesParser::new(AnySampler::NAMES))]
-    pub sampler: Option<String>,
-    /// Strength of classifier-free guidance; 0 is off [default: the run's].
-    #[arg(long, value_name = "S")]
-    pub cfg_scale: Option<f64>,
-    /// How many to draw at once, for the sake of memory: it changes no pair [default: as many as fit well].
-    #[arg(long, value_name = "N")]
-    pub batch_size: Option<usize>,
-    /// The seed of the noise: pair i depends on it and on i alone [default: the run's].
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
-    /// Any setting of the run's [sampling] table; repeat it as often as needed.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
-    /// Where to compute.
-    #[arg(long, value_enum, default_value_t)]
-    pub backend: BackendName,
-    /// Replace other pairs that are there already.
+    pub step: Option<u64>,
+    /// The file [default: ema-WIDTH.safetensors in the run's folder, where `sample --ema WIDTH` finds it].
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub out: Option<PathBuf>,
+    /// Replace the file that is there already.
     #[arg(long)]
     pub overwrite: bool,
-    #[command(flatten)]
-    pub weights: WeightsArgs,
-}
-
-/// Which of a run's weights.
-#[derive(Debug, clap::Args)]
-pub struct WeightsArgs {
-    /// Which checkpoint: latest, best (by its validation loss), or the number of its step.
-    #[arg(long, value_name = "WHICH", value_parser = which, default_value = "latest")]
-    pub checkpoint: Which,
-    /// Use the weights themselves instead of their exponential moving average.
-    #[arg(long)]
-    pub no_ema: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -385,18 +365,6 @@ where
     T: FromStr<Err: Error + Send + Sync + 'static> + Clone + Send + Sync + 'static,
 {
     PossibleValuesParser::new(names).try_map(|name| name.parse())
-}
-
-/// The newest checkpoint, the best by its validation loss, or that of a step.
-fn which(text: &str) -> Result<Which, String> {
-    match text {
-        "latest" => Ok(Which::Latest),
-        "best" => Ok(Which::Best),
-        step => step
-            .parse()
-            .map(Which::Step)
-            .map_err(|_| format!("found `{text}`, expected latest, best or a step")),
-    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,72 @@
 //! The checkpoints of a run that are asked for.
 
+use crate::args::WeightsArgs;
 use crate::error::CliError;
 use crate::output::log;
-use diffusion::train::{Checkpoint, Found, Weights, Which};
-use diffusion_recipe::RunFolder;
+use diffusion::train::{AverageFile, Checkpoint, Found, Weights, Which};
+use diffusion_recipe::{RecipeError, Run, RunConfig, RunFolder};
+
+/// The weights of a run that are asked for.
+pub enum Chosen {
+    Checkpoint(Box<Checkpoint>, Weights),
+    /// An average that was made after the training.
+    Average(AverageFile),
+}
+
+impl Chosen {
+    /// Finds them; all damage is named.
+    pub fn find(run: &RunFolder, config: &RunConfig, args: &WeightsArgs) -> Result<Self, CliError> {
+        let average = |path| AverageFile::open(path).map(Self::Average).map_err(RecipeError::from);
+        if let Some(path) = &args.weights {
+            return Ok(average(path.clone())?);
+        }
+        let of = match &args.ema {
+            None if args.no_ema => Weights::Raw,
+            None => Weights::Ema,
+            Some(name) => {
+                let width = name.parse::<f64>().ok();
+                match tracked(name, width, config) {
+                    Some(of) => of,
+                    None => match width.map(|width| run.average(width, None)).filter(|path| path.is_file()) {
+                        Some(path) => return Ok(average(path)?),
+                        None => Weights::Named(name.clone()),
+                    },
+                }
+            }
+        };
+        Ok(Self::Checkpoint(Box::new(weights(run, args.checkpoint, of.clone())?), of))
+    }
+
+    /// Begins `run` with them.
+    pub fn load(&self, run: &mut dyn Run) -> Result<(), RecipeError> {
+        match self {
+            Self::Checkpoint(checkpoint, weights) => run.load(checkpoint, weights.clone()),
+            Self::Average(average) => run.load_average(average),
+        }
+    }
+
+    /// The step of the training that they are of.
+    pub fn step(&self) -> u64 {
+        match self {
+            Self::Checkpoint(checkpoint, _) => checkpoint.state().step,
+            Self::Average(average) => average.step(),
+        }
+    }
+}
+
+/// The average of this name or width among those that are in the checkpoints of a run.
+fn tracked(name: &str, width: Option<f64>, config: &RunConfig) -> Option<Weights> {
+    let all = config.training.named_emas();
+    if all.iter().any(|named| named.name == name) {
+        return Some(Weights::Named(name.to_string()));
+    }
+    let width = width?;
+    if config.training.ema.width() == Some(width) {
+        return Some(Weights::Ema);
+    }
+    let found = all.into_iter().find(|named| named.ema.width() == Some(width));
+    found.map(|named| Weights::Named(named.name))
+}
 
 /// The checkpoint that is asked for, of which only these weights are needed; all damage is named.
 pub fn weights(run: &RunFolder, which: Which, weights: Weights) -> Result<Checkpoint, CliError> {

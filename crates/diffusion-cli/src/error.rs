@@ -337,6 +337,7 @@ fn flag(setting: &str) -> &'static str {
         "sampling.steps" => " or --steps",
         "sampling.guidance" | "sampling.guidance.kind" | "sampling.guidance.scale" => " or --cfg-scale",
         _ if setting.starts_with("sampling.sampler") => " or --sampler",
+        _ if setting.starts_with("sampling.grid.spacing") => " or --grid",
         _ => "",
     }
 }
@@ -346,6 +347,22 @@ fn checkpoint_hint(error: &CheckpointError, program: &str) -> Option<String> {
         CheckpointError::None(_) => {
             "it was stopped before its first, or they were removed; train it again, with --overwrite".to_string()
         }
+        CheckpointError::Damaged { path, .. } | CheckpointError::State { path, .. } if is_snapshot_s(path) => {
+            "the disk or a copy of the folder has lost bytes; remove the folder of that snapshot, and the others may do"
+                .to_string()
+        }
+        CheckpointError::NoAverage { .. } => format!(
+            "pass --ema with one of them; `{program} ema RUN --width X` makes others, where the run kept snapshots"
+        ),
+        CheckpointError::NoSnapshots(_) => {
+            "a run keeps some where its config.toml has [training.snapshots], e.g. by --set training.snapshots.every=1000"
+                .to_string()
+        }
+        CheckpointError::NoSnapshot { .. } => "pass --step with one of them".to_string(),
+        CheckpointError::Width { range: Some(_), .. } => {
+            "pass --width with one of them; more snapshots give more".to_string()
+        }
+        CheckpointError::NotAnAverage { .. } => format!("pass a file that `{program} ema` has written"),
         CheckpointError::NoneValid { .. } | CheckpointError::Damaged { .. } => {
             "the disk or a copy of the folder has lost bytes; take the folder from a backup, or train again"
                 .to_string()
@@ -361,6 +378,11 @@ fn checkpoint_hint(error: &CheckpointError, program: &str) -> Option<String> {
         }
         _ => return None,
     })
+}
+
+/// Whether a file is in the folder of a snapshot.
+fn is_snapshot_s(path: &Path) -> bool {
+    path.ancestors().nth(2).is_some_and(|folder| folder.ends_with("snapshots"))
 }
 
 /// What to do where the file system has no room, whatever was to be written.

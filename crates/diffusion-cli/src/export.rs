@@ -1,7 +1,7 @@
 //! `diffusion export`: a run's weights as a state dict that smalldiffusion or diffusers loads.
 
 use crate::args::ExportArgs;
-use crate::chosen::weights;
+use crate::chosen::Chosen;
 use crate::configure::set_pretrained;
 use crate::display::Display;
 use crate::draw;
@@ -12,7 +12,6 @@ use crate::output::try_print;
 use crate::place::check_file;
 use crate::signals::{self, Busy, NOTHING_WRITTEN};
 use burn::tensor::backend::Backend;
-use diffusion::train::{Checkpoint, Weights};
 use diffusion_backends::{Job, run_on};
 use diffusion_recipe::{RecipeError, RunConfig, RunFolder, smalldiffusion};
 use std::path::PathBuf;
@@ -28,14 +27,13 @@ pub fn main(args: ExportArgs, display: &Display) -> Result<(), CliError> {
         return Err(CliError::usage(what, "let --out end in .safetensors"));
     }
     check_file(&out, args.overwrite)?;
-    let checkpoint = weights(&run, args.weights.checkpoint, args.weights.weights())?;
-    run_on(args.backend, Export { config, checkpoint, weights: args.weights.weights(), out, display })?
+    let chosen = Chosen::find(&run, &config, &args.weights)?;
+    run_on(args.backend, Export { config, chosen, out, display })?
 }
 
 struct Export<'a> {
     config: RunConfig,
-    checkpoint: Checkpoint,
-    weights: Weights,
+    chosen: Chosen,
     out: PathBuf,
     display: &'a Display,
 }
@@ -49,12 +47,12 @@ impl Job for Export<'_> {
         let mut run = self.config.build::<B>(device)?;
         self.display.watch().check().map_err(RecipeError::from)?;
         self.display.begin("reading the weights");
-        run.load(&self.checkpoint, self.weights)?;
+        self.chosen.load(&mut *run)?;
         self.display.watch().check().map_err(RecipeError::from)?;
         self.display.end();
         let _busy = Busy::begin();
         run.export(&self.out)?;
-        try_print(format_args!("exported step {} to {}", self.checkpoint.state().step, self.out.display()));
+        try_print(format_args!("exported step {} to {}", self.chosen.step(), self.out.display()));
         self.say_use();
         Ok(())
     }

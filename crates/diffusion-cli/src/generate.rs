@@ -11,6 +11,7 @@ use crate::prompts::warn_of_cut;
 use crate::signals::{self, Busy, NOTHING_WRITTEN};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use clap::ValueEnum;
+use diffusion::core::guidance::AnyModifier;
 use diffusion::core::schedule::{AnySpacing, Grid};
 use diffusion::core::{AnySampler, Invalid, Noise};
 use diffusion::data::{Channels, ImageFolderConfig, read_image, write_png};
@@ -143,6 +144,7 @@ impl Generate<'_> {
             steps: args.steps,
             guidance: args.guidance.unwrap_or(pipe.guidance()),
             sampler: args.sampler.as_deref().and_then(AnySampler::from_name),
+            modifiers: args.modifiers.changed(&[]),
             spacing,
             grid: args.grid.as_deref().and_then(AnySpacing::from_name).map(Grid::from),
             image,
@@ -238,7 +240,7 @@ impl Generate<'_> {
             // As other programs count it, and as this library does.
             ("guidance_scale", request.guidance.to_string()),
             ("cfg_scale", (request.guidance - 1.0).to_string()),
-            ("sampler", args.sampler.clone().unwrap_or_else(|| own.to_string())),
+            ("sampler", args.sampler.clone().unwrap_or(own)),
             ("size", format!("{width}x{height}")),
             ("model", name(&args.folder)),
             ("Software", format!("diffusion {}", env!("CARGO_PKG_VERSION"))),
@@ -248,6 +250,8 @@ impl Generate<'_> {
         say("scheduler", followed.filter(|class| !class.is_empty()));
         say("spacing", args.spacing.as_ref().and_then(word));
         say("grid", args.grid.clone());
+        let modifiers: Vec<&str> = request.modifiers.iter().map(AnyModifier::name).collect();
+        say("guidance_modifiers", (!modifiers.is_empty()).then(|| modifiers.join(", ")));
         say("class", class.map(|class| class.to_string()));
         say("class_name", class.and_then(|class| pipe.class_name(class)).map(ToString::to_string));
         say("lora", (!args.lora.is_empty()).then(|| args.lora.join(", ")));

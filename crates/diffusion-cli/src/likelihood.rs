@@ -1,7 +1,7 @@
 //! `diffusion likelihood`: how likely a run's data are under its model.
 
 use crate::args::LikelihoodArgs;
-use crate::chosen::weights;
+use crate::chosen::Chosen;
 use crate::configure::set_pretrained;
 use crate::display::Display;
 use crate::error::CliError;
@@ -11,7 +11,6 @@ use crate::signals::{self, NOTHING_WRITTEN};
 use burn::tensor::backend::Backend;
 use diffusion::core::counted;
 use diffusion::core::task::{LikelihoodConfig, OdeSolver, Trace};
-use diffusion::train::{Checkpoint, Weights};
 use diffusion_backends::{Job, run_on};
 use diffusion_recipe::{LikelihoodRequest, Likelihoods, RunConfig, RunFolder};
 use std::time::Instant;
@@ -49,14 +48,13 @@ pub fn main(args: LikelihoodArgs, display: &Display) -> Result<(), CliError> {
             "warning: the exact trace of {values} values needs as many gradients in each evaluation"
         ));
     }
-    let checkpoint = weights(&run, args.weights.checkpoint, args.weights.weights())?;
-    run_on(args.backend, Measuring { config, checkpoint, weights: args.weights.weights(), request, display })?
+    let chosen = Chosen::find(&run, &config, &args.weights)?;
+    run_on(args.backend, Measuring { config, chosen, request, display })?
 }
 
 struct Measuring<'a> {
     config: RunConfig,
-    checkpoint: Checkpoint,
-    weights: Weights,
+    chosen: Chosen,
     request: LikelihoodRequest,
     display: &'a Display,
 }
@@ -69,7 +67,7 @@ impl Job for Measuring<'_> {
         during(Work::Network);
         let mut run = self.config.build::<B>(device)?;
         run.watch(self.display.watch().clone());
-        run.load(&self.checkpoint, self.weights)?;
+        self.chosen.load(&mut *run)?;
         let begun = Instant::now();
         during(Work::Samples);
         let found = run.likelihood(&self.request).map_err(CliError::moved)?;
@@ -78,7 +76,7 @@ impl Job for Measuring<'_> {
             "{} in {:.1} s, by step {}",
             sentence(&found),
             begun.elapsed().as_secs_f64(),
-            self.checkpoint.state().step
+            self.chosen.step()
         ))?)
     }
 }

@@ -8,6 +8,7 @@ mod configure;
 mod display;
 mod doctor;
 mod draw;
+mod ema;
 mod encode;
 mod error;
 mod estimate;
@@ -77,6 +78,7 @@ fn run(command: args::Command) -> Result<(), CliError> {
         args::Command::Reflow(args) => reflow::main(args, &display),
         args::Command::Import(args) => import::main(args, &display),
         args::Command::Export(args) => export::main(args, &display),
+        args::Command::Ema(args) => ema::main(args),
         args::Command::Doctor(args) => doctor::main(args, &display),
         args::Command::Samplers(args) => samplers::main(args, &display),
     };

@@ -17,6 +17,7 @@ pub struct Prompts {
 
 /// The texts that are asked for, if there are some.
 pub fn prompts(args: &SampleArgs, config: &RunConfig) -> Result<Option<Prompts>, CliError> {
+    let more = args.guidance.negative.is_some() || !args.guidance.also.is_empty();
     match (config.network.text(), &args.prompt[..]) {
         (None, []) => return Ok(None),
         (None, _) => {
@@ -24,6 +25,9 @@ pub fn prompts(args: &SampleArgs, config: &RunConfig) -> Result<Option<Prompts>,
                 "--prompt was given, but this model is told no texts",
                 "leave it out",
             ));
+        }
+        (Some(_), []) if more => {
+            log("note: no --prompt was given, so the samples follow no text of their own")
         }
         (Some(_), []) => {
             log("note: no --prompt was given, so the samples follow no text");
@@ -42,9 +46,19 @@ pub fn prompts(args: &SampleArgs, config: &RunConfig) -> Result<Option<Prompts>,
 }
 
 impl Prompts {
-    /// The texts as the network is told them.
-    pub fn encode<B: Backend>(&self, expected: [usize; 2], device: &B::Device) -> Result<Tokens, CliError> {
-        let texts: Vec<&str> = self.texts.iter().map(String::as_str).collect();
+    /// What is to be seen.
+    pub fn texts(&self) -> &[String] {
+        &self.texts
+    }
+
+    /// Texts as the network is told them.
+    pub fn encode<B: Backend>(
+        &self,
+        texts: &[String],
+        expected: [usize; 2],
+        device: &B::Device,
+    ) -> Result<Tokens, CliError> {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let EncodedText { tokens, cut, .. } = PromptEncoder::<B>::open(&self.encoder, device)?.encode(&texts);
         warn_of_cut(cut.iter().flatten());
         let [_, count, width] = tokens.shape();

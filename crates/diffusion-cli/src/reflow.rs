@@ -1,7 +1,7 @@
 //! `diffusion reflow`: pairs of noise and sample from a trained flow.
 
 use crate::args::ReflowArgs;
-use crate::chosen::weights;
+use crate::chosen::Chosen;
 use crate::configure::set_all;
 use crate::display::Display;
 use crate::error::CliError;
@@ -30,8 +30,13 @@ pub fn main(args: ReflowArgs, display: &Display) -> Result<(), CliError> {
     if args.batch_size == Some(0) {
         return Err(CliError::usage("0 pairs at once were asked for", "give --batch-size at least 1"));
     }
-    let weights_of = args.weights.weights();
-    let checkpoint = weights(&run, args.weights.checkpoint, weights_of)?;
+    let Chosen::Checkpoint(checkpoint, weights) = Chosen::find(&run, &config, &args.weights)? else {
+        let what = "an average that was made after the training was asked for, and pairs name a checkpoint";
+        return Err(CliError::usage(
+            what,
+            "give --ema NAME of an average that the run tracks, or leave it out",
+        ));
+    };
     let request = ReflowRequest {
         sampling: config.sampling.clone(),
         seed: args.seed.unwrap_or(config.training.seed),
@@ -40,12 +45,12 @@ pub fn main(args: ReflowArgs, display: &Display) -> Result<(), CliError> {
         batch_size: args.batch_size,
         overwrite: args.overwrite,
     };
-    run_on(args.backend, Drawing { config, checkpoint, weights: weights_of, request, display })?
+    run_on(args.backend, Drawing { config, checkpoint, weights, request, display })?
 }
 
 struct Drawing<'a> {
     config: RunConfig,
-    checkpoint: Checkpoint,
+    checkpoint: Box<Checkpoint>,
     weights: Weights,
     request: ReflowRequest,
     display: &'a Display,
@@ -59,7 +64,7 @@ impl Job for Drawing<'_> {
         during(Work::Network);
         let mut run = self.config.build::<B>(device)?;
         run.watch(self.display.watch().clone());
-        run.load(&self.checkpoint, self.weights)?;
+        run.load(&self.checkpoint, self.weights.clone())?;
         let begun = Instant::now();
         during(Work::Samples);
         let drawn = reflow(&*run, &self.checkpoint, &self.request)?;

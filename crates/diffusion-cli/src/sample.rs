@@ -1,7 +1,7 @@
 //! `diffusion sample`: new pictures from a trained run.
 
-use crate::args::{SampleArgs, WeightsArgs};
-use crate::chosen::weights;
+use crate::args::{GuidanceArgs, SampleArgs, with_weight};
+use crate::chosen::Chosen;
 use crate::configure::{set_all, set_pretrained};
 use crate::display::Display;
 use crate::draw;
@@ -15,12 +15,13 @@ use crate::table;
 use crate::task::task;
 use burn::tensor::TensorData;
 use burn::tensor::backend::Backend;
-use diffusion::core::counted;
+use diffusion::core::guidance::Autoguidance;
+use diffusion::core::{AnyGuidance, counted};
 use diffusion::latent::{Autoencoder, AutoencoderConfig, Folder, autoencoder};
-use diffusion::train::{Checkpoint, Weights};
 use diffusion_backends::{Job, run_on};
 use diffusion_recipe::{
-    RecipeError, Run, RunConfig, RunFolder, SampleRequest, Samples, check_decoder, check_replaceable, decode,
+    Composed, RecipeError, Run, RunConfig, RunFolder, SampleRequest, Samples, SamplingConfig, check_decoder,
+    check_replaceable, decode,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -42,7 +43,7 @@ pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
     let task = task(&args.task, &config)?;
     let out = args.out.unwrap_or_else(|| run.file(&format!("samples-seed-{seed}.png")));
     check_out(&out, &config, args.overwrite)?;
-    let checkpoint = weights(&run, args.weights.checkpoint, args.weights.weights())?;
+    let chosen = Chosen::find(&run, &config, &args.weights)?;
     let decoder = match args.decoder {
         Some(_) if config.data.latents().is_none() => {
             return Err(CliError::usage(
@@ -60,19 +61,28 @@ pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
         None => None,
     };
     let (sampling, batch_size) = (config.sampling.clone(), args.batch_size);
-    let request = SampleRequest { sampling, seed, labels, batch_size, task, ..SampleRequest::of(&config) };
-    let weights = args.weights.weights();
+    let guidance = args.guidance;
+    let negative_labels = match (&prompts, &guidance.negative) {
+        (None, Some(names)) if config.network.text().is_none() => {
+            Some(self::labels(std::slice::from_ref(names), &config)?)
+        }
+        _ => None,
+    };
+    let composed = composed_labels(&guidance.also, &config)?;
+    let request = SampleRequest {
+        sampling,
+        seed,
+        labels,
+        negative_labels,
+        composed,
+        batch_size,
+        task,
+        ..SampleRequest::of(&config)
+    };
     run_on(
         args.backend,
-        Sampling { config, folder: run, checkpoint, weights, request, prompts, out, decoder, display },
+        Sampling { config, folder: run, chosen, request, guidance, prompts, out, decoder, display },
     )?
-}
-
-impl WeightsArgs {
-    /// The checkpoint's weights that are asked for.
-    pub fn weights(&self) -> Weights {
-        if self.no_ema { Weights::Raw } else { Weights::Ema }
-    }
 }
 
 /// Changes what the command line changes.
@@ -88,8 +98,46 @@ fn set(config: &mut RunConfig, args: &SampleArgs) -> Result<(), CliError> {
     if let Some(scale) = args.cfg_scale {
         config.sampling.set_cfg_scale(scale);
     }
+    set_guidance(&mut config.sampling, &args.guidance)?;
     let flags = [("sampling.count", args.count), ("sampling.steps", args.steps)];
     set_all(config, flags.map(|(key, n)| (key, n.map(|n| n.to_string()))), &args.set)
+}
+
+/// Changes how the samples are guided.
+fn set_guidance(sampling: &mut SamplingConfig, args: &GuidanceArgs) -> Result<(), CliError> {
+    let guidance = std::mem::take(&mut sampling.guidance);
+    let (scale, modifiers) =
+        guidance.parts().map_or((0.0, Vec::new()), |(scale, known)| (scale, known.to_vec()));
+    let modifiers = args.modifiers.changed(&modifiers);
+    let guidance = match &args.weaker {
+        None => guidance,
+        Some(_) if scale == 0.0 => {
+            return Err(CliError::usage("--weaker was given, and no strength", "give --cfg-scale, e.g. 1"));
+        }
+        Some(weaker) => {
+            let checkpoint = weaker.parse::<u64>().ok();
+            let run = checkpoint.is_none().then(|| PathBuf::from(weaker));
+            Autoguidance { checkpoint, run, ..Autoguidance::new(scale) }.into()
+        }
+    };
+    if !args.modifiers.is_empty() && guidance == AnyGuidance::None {
+        let what = "something was given that changes guidance, but there is none";
+        return Err(CliError::usage(what, "give --cfg-scale as well, e.g. 2"));
+    }
+    sampling.guidance = guidance.with_modifiers(modifiers);
+    Ok(())
+}
+
+/// The classes that all samples follow besides, of a run that has classes.
+fn composed_labels(also: &[String], config: &RunConfig) -> Result<Vec<Composed>, CliError> {
+    if config.network.text().is_some() {
+        return Ok(Vec::new());
+    }
+    let composed = |text: &String| {
+        let (name, weight) = with_weight(text);
+        Ok(Composed::of_labels(weight, labels(&[name.to_string()], config)?))
+    };
+    also.iter().map(composed).collect()
 }
 
 /// Finds out before hours of sampling whether the autoencoder in `folder` decodes the latents of the run.
@@ -149,9 +197,9 @@ fn labels(texts: &[String], config: &RunConfig) -> Result<Vec<usize>, CliError> 
 struct Sampling<'a> {
     config: RunConfig,
     folder: RunFolder,
-    checkpoint: Checkpoint,
-    weights: Weights,
+    chosen: Chosen,
     request: SampleRequest,
+    guidance: GuidanceArgs,
     prompts: Option<Prompts>,
     out: PathBuf,
     decoder: Option<PathBuf>,
@@ -164,7 +212,17 @@ impl Job for Sampling<'_> {
     fn run<B: Backend>(mut self, device: &B::Device) -> Self::Output {
         if let (Some(prompts), Some(expected)) = (&self.prompts, self.config.network.text()) {
             self.display.begin("encoding the prompts");
-            self.request.texts = Some(prompts.encode::<B>(expected, device)?);
+            let encode = |texts: &[String]| prompts.encode::<B>(texts, expected, device);
+            self.request.texts = match prompts.texts() {
+                [] => None,
+                texts => Some(encode(texts)?),
+            };
+            if let Some(negative) = &self.guidance.negative {
+                self.request.negative_texts = Some(encode(std::slice::from_ref(negative))?);
+            }
+            for (text, weight) in self.guidance.also.iter().map(|text| with_weight(text)) {
+                self.request.composed.push(Composed::of_texts(weight, encode(&[text.to_string()])?));
+            }
         }
         self.display.begin("making the network");
         during(Work::Network);
@@ -189,7 +247,7 @@ impl Sampling<'_> {
         mut run: Box<dyn Run>,
         decode: impl Fn(&Samples) -> Result<Option<Samples>, RecipeError>,
     ) -> Result<(), CliError> {
-        run.load(&self.checkpoint, self.weights)?;
+        self.chosen.load(&mut *run)?;
         run.open_weaker(&self.folder)?;
         let begun = Instant::now();
         during(Work::Samples);
@@ -205,7 +263,7 @@ impl Sampling<'_> {
         try_print(format_args!(
             "{} of step {} in {:.1} s: {}",
             counted(samples.count(), "sample"),
-            self.checkpoint.state().step,
+            self.chosen.step(),
             begun.elapsed().as_secs_f64(),
             self.out.display()
         ));

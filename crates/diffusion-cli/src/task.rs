@@ -66,7 +66,7 @@ fn ends(ends: &[String], inversion: Inversion, config: &RunConfig) -> Result<End
         (Some(a), Some(b)) => Ok(Ends::Seeds([a, b])),
         (None, None) => {
             let [a, b] = [a, b].map(|path| one(Path::new(path), config));
-            Ok(Ends::Data { ends: [a?, b?], inversion })
+            Ok(Ends::Data { ends: Box::new([a?, b?]), inversion })
         }
         _ => Err(CliError::usage(
             format!("--interpolate {a} {b} goes from a seed to a file"),

@@ -84,7 +84,7 @@ fn new(config: RunConfig, args: &TrainArgs) -> Result<Training, CliError> {
             let (run, _) = RunFolder::open(from)?;
             let which = config.init_checkpoint.map_or(Which::Latest, Which::Step);
             let of = if config.init_ema { Weights::Ema } else { Weights::Raw };
-            Start::From(weights(&run, which, of)?, of)
+            Start::From(weights(&run, which, of.clone())?, of)
         }
         None => Start::Fresh,
     };
@@ -154,7 +154,7 @@ impl Training {
     fn train(self, mut run: Box<dyn Run>, display: &Display) -> Result<(), CliError> {
         match &self.start {
             Start::Fresh => {}
-            Start::From(checkpoint, weights) => run.load(checkpoint, *weights)?,
+            Start::From(checkpoint, weights) => run.load(checkpoint, weights.clone())?,
             Start::Resume(checkpoint) => run.resume(checkpoint)?,
         }
         display.begin("opening the data");

@@ -154,7 +154,8 @@ fn pictures_say_what_was_left_to_the_folder() {
         ("DDIMScheduler", "ddim"),
         ("PNDMScheduler", "pndm"),
         ("EulerAncestralDiscreteScheduler", "ddpm"),
-        ("UniPCMultistepScheduler", "dpm-solver"),
+        ("UniPCMultistepScheduler", "unipc"),
+        ("DPMSolverSinglestepScheduler", "dpm-solver"),
     ] {
         model.edit("scheduler/scheduler_config.json", |text| {
             let mut settings: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -13,6 +13,24 @@ use std::time::{Duration, Instant};
 /// Moments at which a run is killed.
 const KILLS: u64 = 25;
 
+/// Averages of all kinds, snapshots of two, and Muon.
+const AVERAGES: &str = "[training.optimizer]
+kind = \"muon\"
+
+[training.snapshots]
+every = 7
+
+[[training.emas]]
+kind = \"half-life\"
+name = \"half\"
+examples = 200
+
+[[training.emas]]
+kind = \"power\"
+width = 0.2
+
+[training.ema]";
+
 /// A small conditional run whose time goes into steps and checkpoints in about equal parts.
 fn small(folder: &Folder) -> String {
     folder.config(
@@ -24,6 +42,7 @@ fn small(folder: &Folder) -> String {
             ("every = 5000", "every = 10"),
             ("count = 2000", "count = 8"),
             ("per_bin = 32", "per_bin = 4"),
+            ("[training.ema]", AVERAGES),
         ],
     )
 }

@@ -7,6 +7,7 @@ mod class;
 mod config;
 mod grid;
 mod plan;
+mod solver;
 mod timesteps;
 
 pub use config::SchedulerConfig;
@@ -141,11 +142,12 @@ impl LatentSchedule {
         })
     }
 
-    /// Its sampler in `steps` steps, by its [name](AnySampler::NAMES) here.
-    pub fn sampler_name(&self, steps: usize) -> &'static str {
+    /// Its sampler in `steps` steps, by its [name](AnySampler::NAMES) here; one whose settings have no name, as a file of JSON
+    /// states it.
+    pub fn sampler_name(&self, steps: usize) -> String {
         let sampler = self.config.sampler(steps);
         let named = AnySampler::NAMES.into_iter().find(|name| AnySampler::from_name(name) == Some(sampler));
-        named.expect("the samplers of all classes have names")
+        named.map_or_else(|| serde_json::json!(sampler).to_string(), str::to_string)
     }
 
     /// The class of the folder's scheduler, if [`like_diffusers`](Self::like_diffusers) has its levels, but another sampler.

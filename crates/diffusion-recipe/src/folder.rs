@@ -93,9 +93,16 @@ impl RunFolder {
     /// Removes what a run wrote, and returns what is left.
     fn remove_made(&self) -> Result<Vec<PathBuf>, RecipeError> {
         let mut kept = Checkpoint::remove_all(self.checkpoints())?;
+        let snapshots = self.snapshots();
+        if snapshots.is_dir() {
+            kept.extend(Checkpoint::remove_all(&snapshots)?);
+            if !kept.iter().any(|path| path.starts_with(&snapshots)) {
+                fs::remove_dir(&snapshots).map_err(RecipeError::io("remove", &snapshots))?;
+            }
+        }
         let entries = fs::read_dir(&self.path).map_err(RecipeError::io("read", &self.path))?;
         for path in entries.flatten().map(|entry| entry.path()) {
-            if path.ends_with(LOCK) || path == self.checkpoints() {
+            if path.ends_with(LOCK) || path == self.checkpoints() || path == snapshots && path.is_dir() {
                 continue;
             }
             if is_made(&path) {
@@ -114,7 +121,8 @@ impl RunFolder {
     }
 
     /// Moves all that the run did after the step `step` aside, into the folder `abandoned-N` of the first free number N:
-    /// its checkpoints, and a copy of all metrics so far. Returns that folder; none if there was nothing after the step.
+    /// its checkpoints and snapshots, and a copy of all metrics so far. Returns that folder; none if there was nothing after
+    /// the step.
     ///
     /// A process that is killed meanwhile leaves a run that goes on from its newest checkpoint.
     ///
@@ -122,14 +130,23 @@ impl RunFolder {
     /// If the file system refuses.
     pub fn abandon_after(&self, step: u64) -> Result<Option<PathBuf>, RecipeError> {
         let later = Checkpoint::after(self.checkpoints(), step)?;
+        let snapshots = Checkpoint::after(self.snapshots(), step)?;
         let metrics = self.file("metrics.jsonl");
-        if later.is_empty() && last_step(&metrics) <= step {
+        if later.is_empty() && snapshots.is_empty() && last_step(&metrics) <= step {
             return Ok(None);
         }
         let mut places = (1..).map(|n: u64| self.file(&format!("abandoned-{n}")));
         let aside = places.find(|path| path.symlink_metadata().is_err()).unwrap_or_default();
         let checkpoints = aside.join("checkpoints");
         fs::create_dir_all(&checkpoints).map_err(RecipeError::io("create", &checkpoints))?;
+        if !snapshots.is_empty() {
+            let aside = aside.join("snapshots");
+            fs::create_dir_all(&aside).map_err(RecipeError::io("create", &aside))?;
+            for path in snapshots {
+                let place = aside.join(path.file_name().unwrap_or_default());
+                fs::rename(&path, place).map_err(RecipeError::io("move", &path))?;
+            }
+        }
         if metrics.is_file() {
             fs::copy(&metrics, aside.join("metrics.jsonl")).map_err(RecipeError::io("copy", &metrics))?;
         }
@@ -181,6 +198,8 @@ impl RunFolder {
         let (_, config) = Self::open(path)?;
         run.tidy()?;
         let half_written = Checkpoint::tidy(run.checkpoints())?;
+        // Those that were being written are written again.
+        Checkpoint::tidy(run.snapshots())?;
         Ok((run, config, half_written))
     }
 
@@ -235,6 +254,17 @@ impl RunFolder {
     /// The folder of its checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.file("checkpoints")
+    }
+
+    /// The folder of its snapshots, from which other averages are made.
+    pub fn snapshots(&self) -> PathBuf {
+        self.file("snapshots")
+    }
+
+    /// The file of the average of this width that was made of its snapshots, after its last step or after `step`.
+    pub fn average(&self, width: f64, step: Option<u64>) -> PathBuf {
+        let step = step.map(|step| format!("-step-{step}")).unwrap_or_default();
+        self.file(&format!("ema-{width}{step}.safetensors"))
     }
 
     /// The file or folder `name` in it.

@@ -1,6 +1,7 @@
 //! Which files in a run's folder the run made: nothing else is ever removed or replaced there unasked.
 
 use crate::samples::is_samples;
+use diffusion::train::AverageFile;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
@@ -29,6 +30,7 @@ fn mark() -> Vec<u8> {
 pub(crate) fn is_made(path: &Path) -> bool {
     match path.file_name().and_then(OsStr::to_str) {
         Some("config.toml" | "metrics.jsonl" | "timing.jsonl") => path.is_file() || path.is_symlink(),
+        Some(name) if name.starts_with("ema-") => AverageFile::open(path).is_ok(),
         Some(name) if OUTPUTS.iter().any(|output| is_output(name, output)) => is_written_here(path),
         Some(name) => is_partial(name) && path.is_file(),
         None => false,

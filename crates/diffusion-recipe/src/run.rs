@@ -13,7 +13,7 @@ use burn::tensor::TensorData;
 use diffusion::core::Tokens;
 use diffusion::core::watch::Watch;
 use diffusion::data::DataSummary;
-use diffusion::train::{Checkpoint, NonFinite, Weights};
+use diffusion::train::{AverageFile, Checkpoint, NonFinite, Weights};
 use diffusion::weights::Taken;
 use std::path::Path;
 
@@ -150,6 +150,13 @@ pub trait Run {
     /// If the weights are not finite, or the file system refuses.
     fn save(&self, folder: &Path, val_loss: Option<f64>) -> Result<Checkpoint, RecipeError>;
 
+    /// Writes a snapshot of averages into `folder`, if one is due after this step
+    /// ([`SnapshotConfig`](diffusion::train::SnapshotConfig)).
+    ///
+    /// # Errors
+    /// As [`save`](Self::save).
+    fn save_snapshot(&self, folder: &Path) -> Result<(), RecipeError>;
+
     /// Writes a checkpoint without optimizer state into `folder`, as one of step 0.
     ///
     /// # Errors
@@ -161,6 +168,12 @@ pub trait Run {
     /// # Errors
     /// If the checkpoint is damaged or another model's. The run is of no use then.
     fn load(&mut self, checkpoint: &Checkpoint, weights: Weights) -> Result<(), RecipeError>;
+
+    /// Begins with the weights of an average that was made after the training; the EMA weights begin there too.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    fn load_average(&mut self, average: &AverageFile) -> Result<(), RecipeError>;
 
     /// Goes on where a checkpoint was made, as if the run had never ended. Its examples stay split as they were. Whether
     /// settings and data are still those of [`RunRecord::of`] the checkpoint is the caller's to compare.

@@ -63,7 +63,7 @@ pub enum Ends {
     /// The noise of two data, one example each.
     Data {
         /// The ends.
-        ends: [TensorData; 2],
+        ends: Box<[TensorData; 2]>,
         /// How they are inverted.
         inversion: Inversion,
     },

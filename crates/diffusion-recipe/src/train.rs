@@ -211,6 +211,7 @@ impl RunLog {
         // Once: who is stopped after it was not saved loses steps.
         let is_stopped = run.is_stopped();
         let is_end = step.number == run.config().training.steps || is_stopped;
+        self.save_snapshot(run, observer);
         self.save_if_due(run, is_end, observer)?;
         observer.step(&step);
         if let Some(losses) = &self.validation {
@@ -349,6 +350,16 @@ impl RunLog {
         }
         self.saved = Instant::now();
         Ok(())
+    }
+
+    /// Makes a snapshot if one is due. Without one the others give other averages a little less well, so that it is not
+    /// tried again.
+    fn save_snapshot(&self, run: &dyn Run, observer: &mut dyn Observer) {
+        if self.folder.is_there()
+            && let Err(error) = run.save_snapshot(&self.folder.snapshots())
+        {
+            observer.warn(&format!("no snapshot was made of step {}: {error}", run.counts().steps));
+        }
     }
 
     /// Saves a run whose folder is gone into a new one, and returns the error that this is.

@@ -29,8 +29,8 @@ use diffusion::data::{
     DataConfig, DataSummary, Dataset, ModelInput, TrainingData, ValidationSplit, evenly_spaced,
 };
 use diffusion::train::{
-    Checkpoint, CheckpointState, ModelSpec, Teacher, Training, Weights, Which, export_state_dict,
-    import_state_dict_at, train,
+    AverageFile, Checkpoint, CheckpointState, ModelSpec, Teacher, Training, Weights, Which,
+    export_state_dict, import_state_dict_at, train,
 };
 use diffusion::weights::{Taken, write_tensors};
 use std::path::Path;
@@ -383,6 +383,11 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> Run for TypedRun<B, N, D> 
         Ok(self.training().save_with(folder, &self.spec, val_loss, record)?)
     }
 
+    fn save_snapshot(&self, folder: &Path) -> Result<(), RecipeError> {
+        self.training().save_snapshot(folder, &self.spec)?;
+        Ok(())
+    }
+
     fn save_weights(&self, folder: &Path) -> Result<Checkpoint, RecipeError> {
         let state = CheckpointState::new(self.spec.clone(), 0, 0, self.config.training.seed);
         let training = self.training();
@@ -392,6 +397,11 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> Run for TypedRun<B, N, D> 
     fn load(&mut self, checkpoint: &Checkpoint, weights: Weights) -> Result<(), RecipeError> {
         let spec = self.spec.clone();
         self.begin_with(|model| Ok(checkpoint.load(model, &spec, weights)?))
+    }
+
+    fn load_average(&mut self, average: &AverageFile) -> Result<(), RecipeError> {
+        let spec = self.spec.clone();
+        self.begin_with(|model| Ok(average.load(model, &spec)?))
     }
 
     fn resume(&mut self, checkpoint: &Checkpoint) -> Result<(), RecipeError> {

@@ -1,16 +1,19 @@
-//! A checkpoint: a folder with weights, their EMA, the optimizer's state, and readable metadata.
+//! A checkpoint: a folder with weights, their averages, the optimizer's state, and readable metadata.
 
-mod error;
-mod file;
+pub(crate) mod checksum;
+pub(crate) mod error;
+pub(crate) mod folder;
 #[cfg(test)]
 mod fuzz;
-mod names;
+pub(crate) mod names;
 mod spec;
 mod state;
+pub(crate) mod text;
 mod which;
+pub(crate) mod write;
 
+pub use checksum::Checksum;
 pub use error::CheckpointError;
-pub use file::Checksum;
 pub use spec::ModelSpec;
 pub use state::{CheckpointState, OptimizerState};
 pub use which::{Weights, Which};
@@ -18,16 +21,15 @@ pub use which::{Weights, Which};
 use crate::moments::Moments;
 use burn::module::Module;
 use burn::tensor::backend::Backend;
-use diffusion_weights::{
-    NameTable, TensorFile, WeightsError, read_regular, restore, sync_folder, write_state_dict, write_synced,
-};
+use diffusion_weights::{TensorFile, WeightsError, read_regular, restore};
 use error::io_error;
-use file::{foreign, hidden, is_checkpoint, remove, remove_checkpoint, remove_own, set_aside};
-use names::{MOMENTS, STATE, name_of, step_of};
+use folder::{foreign, is_checkpoint, remove, remove_checkpoint, remove_own, replace};
+use names::{MOMENTS, STATE, average_of, name_of, step_of};
 use spec::Difference;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+use write::{Parts, write_files};
 
 /// A checkpoint that was found, and what is wrong with others and with parts of it.
 #[derive(Debug)]
@@ -63,37 +65,17 @@ impl Checkpoint {
         ema: &M,
     ) -> Result<Self, CheckpointError> {
         let folder = folder.as_ref();
-        Self::write(folder, state, model, ema, None)
+        Self::write(folder, state, &Parts { model, ema, named: Vec::new(), moments: None })
     }
 
     pub(crate) fn write<B: Backend, M: Module<B>>(
         folder: &Path,
         state: CheckpointState,
-        model: &M,
-        ema: &M,
-        moments: Option<&Moments<M>>,
+        parts: &Parts<'_, M>,
     ) -> Result<Self, CheckpointError> {
         let path = folder.join(name_of(state.step));
-        let partial = hidden(&path, ".partial");
-        let written = write_files(&partial, state, model, ema, moments).and_then(|state| {
-            let old = set_aside(&path)?;
-            if let Err(error) = fs::rename(&partial, &path) {
-                let _ = fs::rename(&old, &path);
-                return Err(io_error("rename", &partial)(error));
-            }
-            sync_folder(folder).map_err(io_error("sync", folder))?;
-            for other in foreign(&old) {
-                let place = path.join(other.file_name().unwrap_or_default());
-                fs::rename(&other, &place).map_err(io_error("move", &other))?;
-            }
-            remove(&old)?;
-            Ok(Self { path, state })
-        });
-        if written.is_err() {
-            // What is left of a failed attempt is of no use; the error to report is the first.
-            let _ = remove(&partial);
-        }
-        written
+        let state = replace(&path, |partial| write_files(partial, state, parts))?;
+        Ok(Self { path, state })
     }
 
     /// Reads the metadata of the checkpoint in the folder `path`.
@@ -136,7 +118,24 @@ impl Checkpoint {
         which: Which,
         weights: Weights,
     ) -> Result<Found, CheckpointError> {
-        Self::find_with(folder.as_ref(), which, &|name| name == weights.file())
+        let file = weights.file();
+        let found = Self::find_with(folder.as_ref(), which, &|name| name == file)?;
+        found.checkpoint.check_has(&weights)?;
+        Ok(found)
+    }
+
+    /// The names of the averages in it, besides the first, which has none.
+    pub fn averages(&self) -> impl Iterator<Item = &str> {
+        self.state.files.keys().filter_map(|file| average_of(file))
+    }
+
+    fn check_has(&self, weights: &Weights) -> Result<(), CheckpointError> {
+        let Weights::Named(name) = weights else { return Ok(()) };
+        if self.averages().any(|other| other == name) {
+            return Ok(());
+        }
+        let names = self.averages().map(ToString::to_string).collect();
+        Err(CheckpointError::NoAverage { path: self.path.clone(), name: name.clone(), names })
     }
 
     fn find_with(
@@ -321,7 +320,7 @@ impl Checkpoint {
     /// The module with this checkpoint's weights, `module` being one of the same network with any others.
     ///
     /// # Errors
-    /// If `model` is not what the checkpoint was made for, with both names; if the file is damaged; if tensors are
+    /// If `model` is not what the checkpoint was made for, with both names; if it has no average of that name; if the file is damaged; if tensors are
     /// missing, superfluous, of another shape or not f32, all listed with their names.
     pub fn load<B: Backend, M: Module<B>>(
         &self,
@@ -330,7 +329,8 @@ impl Checkpoint {
         weights: Weights,
     ) -> Result<M, CheckpointError> {
         self.check(model)?;
-        self.load_file(module, weights.file())
+        self.check_has(&weights)?;
+        self.load_file(module, &weights.file())
     }
 
     /// The optimizer's state, `module` being the checkpoint's model with any weights.
@@ -342,25 +342,20 @@ impl Checkpoint {
             return Err(CheckpointError::NoOptimizer(self.path.clone()));
         };
         let [first, second] = MOMENTS.map(|file| self.load_file(module.clone(), file));
-        Ok(Moments { first: first?, second: second?, updates: optimizer.of(crate::moments::paths(module)) })
+        let updates = optimizer.of(crate::moments::paths(module));
+        Ok(Moments { first: first?, second: second?, updates, muon: optimizer.muon.clone() })
     }
 
     fn check(&self, model: &ModelSpec) -> Result<(), CheckpointError> {
-        match model.difference(&self.state.model) {
-            None => Ok(()),
-            Some(Difference { part, found, expected }) => self.differs(part, found, expected),
-        }
+        check_model(model, &self.state.model, &self.path)
     }
 
     pub(crate) fn check_seed(&self, seed: u64) -> Result<(), CheckpointError> {
         if self.state.seed == seed {
             return Ok(());
         }
-        self.differs("seed", self.state.seed.to_string(), seed.to_string())
-    }
-
-    fn differs(&self, what: &'static str, found: String, expected: String) -> Result<(), CheckpointError> {
-        Err(CheckpointError::OtherModel { path: self.path.clone(), what, found, expected })
+        let (found, expected) = (self.state.seed.to_string(), seed.to_string());
+        Err(CheckpointError::OtherModel { path: self.path.clone(), what: "seed", found, expected })
     }
 
     fn load_file<B: Backend, M: Module<B>>(&self, module: M, name: &str) -> Result<M, CheckpointError> {
@@ -376,6 +371,20 @@ impl Checkpoint {
     }
 }
 
+/// Refuses what was made for another model than `expected`.
+pub(crate) fn check_model(
+    expected: &ModelSpec,
+    stored: &ModelSpec,
+    path: &Path,
+) -> Result<(), CheckpointError> {
+    match expected.difference(stored) {
+        None => Ok(()),
+        Some(Difference { part, found, expected }) => {
+            Err(CheckpointError::OtherModel { path: path.to_path_buf(), what: part, found, expected })
+        }
+    }
+}
+
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
     match fs::read_dir(folder) {
         Ok(entries) => Ok(entries.flatten().map(|entry| entry.path()).collect()),
@@ -385,43 +394,12 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
 }
 
 /// The checkpoints in `folder`, by their steps; none if there is no such folder.
-fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>, CheckpointError> {
+pub(crate) fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>, CheckpointError> {
     let step = |path: &PathBuf| step_of(path.file_name()?.to_str()?).filter(|_| is_checkpoint(path));
     let mut checkpoints: Vec<(u64, PathBuf)> =
         entries(folder)?.into_iter().filter_map(|path| Some((step(&path)?, path))).collect();
     checkpoints.sort();
     Ok(checkpoints)
-}
-
-fn write_files<B: Backend, M: Module<B>>(
-    folder: &Path,
-    mut state: CheckpointState,
-    model: &M,
-    ema: &M,
-    moments: Option<&Moments<M>>,
-) -> Result<CheckpointState, CheckpointError> {
-    remove(folder)?;
-    fs::create_dir_all(folder).map_err(io_error("create", folder))?;
-    let mut modules = vec![(Weights::Raw.file(), model), (Weights::Ema.file(), ema)];
-    if let Some(moments) = moments {
-        modules.extend([(MOMENTS[0], &moments.first), (MOMENTS[1], &moments.second)]);
-    }
-    state.optimizer = moments.map(|moments| OptimizerState::new(&moments.updates));
-    state.files.clear();
-    for (name, module) in modules {
-        state.files.insert(name.to_string(), write_weights(module, &folder.join(name))?);
-    }
-    let (path, text) = (folder.join(STATE), state.to_text()?);
-    write_synced(&path, |file| file.write_all(text.as_bytes())).map_err(io_error("write", &path))?;
-    sync_folder(folder).map_err(io_error("sync", folder))?;
-    Ok(state)
-}
-
-/// Tensor by tensor, so that the weights are not in memory twice; the same bytes for the same weights.
-fn write_weights<B: Backend, M: Module<B>>(module: &M, path: &Path) -> Result<Checksum, CheckpointError> {
-    write_synced(path, |file| write_state_dict(module, &NameTable::own_paths(), &[], file))
-        .map_err(io_error("write", path))?;
-    Checksum::read(path)
 }
 
 /// The module with the tensors in the bytes of the file `path`.
@@ -431,8 +409,13 @@ fn from_safetensors<B: Backend, M: Module<B>>(
     path: &Path,
 ) -> Result<M, CheckpointError> {
     let restored = TensorFile::from_bytes(path, bytes).and_then(|file| restore(module, &file));
+    restored.map_err(|error| damaged(error, path))
+}
+
+/// What it means that the file `path` of a checkpoint is not read.
+pub(crate) fn damaged(error: WeightsError, path: &Path) -> CheckpointError {
     let path = path.to_path_buf();
-    restored.map_err(|error| match error {
+    match error {
         WeightsError::Tensors { problems, .. } => {
             CheckpointError::Tensors { path, problems: problems.iter().map(ToString::to_string).collect() }
         }
@@ -440,5 +423,5 @@ fn from_safetensors<B: Backend, M: Module<B>>(
             CheckpointError::Damaged { path, reason }
         }
         other => CheckpointError::Damaged { path, reason: other.to_string() },
-    })
+    }
 }

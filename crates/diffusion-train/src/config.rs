@@ -1,8 +1,10 @@
 //! The settings of a training run.
 
 use crate::adamw::AdamWConfig;
-use crate::ema::EmaConfig;
+use crate::ema::config::{EmaConfig, NamedEma};
 use crate::learning_rate::LrSchedule;
+use crate::optimizer_config::OptimizerConfig;
+use crate::snapshot_config::SnapshotConfig;
 use diffusion_core::Invalid;
 use diffusion_core::invalid::MAX_SIZE;
 use diffusion_core::precision::holds;
@@ -37,12 +39,21 @@ pub struct TrainConfig {
     /// The learning rate over the run; constant by default.
     #[serde(default)]
     pub lr_schedule: LrSchedule,
-    /// The optimizer's other settings.
+    /// Which optimizer; AdamW by default.
+    #[serde(default, skip_serializing_if = "OptimizerConfig::is_default")]
+    pub optimizer: OptimizerConfig,
+    /// AdamW's other settings; also those for the parameters that another optimizer leaves to it.
     #[serde(default)]
     pub adamw: AdamWConfig,
-    /// The exponential moving average (EMA) of the weights.
+    /// The exponential moving average (EMA) of the weights that is validated and sampled from.
     #[serde(default)]
     pub ema: EmaConfig,
+    /// Further averages, saved in every checkpoint under their names; none by default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub emas: Vec<NamedEma>,
+    /// Whether averages are kept on the way, from which others can be made afterwards; not by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshots: Option<SnapshotConfig>,
 }
 
 fn one() -> usize {
@@ -64,9 +75,29 @@ impl TrainConfig {
             clip_norm: None,
             max_skipped: ten(),
             lr_schedule: LrSchedule::default(),
+            optimizer: OptimizerConfig::default(),
             adamw: AdamWConfig::default(),
             ema: EmaConfig::default(),
+            emas: Vec::new(),
+            snapshots: None,
         }
+    }
+
+    /// All averages with names: [`emas`](Self::emas), then those that snapshots need and that are not among them.
+    pub fn named_emas(&self) -> Vec<NamedEma> {
+        let mut all = self.emas.clone();
+        for &width in self.snapshots.iter().flat_map(|snapshots| &snapshots.widths) {
+            if !self.emas.iter().any(|named| named.ema.width() == Some(width)) {
+                all.push(NamedEma::of_width(width));
+            }
+        }
+        all
+    }
+
+    /// The name of the average of this width, if it has one.
+    pub(crate) fn name_of_width(&self, width: f64) -> Option<String> {
+        let found = self.named_emas().into_iter().find(|named| named.ema.width() == Some(width));
+        found.map(|named| named.name)
     }
 
     /// The learning rate of the step `step`, counted from 1.
@@ -78,7 +109,7 @@ impl TrainConfig {
     ///
     /// # Errors
     /// The first setting that cannot: nothing to do, a learning rate or norm that is not positive, or a setting of the
-    /// optimizer, the EMA or the learning rate's schedule.
+    /// optimizer, an EMA, the snapshots or the learning rate's schedule.
     pub fn validate(&self) -> Result<(), Invalid> {
         let Self { steps, lr, accumulate, clip_norm, .. } = *self;
         // Networks are trained in f32.
@@ -91,7 +122,24 @@ impl TrainConfig {
             Invalid::unless(positive(norm), "clip_norm", reason)?;
         }
         self.lr_schedule.validate().map_err(|invalid| invalid.within("lr_schedule"))?;
+        self.optimizer.validate().map_err(|invalid| invalid.within("optimizer"))?;
         self.adamw.validate().map_err(|invalid| invalid.within("adamw"))?;
-        self.ema.validate().map_err(|invalid| invalid.within("ema"))
+        self.ema.validate().map_err(|invalid| invalid.within("ema"))?;
+        if let Some(snapshots) = &self.snapshots {
+            snapshots.validate().map_err(|invalid| invalid.within("snapshots"))?;
+        }
+        self.validate_emas()
+    }
+
+    fn validate_emas(&self) -> Result<(), Invalid> {
+        let all = self.named_emas();
+        for (i, named) in all.iter().enumerate() {
+            named.validate().map_err(|invalid| invalid.within("emas"))?;
+            // Their files may lie on a disk for which both are one.
+            let is_taken = all[..i].iter().any(|other| other.name.eq_ignore_ascii_case(&named.name));
+            let reason = || format!("is {:?} for two of them, expected different names", named.name);
+            Invalid::unless(!is_taken, "emas.name", reason)?;
+        }
+        Ok(())
     }
 }

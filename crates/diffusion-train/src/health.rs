@@ -1,6 +1,7 @@
 //! Whether a step's numbers are finite, how long its gradients are, and, where something is not finite, what.
 
 use crate::moments::paths;
+use crate::sum::sum;
 use burn::module::{AutodiffModule, Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -149,17 +150,6 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Squares<'_, B> {
             self.squares.push((param.id, known));
         }
     }
-}
-
-/// The sum of all values, `[1]`. Along axes, since on a GPU the sum of a whole tensor adds its parts in the order in which
-/// they are ready; a large tensor's rows first, so that a GPU has something to share out.
-fn sum<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, 1> {
-    const LARGE: usize = 1 << 15;
-    let numbers = x.shape().num_elements();
-    let rows = if numbers > LARGE { x.dims()[0] } else { 1 };
-    let sums = x.reshape([rows, numbers / rows]).sum_dim(1);
-    let sum = if rows > 1 { sums.reshape([1, rows]).sum_dim(1) } else { sums };
-    sum.reshape([1])
 }
 
 /// Multiplies all gradients of `model` by `factor`.

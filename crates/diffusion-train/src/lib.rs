@@ -1,4 +1,4 @@
-//! Training diffusion models: a loop that is an iterator, an EMA of its weights, checkpoints, and
+//! Training diffusion models: a loop that is an iterator, averages of its weights, checkpoints, and
 //! weights from and for PyTorch.
 //!
 //! [`train`] takes batches, a model and a schedule and yields a [`TrainStep`] after every update. Between steps the
@@ -54,14 +54,22 @@ mod config;
 mod counts;
 mod ema;
 mod health;
+mod hidden;
 mod learning_rate;
 mod leaves;
 mod losses;
 mod moments;
+mod muon;
+mod optimizer;
+mod optimizer_config;
 mod parts;
+mod post_hoc;
 pub mod purpose;
 mod smalldiffusion;
+mod snapshot;
+mod snapshot_config;
 mod student;
+mod sum;
 mod training;
 
 pub use adamw::{AdamW, AdamWConfig};
@@ -70,12 +78,19 @@ pub use checkpoint::{
     Checkpoint, CheckpointError, CheckpointState, Checksum, Found, ModelSpec, OptimizerState, Weights, Which,
 };
 pub use config::TrainConfig;
-pub use ema::{Ema, EmaConfig};
+pub use ema::Ema;
+pub use ema::config::{EmaConfig, EmaStep, NamedEma};
 pub use health::NonFinite;
+pub use hidden::hidden_matrices;
 pub use learning_rate::{LrDecay, LrSchedule};
+pub use muon::{Muon, MuonState};
+pub use optimizer_config::{MuonConfig, MuonScale, OptimizerConfig};
+pub use post_hoc::{AverageFile, PostHoc, post_hoc};
 pub use smalldiffusion::{
     export_state_dict, import_state_dict, import_state_dict_at, load_state_dict, smalldiffusion_names,
     state_dict,
 };
+pub use snapshot::Snapshot;
+pub use snapshot_config::{SnapshotConfig, SnapshotPrecision};
 pub use student::{Teacher, denoiser_teacher};
 pub use training::{TrainStep, Training, train};

@@ -2,19 +2,23 @@
 
 use crate::adamw::AdamWConfig;
 use crate::batch::IntoBatch;
+use crate::checkpoint::write::Parts as Written;
 use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointState, ModelSpec, Weights};
 use crate::config::TrainConfig;
 use crate::counts::Counts;
 use crate::ema::Ema;
+use crate::ema::config::{EmaStep, NamedEma};
 use crate::health::{Measured, NonFinite, not_finite, scale};
 use crate::leaves;
 use crate::losses::{Losses, mean};
-use crate::moments::{Moments, Optim};
+use crate::moments::Moments;
+use crate::optimizer::Optim;
 use crate::parts::Parts;
 use crate::purpose::{CONDITION_DROP, DEVICE, TRAINING_NOISE};
+use crate::snapshot::Snapshot;
 use crate::student::{Student, Teacher};
 use burn::module::{AutodiffModule, Module, ModuleDisplay};
-use burn::optim::{GradientsParams, Optimizer};
+use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor, TensorData};
 use diffusion_core::invalid::expect_valid;
@@ -22,6 +26,7 @@ use diffusion_core::objective::{Adam, BatchPlace, Memory, NoisyBatch, Objective,
 use diffusion_core::random::normal_data;
 use diffusion_core::watch::Watch;
 use diffusion_core::{Condition as _, Diffusion, Network, Parameterization, Schedule};
+use std::iter;
 use std::path::Path;
 use toml::Table;
 
@@ -88,12 +93,15 @@ where
 {
     expect_valid(config.validate());
     expect_valid(model.check(&schedule));
-    let ema = Ema::new(model.valid(), config.ema.clone());
-    let optimizer = config.adamw.init();
+    let ema = Ema::new(model.valid(), config.ema);
+    let of = |named: NamedEma| (named.name, Ema::new(model.valid(), named.ema));
+    let named = config.named_emas().into_iter().map(of).collect();
+    let optimizer = Optim::new(config, &model);
     let (batches, config, counts) = (batches.into_iter(), config.clone(), Counts::default());
     Training {
         model: Some(model),
         ema,
+        named,
         optimizer,
         batches,
         schedule,
@@ -107,6 +115,10 @@ where
     }
 }
 
+/// An average of the weights of a model that is trained.
+type Average<B, N, P> =
+    Ema<Diffusion<<B as AutodiffBackend>::InnerBackend, <N as AutodiffModule<B>>::InnerModule, P>>;
+
 /// A training run; made by [`train`].
 pub struct Training<B, N, P, S, I, const D: usize, O = PredictionMse>
 where
@@ -117,7 +129,9 @@ where
 {
     /// Absent only inside a step, while the optimizer owns it.
     model: Option<Diffusion<B, N, P>>,
-    ema: Ema<Diffusion<B::InnerBackend, N::InnerModule, P>>,
+    ema: Average<B, N, P>,
+    /// The other averages by their names.
+    named: Vec<(String, Average<B, N, P>)>,
     optimizer: Optim<Diffusion<B, N, P>, B>,
     batches: I,
     schedule: S,
@@ -272,7 +286,11 @@ where
             self.counts.skipped_in_a_row = 0;
             self.observe(seen, lr);
             let model = self.optimizer.step(lr, model, gradients);
-            self.ema.update::<B::InnerBackend>(&model.valid(), self.counts.step);
+            let Counts { step, examples: seen, .. } = self.counts;
+            let at = EmaStep { step, examples: seen, batch: examples };
+            let weights = model.valid();
+            let averages = iter::once(&mut self.ema).chain(self.named.iter_mut().map(|(_, ema)| ema));
+            averages.for_each(|ema| ema.update::<B::InnerBackend>(&weights, at));
             self.model = Some(model);
         }
         Some(TrainStep {
@@ -348,11 +366,13 @@ where
     /// a `Validation::under` of the same objective. What an objective learns begins anew: ask for it before
     /// [`resume`](Self::resume).
     pub fn under<O2: Objective>(self, objective: O2) -> Training<B, N, P, S, I, D, O2> {
-        let Self { model, ema, optimizer, batches, schedule, teacher, config, counts, watch, .. } = self;
+        let Self { model, ema, named, optimizer, batches, schedule, teacher, config, counts, watch, .. } =
+            self;
         let (parts, memory) = (None, objective.memory());
         Training {
             model,
             ema,
+            named,
             optimizer,
             batches,
             schedule,
@@ -386,7 +406,7 @@ where
     }
 
     /// Writes all that the rest of the run depends on, but its batches and its configuration, as a checkpoint in
-    /// `folder`: weights, EMA, optimizer state and counts. `model` says what they belong to, and `validation` is the loss
+    /// `folder`: weights, averages, optimizer state and counts. `model` says what they belong to, and `validation` is the loss
     /// that the checkpoint is known by, if it was measured.
     ///
     /// # Errors
@@ -414,22 +434,55 @@ where
         run: Table,
     ) -> Result<Checkpoint, CheckpointError> {
         let folder = folder.as_ref();
-        let weights = self.model();
-        let paths = not_finite(&weights);
-        if !paths.is_empty() {
-            return Err(CheckpointError::NotFinite { step: self.counts.step, paths });
-        }
+        let weights = self.finite_model()?;
         let moments = Moments::of(&self.optimizer, &weights);
         let mut state = CheckpointState::of(model.clone(), self.counts, self.config.seed);
         (state.validation, state.run) = (validation, run);
         state.objective = self.memory.clone();
         state.backend = B::InnerBackend::name(&weights.devices().into_iter().next().unwrap_or_default());
-        Checkpoint::write(folder, state, &weights, self.ema.module(), Some(&moments))
+        let named = self.named.iter().map(|(name, ema)| (&name[..], ema.module())).collect();
+        let (model, ema, moments) = (&weights, self.ema.module(), Some(&moments));
+        Checkpoint::write(folder, state, &Written { model, ema, named, moments })
+    }
+
+    /// Writes a [`Snapshot`] into `folder`, if one is due after this step ([`TrainConfig::snapshots`]); returns it. Ask
+    /// after every step, and before a checkpoint of that step is made: whoever goes on from a checkpoint then has all
+    /// snapshots up to there.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save); or if a value is beyond what 16 bits hold, where it is to be stored so.
+    pub fn save_snapshot(
+        &self,
+        folder: impl AsRef<Path>,
+        model: &ModelSpec,
+    ) -> Result<Option<Snapshot>, CheckpointError> {
+        let Some(snapshots) = &self.config.snapshots else { return Ok(None) };
+        let Counts { step, examples, .. } = self.counts;
+        if step == 0 || !snapshots.is_due(step, self.config.steps) {
+            return Ok(None);
+        }
+        self.finite_model()?;
+        let average = |width: &f64| Some((*width, self.named_ema(&self.config.name_of_width(*width)?)?));
+        let averages: Vec<_> = snapshots.widths.iter().filter_map(average).collect();
+        let at = (step, examples);
+        Snapshot::write(folder.as_ref(), at, model.clone(), &averages, snapshots.precision).map(Some)
+    }
+
+    /// The model, if the last update has not spoilt it.
+    fn finite_model(&self) -> Result<Diffusion<B::InnerBackend, N::InnerModule, P>, CheckpointError> {
+        let weights = self.model();
+        let paths = not_finite(&weights);
+        match paths.is_empty() {
+            true => Ok(weights),
+            false => Err(CheckpointError::NotFinite { step: self.counts.step, paths }),
+        }
     }
 
     /// Goes on where `checkpoint` was made, as the [crate](crate)'s example does. The rest of the run is that of the run that made it, bit for bit on the
     /// same backend, if model, schedule and configuration are the same and the batches are those that followed: let
     /// [`Batches::starting_at`] skip [`CheckpointState::batches`] of them.
+    ///
+    /// An average that the checkpoint does not have, because the configuration has it since, begins with the weights.
     ///
     /// [`Batches::starting_at`]: https://docs.rs/diffusion-data/latest/diffusion_data/struct.Batches.html
     ///
@@ -440,8 +493,18 @@ where
         checkpoint.check_seed(self.config.seed)?;
         let weights = self.model.take().expect(BETWEEN_STEPS);
         let (blank, ema) = (weights.valid(), self.ema.module().clone());
-        self.model = Some(checkpoint.load(weights, model, Weights::Raw)?);
-        self.ema = Ema::new(checkpoint.load(ema, model, Weights::Ema)?, self.config.ema.clone());
+        let weights = checkpoint.load(weights, model, Weights::Raw)?;
+        self.ema = Ema::new(checkpoint.load(ema, model, Weights::Ema)?, self.config.ema);
+        let of = |named: NamedEma| {
+            let is_new = checkpoint.averages().all(|name| name != named.name);
+            let module = match is_new {
+                true => weights.valid(),
+                false => checkpoint.load(blank.clone(), model, Weights::Named(named.name.clone()))?,
+            };
+            Ok((named.name, Ema::new(module, named.ema)))
+        };
+        self.named = self.config.named_emas().into_iter().map(of).collect::<Result<_, CheckpointError>>()?;
+        self.model = Some(weights);
         self.optimizer = checkpoint.load_moments(&blank)?.restore(self.optimizer);
         self.counts = checkpoint.state().counts();
         self.memory = std::mem::take(&mut self.memory).restored(&checkpoint.state().objective);
@@ -461,6 +524,12 @@ where
     /// The EMA of the model's weights after the last step, for inference.
     pub fn ema(&self) -> &Diffusion<B::InnerBackend, N::InnerModule, P> {
         self.ema.module()
+    }
+
+    /// The average with a name ([`TrainConfig::named_emas`]) after the last step, for inference; none without one of that
+    /// name.
+    pub fn named_ema(&self, name: &str) -> Option<&Diffusion<B::InnerBackend, N::InnerModule, P>> {
+        self.named.iter().find(|(other, _)| other == name).map(|(_, ema)| ema.module())
     }
 
     /// The model as it is after the last step, for further training.

@@ -31,6 +31,7 @@ pub use atomic::{sync_folder, write_atomically, write_synced};
 pub use dict::StateDict;
 pub use dtype::Dtype;
 pub use error::{TensorProblem, WeightsError};
+pub use file::safetensors::read_note;
 pub use file::{PickledDict, TensorFile};
 pub use kind::FileKind;
 pub use load::Taken;
@@ -39,7 +40,7 @@ pub use regular::{check_regular, open_regular, read_regular};
 pub use shapes::shapes;
 pub use state_dict::{
     export_state_dict, import_state_dict, import_state_dict_at, import_tensors, load_state_dict, restore,
-    state_dict, write_state_dict, write_tensors,
+    state_dict, write_each, write_half, write_state_dict, write_tensors,
 };
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use crate::names::{NameTable, Place};
 use crate::{write, write_atomically};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
+use safetensors::Dtype;
+use std::collections::BTreeMap;
 use std::io::{self, Seek, Write};
 use std::path::Path;
 
@@ -149,7 +151,46 @@ pub fn write_state_dict<B: Backend, M: Module<B>>(
     buffers: &[(&str, TensorData)],
     file: &mut (impl Write + Seek),
 ) -> io::Result<()> {
-    write::write(module, names, buffers, file)
+    write::write(module, names, buffers, Dtype::F32, file)
+}
+
+/// Writes the module's parameters under their [own paths](NameTable::own_paths) in half precision (F16), into a file that
+/// is open and empty.
+///
+/// # Errors
+/// If a value is beyond what 16 bits hold, or the file system refuses.
+pub fn write_half<B: Backend, M: Module<B>>(module: &M, file: &mut (impl Write + Seek)) -> io::Result<()> {
+    write::write(module, &NameTable::own_paths(), &[], Dtype::F16, file)
+}
+
+/// Writes a safetensors file of f32 tensors of these names and shapes, each when `values` has made it, so that one is in
+/// memory at a time; a file that is there is replaced, [whole or not at all](write_atomically). `note` is a name and a text
+/// that the file says of itself, as [`read_note`](crate::read_note) finds it.
+///
+/// # Errors
+/// The first error of `values`; or if the file system refuses.
+///
+/// # Panics
+/// If `values` are not as many as the shape says.
+pub fn write_each(
+    path: impl AsRef<Path>,
+    shapes: &BTreeMap<String, Vec<usize>>,
+    note: (&str, &str),
+    values: &mut dyn FnMut(&str) -> Result<Vec<f32>, WeightsError>,
+) -> Result<(), WeightsError> {
+    let (path, mut failed) = (path.as_ref(), None);
+    let mut keep = |name: &str| {
+        values(name).map_err(|error| {
+            let text = error.to_string();
+            failed = Some(error);
+            io::Error::other(text)
+        })
+    };
+    let written = write_atomically(path, |file| write::write_each(shapes, note, &mut keep, file));
+    match failed {
+        Some(error) => Err(error),
+        None => written.map_err(io_error("write", path)),
+    }
 }
 
 /// The module with the tensors of a file that was written of the same module here: under its

@@ -19,7 +19,7 @@ fn main() -> Result<(), DataError> {
     let network = UnetConfig { ch, ..Default::default() };
     let model = Diffusion::new(network.init::<Autodiff<Flex>>(seed, &device), Scaled(EpsPrediction));
     let config = TrainConfig { lr: 2e-4, ..TrainConfig::new(steps as u64) };
-    let config = TrainConfig { ema: EmaConfig { decay: 0.9999, ..Default::default() }, ..config };
+    let config = TrainConfig { ema: EmaConfig::warmup(0.9999), ..config };
 
     let schedule = Sigmoid::default();
     let mut run = train(batches, model, &schedule, &config);

@@ -21,7 +21,7 @@ fn main() -> Result<(), DataError> {
     let classes = CondEmbedderLabelConfig::new(1000);
     let network = network.init_conditional::<Autodiff<Flex>>(&classes, seed, &device);
     let config = TrainConfig { lr: 1e-4, ..TrainConfig::new(steps as u64) };
-    let config = TrainConfig { ema: EmaConfig { decay: 0.9999, ..Default::default() }, ..config };
+    let config = TrainConfig { ema: EmaConfig::warmup(0.9999), ..config };
 
     let schedule = LogNormalFlow::default();
     let mut run = train(batches, Diffusion::new(network, FlowPrediction), &schedule, &config);

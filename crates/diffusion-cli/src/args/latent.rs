@@ -1,5 +1,6 @@
 //! What can be given to the commands of latent diffusion.
 
+use super::guidance::ModifierArgs;
 use clap::builder::PossibleValuesParser;
 use diffusion::core::AnySampler;
 use diffusion::core::schedule::AnySpacing;
@@ -23,6 +24,8 @@ pub struct GenerateArgs {
     /// Strength of guidance, as other programs count it: 1 is none [default: 7.5 by a text, 4 by a class].
     #[arg(long, value_name = "G")]
     pub guidance: Option<f64>,
+    #[command(flatten)]
+    pub modifiers: ModifierArgs,
     /// Height and width of the picture in pixels, multiples of 8 [default: those that the model was trained with].
     #[arg(long, value_name = "N|HxW")]
     pub size: Option<ImageSize>,

@@ -1,6 +1,6 @@
 //! What can be given to tasks beyond sampling from noise.
 
-use super::WeightsArgs;
+use super::weights::WeightsArgs;
 use clap::builder::PossibleValuesParser;
 use diffusion::core::task::OdeSolver;
 use diffusion_backends::BackendName;

@@ -17,7 +17,7 @@ pub struct Place {
 }
 
 /// What many places have, made once: `run` and `tree`, two small runs, `out.safetensors`, the weights of the first,
-/// `imported`, a run of these, and `pictures`, a run of three images, `model`, a pretrained one, and
+/// `imported`, a run of these, `kept`, one like the first with snapshots, and `pictures`, a run of three images, `model`, a pretrained one, and
 /// `latents`, by it of these images; `eight`, a run of latents of eight channels.
 pub struct Base(tempfile::TempDir);
 
@@ -41,6 +41,9 @@ impl Base {
         let path = base.0.path();
         config("swissroll", path, &small);
         diffusion(&["train", "--config", "config.toml", "--out", "run"], path);
+        let snapshots = ["--set", "training.snapshots.every=1"];
+        diffusion(&[&["train", "--config", "config.toml", "--out", "kept"], &snapshots[..]].concat(), path);
+        diffusion(&["ema", "kept", "--width", "0.07", "--out", "kept/average.safetensors"], path);
         config("tree", path, &labeled);
         diffusion(&["train", "--config", "config.toml", "--out", "tree"], path);
         let undropped = ["--set", "network.labels.dropout=0.0"];
@@ -75,6 +78,14 @@ impl Base {
 
     fn copy(&self, name: &str, to: &Path) {
         copy(&self.0.path().join(name), &to.join(name));
+    }
+
+    /// A run with snapshots as `run`, changed.
+    fn kept(&self, to: &Path, changes: impl FnOnce(&Path)) -> Option<File> {
+        self.copy("kept", to);
+        fs::rename(to.join("kept"), to.join("run")).unwrap();
+        changes(&to.join("run"));
+        None
     }
 
     /// `run`, changed.
@@ -328,6 +339,17 @@ pub const PLACES: &[Place] = &[
     place("a run", |path, base| {
         base.copy("out.safetensors", path);
         base.run(path, |_| ())
+    }),
+    place("a run with snapshots", |path, base| {
+        base.copy("out.safetensors", path);
+        base.copy("tree", path);
+        base.kept(path, |_| ())
+    }),
+    place("a run with a damaged snapshot", |path, base| {
+        base.kept(path, |run| flip(&run.join("snapshots/step-00000004/ema-0.1.safetensors")))
+    }),
+    place("a run with a snapshot whose metadata are damaged", |path, base| {
+        base.kept(path, |run| flip(&run.join("snapshots/step-00000001/state.toml")))
     }),
     place("a run of trees, with labels", |path, base| {
         base.copy("tree", path);

@@ -29,8 +29,9 @@ use std::fmt::Debug;
 ///
 /// let objective = Weighted::<Low, AnyWeight, AnyLoss> { stratified: true, ..Default::default() };
 /// let place = BatchPlace { seed: 0, step: 0, first: 0, examples: 100, total: 100 };
-/// let levels = objective.levels(&LogLinear::default(), &place, &Memory::default());
-/// let middle = LogLinear::default().levels()[100];
+/// let schedule = LogLinear::new(200, 0.01, 10.0);
+/// let levels = objective.levels(&schedule, &place, &Memory::default());
+/// let middle = schedule.levels()[100];
 /// assert!(levels.iter().filter(|level| level.sigma < middle).count() >= 70);
 /// ```
 pub trait SigmaDistribution: Clone + Debug + Send + Sync + 'static {

@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 /// The noise levels of a sampling run, e.g. from a configuration file.
 ///
 /// ```
-/// use diffusion_core::schedule::{Grid, GridEnd, Karras, LogLinear};
+/// use diffusion_core::schedule::{Grid, GridEnd, Karras, LogLinear, Schedule};
 ///
 /// let schedule = LogLinear::new(100, 0.002, 80.0);
 /// let grid = Grid::from(Karras::default());
 /// assert_eq!(grid.sigmas(&schedule, 20).len(), 21);
 /// // It ends at 0, so that no noise is left, or at the smallest level of training.
 /// let to_min = Grid { end: GridEnd::SigmaMin, ..grid };
-/// assert_eq!(to_min.sigmas(&schedule, 20)[20], 0.002);
+/// assert_eq!(to_min.sigmas(&schedule, 20).last(), schedule.levels().first());
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

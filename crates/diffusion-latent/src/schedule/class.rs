@@ -1,6 +1,9 @@
 //! What distinguishes diffusers' classes of schedulers: their defaults, where their grids end, and which sampler they are.
 
-use diffusion_core::{AnySampler, Dpm2Ancestral, DpmSolver, DpmppSde, GradientEstimation, Heun, Pndm};
+use diffusion_core::sampler::BVariant;
+use diffusion_core::{
+    AnySampler, Deis, Dpm2Ancestral, DpmSolver, DpmppSde, GradientEstimation, Heun, Lms, Pndm, UniPc,
+};
 
 /// One of diffusers' classes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,16 +91,18 @@ const ANCESTRAL: Class = Class {
     ..EULER
 };
 
-/// Of several steps, for which a method of two steps stands.
+/// Of several steps, in λ.
 const MULTISTEP: Class = Class {
     name: "UniPCMultistepScheduler",
     end: EndBy::FinalSigmasType,
     state: State::Preserving,
     timesteps: Timesteps::OneMore,
-    sampler: AnySampler::DpmSolver(DpmSolver::M2),
-    is_same: false,
+    sampler: AnySampler::UniPc(UniPc { order: 2, variant: BVariant::Bh2, lower_order_final: true }),
     ..EULER
 };
+
+const DPM_SOLVER: Class =
+    Class { name: "DPMSolverMultistepScheduler", sampler: AnySampler::DpmSolver(DpmSolver::M2), ..MULTISTEP };
 
 const LCM: Class = Class {
     name: "LCMScheduler",
@@ -138,21 +143,22 @@ const CLASSES: [Class; 16] = [
     EULER,
     ANCESTRAL,
     HEUN,
-    Class { name: "KDPM2DiscreteScheduler", is_same: false, ..HEUN },
+    Class { name: "KDPM2DiscreteScheduler", sampler: AnySampler::Dpm2Ancestral(Dpm2Ancestral::DPM2), ..HEUN },
     Class {
         name: "KDPM2AncestralDiscreteScheduler",
         sampler: AnySampler::Dpm2Ancestral(Dpm2Ancestral { eta: 1.0, s_noise: 1.0 }),
         ..HEUN
     },
+    Class { name: "LMSDiscreteScheduler", sampler: AnySampler::Lms(Lms { order: 4 }), ..ANCESTRAL },
+    DPM_SOLVER,
+    // A method of as many steps stands for it: it takes two or three levels for a step.
+    Class { name: "DPMSolverSinglestepScheduler", is_same: false, ..DPM_SOLVER },
     Class {
-        name: "LMSDiscreteScheduler",
-        sampler: AnySampler::DpmSolver(DpmSolver::M2),
-        is_same: false,
-        ..ANCESTRAL
+        name: "DEISMultistepScheduler",
+        end: EndBy::Lowest,
+        sampler: AnySampler::Deis(Deis { order: 2, lower_order_final: true }),
+        ..MULTISTEP
     },
-    Class { name: "DPMSolverMultistepScheduler", is_same: true, ..MULTISTEP },
-    Class { name: "DPMSolverSinglestepScheduler", ..MULTISTEP },
-    Class { name: "DEISMultistepScheduler", end: EndBy::Lowest, ..MULTISTEP },
     MULTISTEP,
     Class {
         name: "DPMSolverSDEScheduler",

@@ -6,11 +6,10 @@ use crate::config::Settings;
 use crate::error::LatentError;
 use crate::original::{Family, Predicts};
 use diffusion_core::invalid::{Invalid, MAX_SIZE};
-use diffusion_core::sampler::Variant;
 use diffusion_core::schedule::{
     Cosine, Ddpm, Ldm, Levels, PURE_NOISE, Schedule, ScheduleConfig, Sigmoid, ZeroTerminalSnr,
 };
-use diffusion_core::{AnyPrediction, AnySampler, DpmSolver, GradientEstimation, VarianceExploding};
+use diffusion_core::{AnyPrediction, VarianceExploding};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -56,10 +55,16 @@ pub struct SchedulerConfig {
     pub variance_type: String,
     /// Of `DPMSolverMultistepScheduler`: `dpmsolver++`, `sde-dpmsolver++`, or another.
     pub algorithm_type: String,
-    /// Of the same: `midpoint` or `heun`.
+    /// Of the same: `midpoint` or `heun`; of `UniPCMultistepScheduler`: `bh1` or `bh2`, which others stand for.
     pub solver_type: String,
-    /// Of the same: how many steps a step looks at.
+    /// Of methods of several steps: how many a step looks at.
     pub solver_order: usize,
+    /// Of the same: whether the last steps look at fewer.
+    pub lower_order_final: bool,
+    /// Of `UniPCMultistepScheduler`: whether it goes on from estimates of the data, and not of the noise.
+    pub predict_x0: bool,
+    /// Of the same: the steps after which nothing is corrected.
+    pub disable_corrector: Vec<usize>,
 }
 
 impl SchedulerConfig {
@@ -98,6 +103,9 @@ impl SchedulerConfig {
             algorithm_type: text(stated.algorithm_type, "dpmsolver++"),
             solver_type: text(stated.solver_type, "midpoint"),
             solver_order: stated.solver_order.unwrap_or(2),
+            lower_order_final: stated.lower_order_final.unwrap_or(true),
+            predict_x0: stated.predict_x0.unwrap_or(true),
+            disable_corrector: stated.disable_corrector.unwrap_or_default(),
         })
     }
 
@@ -205,7 +213,7 @@ impl SchedulerConfig {
         }
     }
 
-    fn class(&self) -> &'static Class {
+    pub(super) fn class(&self) -> &'static Class {
         Class::of(&self.class_name)
     }
 
@@ -219,7 +227,7 @@ impl SchedulerConfig {
         }
     }
 
-    fn curve(&self) -> Curve {
+    pub(super) fn curve(&self) -> Curve {
         match (self.use_karras_sigmas, self.use_exponential_sigmas) {
             (true, _) => Curve::Karras,
             (_, true) => Curve::Exponential,
@@ -267,56 +275,7 @@ impl SchedulerConfig {
             State::Exploding => 1.0,
         }
     }
-
-    /// The sampler of the class, or the one that stands for it.
-    pub(super) fn sampler(&self, steps: usize) -> AnySampler {
-        if self.class().name == MULTISTEP {
-            return self.dpm_solver().into();
-        }
-        match self.class().sampler {
-            // Of one step, theirs is done once.
-            AnySampler::Pndm(_) if steps == 1 => GradientEstimation::DDIM.into(),
-            sampler => sampler,
-        }
-    }
-
-    /// Whether the sampler does something else than the class.
-    pub(super) fn is_replaced(&self) -> bool {
-        let class = self.class();
-        !class.is_same
-            || match class.name {
-                "PNDMScheduler" => !self.skip_prk_steps,
-                "DDPMScheduler" => !self.variance_type.starts_with("fixed_small"),
-                MULTISTEP => !self.is_dpm_solver(),
-                // It rounds timesteps of levels that are spaced by themselves.
-                "KDPM2AncestralDiscreteScheduler" => self.curve() != Curve::Levels,
-                _ => false,
-            }
-    }
-
-    /// What `DPMSolverMultistepScheduler` does by its settings; those of another algorithm are solved as its own is.
-    fn dpm_solver(&self) -> DpmSolver {
-        DpmSolver {
-            order: self.solver_order.clamp(1, 3),
-            eta: if self.algorithm_type.starts_with("sde-") { 1.0 } else { 0.0 },
-            variant: if self.solver_type == "heun" { Variant::Heun } else { Variant::Midpoint },
-            ..DpmSolver::M2
-        }
-    }
-
-    /// Whether [`DpmSolver`] does the same: of order 3 the class gives the second difference half its weight, and where levels
-    /// are spaced by themselves, it rounds their timesteps.
-    fn is_dpm_solver(&self) -> bool {
-        let is_algorithm = ["dpmsolver++", "sde-dpmsolver++"].contains(&&*self.algorithm_type);
-        let is_type = ["midpoint", "heun"].contains(&&*self.solver_type);
-        let to_zero = self.final_sigmas_type == "zero";
-        let whole = self.curve() == Curve::Levels;
-        is_algorithm && is_type && (1..=2).contains(&self.solver_order) && to_zero && whole
-    }
 }
-
-/// The class whose settings say which method it is.
-const MULTISTEP: &str = "DPMSolverMultistepScheduler";
 
 /// The largest variance of `squaredcos_cap_v2`.
 const MAX_BETA: f64 = 0.999;
@@ -380,4 +339,7 @@ struct Stated {
     algorithm_type: Option<String>,
     solver_type: Option<String>,
     solver_order: Option<usize>,
+    lower_order_final: Option<bool>,
+    predict_x0: Option<bool>,
+    disable_corrector: Option<Vec<usize>>,
 }

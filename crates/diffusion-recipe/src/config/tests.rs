@@ -4,6 +4,7 @@ use super::*;
 use crate::preset::Preset;
 use burn::backend::Flex;
 use diffusion::core::{ClassifierFree, GradientEstimation, Schedule};
+use diffusion::train::EmaConfig;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -192,7 +193,8 @@ fn presets_after_smalldiffusion_s_examples_have_their_settings() {
     ] {
         let config = RunConfig::preset(preset).unwrap();
         let RunConfig { batch_size, training: train, sampling: sample, .. } = config;
-        assert_eq!((batch_size, train.steps, train.lr, train.ema.decay), training, "{preset}");
+        let EmaConfig::Warmup { decay, .. } = train.ema else { panic!("{preset}: {:?}", train.ema) };
+        assert_eq!((batch_size, train.steps, train.lr, decay), training, "{preset}");
         assert_eq!(sample.sampler, GradientEstimation::new(sampling.1, 0.0).into(), "{preset}");
         let scale = sampling.2;
         let guidance = if scale == 0.0 { AnyGuidance::None } else { ClassifierFree::new(scale).into() };

@@ -28,6 +28,7 @@ mod reference {
     mod layers;
     mod mlp;
     mod modifiers;
+    mod muon;
     mod samplers_ode;
     /// Beside k-diffusion 0.1.1 and diffusers 0.32.1, by `fixtures/samplers_sde.py`.
     mod samplers_sde;
@@ -123,6 +124,7 @@ mod latent {
 mod laws {
     mod activations;
     mod any;
+    mod averages;
     mod beside_others;
     mod checkpoints;
     mod ema;
@@ -134,6 +136,8 @@ mod laws {
     mod ideal;
     mod levels;
     mod list;
+    mod matrix;
+    mod muon;
     mod objective;
     mod objective_in_training;
     mod objective_parts;

@@ -1,29 +1,19 @@
 //! The metadata of a checkpoint: what it belongs to, how far its run was, and its files' checksums.
 
-use super::error::io_error;
-use super::{CheckpointError, Checksum, ModelSpec};
+use super::checksum::Checksum;
+use super::error::CheckpointError;
+use super::spec::ModelSpec;
+use super::text::{self, check_names};
 use crate::counts::Counts;
 use burn::module::ParamId;
 use diffusion_core::objective::Memory;
-use diffusion_weights::read_regular;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use toml::Table;
 
 /// The version of the folder's contents.
 const FORMAT: u32 = 3;
-/// What the last line begins with: the checksum of all lines before it.
-pub(super) const CHECKSUM: &str = "# crc32 of the above: ";
-
-/// The most bytes that metadata have.
-const LONGEST: u64 = 64 << 20;
-
-/// What metadata of every version have.
-#[derive(Deserialize)]
-struct Format {
-    format: u32,
-}
 
 /// Where in its run a checkpoint was made, and of what it is made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,13 +63,17 @@ pub struct OptimizerState {
     /// The others, which had no gradient in some steps, by their paths.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fewer: BTreeMap<String, u64>,
+    /// The paths of those that Muon trains: their first moment is its mean gradient, and their second is 0. AdamW trains
+    /// all others.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub muon: BTreeSet<String>,
 }
 
 impl OptimizerState {
-    pub(super) fn new(updates: &BTreeMap<String, u64>) -> Self {
+    pub(super) fn new(updates: &BTreeMap<String, u64>, muon: &BTreeSet<String>) -> Self {
         let most = updates.values().copied().max().unwrap_or_default();
         let fewer = updates.iter().filter(|(_, n)| **n < most).map(|(path, n)| (path.clone(), *n)).collect();
-        Self { updates: most, fewer }
+        Self { updates: most, fewer, muon: muon.clone() }
     }
 
     /// The updates of each of `paths`.
@@ -124,45 +118,22 @@ impl CheckpointState {
         self.validation.unwrap_or(f64::INFINITY)
     }
 
-    /// The text of the metadata, whose last line is a checksum of the others.
+    /// The text of the metadata.
     pub(super) fn to_text(&self) -> Result<String, CheckpointError> {
-        let bad = |error: toml::ser::Error| CheckpointError::State {
-            path: "state.toml".into(),
-            reason: error.to_string(),
-        };
-        let text = toml::to_string(self).map_err(bad)?;
-        let checksum = crc32fast::hash(text.as_bytes());
-        Ok(format!("{text}{CHECKSUM}{checksum:08x}\n"))
+        text::to_text(self)
     }
 
     /// Reads the metadata at `path`.
     pub(super) fn read(path: &Path) -> Result<Self, CheckpointError> {
-        let bytes = read_regular(path, LONGEST).map_err(io_error("read", path))?;
-        Self::parse(&bytes).map_err(|reason| CheckpointError::State { path: path.to_path_buf(), reason })
+        let state: Self = text::read(path, FORMAT)?;
+        let checked = check_names(state.files.keys());
+        checked.map_err(|reason| CheckpointError::State { path: path.to_path_buf(), reason })?;
+        Ok(state)
     }
 
+    #[cfg(test)]
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
-        let Some((body, checksum)) = text.rsplit_once(CHECKSUM) else {
-            return Err(
-                "its last line is no checksum, so it was cut short or is of an older version".to_string()
-            );
-        };
-        let found = format!("{:08x}\n", crc32fast::hash(body.as_bytes()));
-        if checksum != found {
-            return Err(format!("its checksum is {}, expected {}", found.trim_end(), checksum.trim_end()));
-        }
-        let bad = |error: toml::de::Error| error.message().to_string();
-        // Before all else: another format has other fields.
-        let Format { format } = toml::from_str(body).map_err(bad)?;
-        if format != FORMAT {
-            return Err(format!("its format is {format}, expected {FORMAT}: it is of another version"));
-        }
-        let state: Self = toml::from_str(body).map_err(bad)?;
-        // Only plain names: a file elsewhere is none of the checkpoint's.
-        match state.files.keys().find(|name| name.contains(['/', '\\']) || name.starts_with('.')) {
-            Some(name) => Err(format!("it names the file `{name}`, expected one in its own folder")),
-            None => Ok(state),
-        }
+        let state: Self = text::parse(bytes, FORMAT)?;
+        check_names(state.files.keys()).map(|()| state)
     }
 }

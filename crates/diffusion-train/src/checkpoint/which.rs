@@ -1,22 +1,26 @@
 //! Which checkpoint, and which of its weights.
 
-use super::names::{EMA, RAW};
+use super::names::{EMA, RAW, file_of};
+use std::borrow::Cow;
 
 /// Which of a checkpoint's weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Weights {
     /// Their exponential moving average (EMA), for sampling.
     #[default]
     Ema,
     /// Those that the optimizer works on.
     Raw,
+    /// A further average, by its name ([`TrainConfig::emas`](crate::TrainConfig::emas)).
+    Named(String),
 }
 
 impl Weights {
-    pub(super) fn file(self) -> &'static str {
+    pub(super) fn file(&self) -> Cow<'static, str> {
         match self {
-            Self::Ema => EMA,
-            Self::Raw => RAW,
+            Self::Ema => EMA.into(),
+            Self::Raw => RAW.into(),
+            Self::Named(name) => file_of(name).into(),
         }
     }
 }

@@ -4,13 +4,15 @@ use super::contents::Contents;
 use super::view::{MAX_RANK, View};
 use crate::FileKind;
 use crate::error::{Fault, MAX_HEADER, malformed, shown};
+use crate::regular::open_regular;
 use crate::source::Source;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::{self, Formatter};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::path::Path;
 
 /// The tensors of a file whose header covers it exactly: they lie one after the other without gaps, each as long as its
 /// shape and type make it, and the last one ends where the file does.
@@ -89,19 +91,23 @@ impl<'de> Deserialize<'de> for Header {
     }
 }
 
-/// Writes the header of a file of f32 tensors of these names and shapes, byte for byte as the format's own writer does,
-/// which wants all tensors at once; returns the byte at which each begins.
+/// Writes the header of a file of tensors of these names and shapes, byte for byte as the format's own writer does,
+/// which wants all tensors at once; returns the byte at which each begins. `note` is a name and a text that the file says
+/// of itself.
 pub(crate) fn write_header(
     shapes: &BTreeMap<String, Vec<usize>>,
+    dtype: Dtype,
+    note: Option<(&str, &str)>,
     file: &mut impl Write,
 ) -> io::Result<BTreeMap<String, u64>> {
     let mut end = 0;
     let tensors = shapes.iter().map(|(name, shape)| {
         let start = end;
-        end += shape.iter().product::<usize>() * size_of::<f32>();
-        (name.clone(), TensorInfo { dtype: Dtype::F32, shape: shape.clone(), data_offsets: (start, end) })
+        end += shape.iter().product::<usize>() * dtype.bitsize() / 8;
+        (name.clone(), TensorInfo { dtype, shape: shape.clone(), data_offsets: (start, end) })
     });
-    let metadata = Metadata::new(None, tensors.collect()).map_err(io::Error::other)?;
+    let note = note.map(|(name, text)| HashMap::from([(name.to_string(), text.to_string())]));
+    let metadata = Metadata::new(note, tensors.collect()).map_err(io::Error::other)?;
     let mut header = serde_json::to_vec(&metadata)?;
     header.resize(header.len().next_multiple_of(8), b' ');
     file.write_all(&(header.len() as u64).to_le_bytes())?;
@@ -112,4 +118,32 @@ pub(crate) fn write_header(
         .into_iter()
         .map(|(name, tensor)| (name, (data + tensor.data_offsets.0) as u64))
         .collect())
+}
+
+/// The text that a safetensors file says of itself under `name`; nothing if it says none, or is another file.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn read_note(path: impl AsRef<Path>, name: &str) -> io::Result<Option<String>> {
+    /// The part of a header that names no tensor.
+    #[derive(serde::Deserialize)]
+    struct Noted {
+        __metadata__: HashMap<String, String>,
+    }
+
+    let mut file = open_regular(path)?;
+    let mut size = [0; 8];
+    let at_most = file.metadata()?.len().saturating_sub(8).min(MAX_HEADER);
+    if at_most == 0 {
+        return Ok(None);
+    }
+    file.read_exact(&mut size)?;
+    let size = u64::from_le_bytes(size);
+    if size > at_most {
+        return Ok(None);
+    }
+    let mut header = vec![0; size as usize];
+    file.read_exact(&mut header)?;
+    let noted = serde_json::from_slice::<Noted>(&header).ok();
+    Ok(noted.and_then(|mut noted| noted.__metadata__.remove(name)))
 }

@@ -234,7 +234,7 @@ mod tests {
     fn levels_are_those_of_karras_between_the_ends_of_the_schedule() {
         let schedule = LogLinear::new(50, 0.002, 80.0);
         let grid = ConsistencyTraining::default().grid(&schedule, 0);
-        assert_eq!((grid.len(), grid[0], grid[10]), (11, 0.002, schedule.levels()[49]));
+        assert_eq!((grid.len(), grid[0], grid[10]), (11, schedule.levels()[0], schedule.levels()[49]));
         let middle = (0.5 * (0.002f64.powf(1.0 / 7.0) + 80f64.powf(1.0 / 7.0))).powi(7);
         assert!((grid[5] / middle - 1.0).abs() < 1e-9, "{grid:?}");
         assert!(grid.windows(2).all(|pair| pair[0] < pair[1]));

@@ -20,13 +20,18 @@ use serde::{Deserialize, Serialize};
 pub struct Deis {
     /// How many estimates a step looks at, 1 to 3; the first steps have fewer.
     pub order: usize,
+    /// Whether the last steps of a run of fewer than 15 look at fewer estimates: as many as steps are left, which is steadier.
+    pub lower_order_final: bool,
 }
 
 impl Default for Deis {
     fn default() -> Self {
-        Self { order: 2 }
+        Self { order: 2, lower_order_final: true }
     }
 }
+
+/// A run of fewer steps than this is one of few.
+const FEW: usize = 15;
 
 impl Deis {
     /// Whether there is such a sampler.
@@ -35,6 +40,12 @@ impl Deis {
     /// If the order is none of 1 to 3.
     pub fn validate(&self) -> Result<(), Invalid> {
         Invalid::unless_positive("order", self.order, 3)
+    }
+
+    /// How many estimates a step looks at that has `left` steps before it, with itself, in a run of `steps`.
+    fn looks_at(&self, left: usize, steps: usize) -> usize {
+        let is_lower = self.lower_order_final && steps < FEW;
+        if is_lower { self.order.min(left) } else { self.order }
     }
 }
 
@@ -61,11 +72,12 @@ fn moments(h: f64) -> [f64; 3] {
 /// # Panics
 /// [`start`](Sampler::start) panics where [`validate`](Deis::validate) is an error.
 impl Sampler for Deis {
-    type State<B: Backend, const D: usize> = Remainders<B, D>;
+    /// The number of steps of the run, and the estimates so far.
+    type State<B: Backend, const D: usize> = (usize, Remainders<B, D>);
 
-    fn start<B: Backend, const D: usize>(&self, _sigmas: &[f64]) -> Remainders<B, D> {
+    fn start<B: Backend, const D: usize>(&self, sigmas: &[f64]) -> (usize, Remainders<B, D>) {
         expect_valid(self.validate());
-        Remainders::default()
+        (sigmas.len().saturating_sub(1), Remainders::default())
     }
 
     /// The first steps are of lower order: they have to be small, as on grids that begin at noise alone, where the noise
@@ -82,9 +94,9 @@ impl Sampler for Deis {
         &self,
         denoiser: &M,
         x: Tensor<B, D>,
-        SamplerStep { from, to, .. }: SamplerStep,
+        SamplerStep { index, from, to }: SamplerStep,
         _noise: &mut dyn FnMut(f64, f64) -> Tensor<B, D>,
-        past: &mut Remainders<B, D>,
+        (steps, past): &mut (usize, Remainders<B, D>),
     ) -> Tensor<B, D> {
         if to == from {
             return x;
@@ -95,7 +107,8 @@ impl Sampler for Deis {
         }
         let (rho, h) = (from / way.data_from, way.length());
         let places = past.places().map(|other| other - rho.ln());
-        let nodes: Vec<f64> = [0.0].into_iter().chain(places).take(self.order).collect();
+        let count = self.looks_at(steps.saturating_sub(index), *steps).max(1);
+        let nodes: Vec<f64> = [0.0].into_iter().chain(places).take(count).collect();
         let weights: Vec<f64> =
             weights(&nodes, &moments(h)).into_iter().map(|weight| way.data_to * rho * weight).collect();
         // The noise is (x − α·D)/σ.

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 /// Predictor–corrector sampling (Song et al. 2021, arXiv:2011.13456, §4.2 and App. G, Alg. 2 and 4).
 ///
 /// After a predictor's step to σ' follow steps of annealed Langevin dynamics there: with the score s = −(x − α·D)/σ'²,
-/// `x ← x + ε·s + √(2ε)·z`, where ε = 2·(snr·‖z‖/‖s‖)² with the norms of each sample by itself; the paper takes their
-/// means over the batch, of which a sample here is independent. There is no corrector at σ' = 0.
+/// `x ← x + ε·s + √(2ε)·z`, where ε = 2·(snr·‖z‖/‖s‖)². The paper takes the means of both norms over the batch; here they are
+/// what is expected of d values of noise, √d and √d/σ', so that ε = 2·(snr·σ')² and a sample depends on no other one. There is
+/// no corrector at σ' = 0.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PredictorCorrector {
@@ -81,32 +82,12 @@ impl PredictorCorrector {
         sigma: f64,
         noise: Tensor<B, D>,
     ) -> Tensor<B, D> {
-        let along = Combination {
-            x: 1.0 / sigma,
-            denoised: -denoiser.path().alpha(sigma) / sigma,
-            ..Combination::default()
-        };
-        // In units of the noise, eps = −σ·s: then √(2ε) = 2·snr·σ·‖z‖/‖eps‖, and ε/σ half its square over σ.
-        let eps = denoiser.evaluate(x.clone(), sigma).combined(along);
-        let ratio = norm(noise.clone()) / norm(eps.clone()).clamp_min(LEAST_NORM);
-        let drift = ratio.clone().square() * (-2.0 * self.snr.powi(2) * sigma);
-        x + eps * drift + noise * (ratio * (2.0 * self.snr * sigma))
+        let size = 2.0 * self.snr.powi(2);
+        // ε·s = −2·snr²·(x − α·D).
+        let alpha = denoiser.path().alpha(sigma);
+        let along = Combination { x: 1.0 - size, denoised: size * alpha, ..Combination::default() };
+        sum([(1.0, denoiser.evaluate(x, sigma).combined(along)), (2.0 * self.snr * sigma, noise)])
     }
-}
-
-/// The least norm of the noise that a state has: the step of one that has none would be infinite.
-const LEAST_NORM: f64 = 1e-6;
-
-/// ‖x‖ of each sample.
-///
-/// # Shapes
-/// - returns `[batch, 1, …]`
-fn norm<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
-    let dims = x.dims();
-    let rows: Tensor<B, 2> = x.reshape([dims[0], dims[1..].iter().product()]);
-    let mut shape = [1; D];
-    shape[0] = dims[0];
-    rows.square().sum_dim(1).sqrt().reshape(shape)
 }
 
 /// # Panics

@@ -2,19 +2,25 @@
 
 use crate::support::fixture::Fixture;
 use crate::support::folders::{Folder, write};
+use crate::support::mixture::plane;
 use burn::tensor::Tensor;
 use diffusion::core::sampler::Variant;
 use diffusion::core::schedule::{Ldm, Schedule};
 use diffusion::core::{
-    AnyPrediction, AnySampler, Dpm2Ancestral, DpmSolver, DpmppSde, GradientEstimation, Pndm, Sigma,
+    AnyPath, AnyPrediction, AnySampler, Dpm2Ancestral, DpmSolver, DpmppSde, GradientEstimation, Noise, Pndm,
+    Sigma, UniPc,
 };
 use diffusion::latent::schedule::{Curve, End, Grid, PURE_NOISE, Spacing, Start};
 use diffusion::latent::{LatentError, LatentSchedule, Timesteps};
-use diffusion_tests::{TestBackend, backend_tests};
+use diffusion_tests::{TestBackend, assert_close, backend_tests};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-backend_tests!(a_level_has_its_index, broken_timesteps_are_linear_in_the_logarithm);
+backend_tests!(
+    a_level_has_its_index,
+    broken_timesteps_are_linear_in_the_logarithm,
+    whole_runs_are_those_of_the_classes,
+);
 
 fn timesteps_of<B: TestBackend>(table: &Timesteps, sigmas: Vec<f64>, device: &B::Device) -> Vec<f64> {
     let sigma: Tensor<B, 1> = Sigma::Each(sigmas).tensor(0, device);
@@ -139,13 +145,15 @@ fn every_class_has_its_own_defaults() {
         ("LCMScheduler", (0.00085, 0.012, "scaled_linear"), "leading", true, Start::Preserving, true),
         ("EulerDiscreteScheduler", linear, "linspace", true, Start::Sigma, false),
         ("EulerAncestralDiscreteScheduler", linear, "linspace", true, Start::Sigma, false),
-        ("LMSDiscreteScheduler", linear, "linspace", true, Start::Sigma, true),
+        ("LMSDiscreteScheduler", linear, "linspace", true, Start::Sigma, false),
         ("HeunDiscreteScheduler", heun, "linspace", true, Start::Sigma, false),
         ("DPMSolverMultistepScheduler", linear, "linspace", true, Start::Preserving, false),
         ("DPMSolverSDEScheduler", heun, "linspace", true, Start::Sigma, false),
         ("KDPM2AncestralDiscreteScheduler", heun, "linspace", true, Start::Sigma, false),
-        ("DEISMultistepScheduler", linear, "linspace", false, Start::Preserving, true),
-        ("UniPCMultistepScheduler", linear, "linspace", true, Start::Preserving, true),
+        ("KDPM2DiscreteScheduler", heun, "linspace", true, Start::Sigma, false),
+        ("DEISMultistepScheduler", linear, "linspace", false, Start::Preserving, false),
+        ("UniPCMultistepScheduler", linear, "linspace", true, Start::Preserving, false),
+        ("DPMSolverSinglestepScheduler", linear, "linspace", true, Start::Preserving, true),
     ] {
         let schedule = of(name);
         let config = schedule.config();
@@ -170,6 +178,16 @@ fn every_class_has_its_own_defaults() {
         ("use_karras_sigmas", json!(true)),
     ] {
         let name = "DPMSolverMultistepScheduler";
+        assert_eq!(open(&json!({"_class_name": name, setting: value})).unwrap().replaced(), Some(name));
+    }
+    for (name, setting, value) in [
+        ("UniPCMultistepScheduler", "solver_order", json!(4)),
+        ("UniPCMultistepScheduler", "predict_x0", json!(false)),
+        ("UniPCMultistepScheduler", "disable_corrector", json!([0, 1])),
+        ("UniPCMultistepScheduler", "use_karras_sigmas", json!(true)),
+        ("DEISMultistepScheduler", "use_karras_sigmas", json!(true)),
+        ("KDPM2DiscreteScheduler", "use_karras_sigmas", json!(true)),
+    ] {
         assert_eq!(open(&json!({"_class_name": name, setting: value})).unwrap().replaced(), Some(name));
     }
     let ddpm = json!({"_class_name": "DDPMScheduler", "clip_sample": false, "variance_type": "fixed_large"});
@@ -204,6 +222,67 @@ fn solvers_are_those_of_their_settings() {
     assert_eq!(of("KDPM2AncestralDiscreteScheduler"), Dpm2Ancestral::default().into());
     let rounded = json!({"_class_name": "KDPM2AncestralDiscreteScheduler", "use_karras_sigmas": true});
     assert!(open(&rounded).unwrap().replaced().is_some());
+}
+
+/// A sampler without a name is told as a file states it.
+#[test]
+fn samplers_are_told_by_name_or_settings() {
+    let told = |settings: Value| open(&settings).unwrap().sampler_name(20);
+    let unipc = |order: usize| json!({"_class_name": "UniPCMultistepScheduler", "solver_order": order});
+    assert_eq!(told(unipc(2)), "unipc");
+    let third: AnySampler = serde_json::from_str(&told(unipc(3))).unwrap();
+    assert_eq!(third, UniPc { order: 3, ..UniPc::default() }.into());
+    for (name, expected) in [
+        ("LMSDiscreteScheduler", "lms"),
+        ("DEISMultistepScheduler", "deis"),
+        ("KDPM2DiscreteScheduler", "dpm2"),
+    ] {
+        assert_eq!(told(json!({"_class_name": name})), expected);
+    }
+}
+
+/// Whole runs of classes along their own grids, of which `fixtures/samplers_ode.py` draws the numbers in f64.
+fn whole_runs_are_those_of_the_classes<B: TestBackend>(device: &B::Device) {
+    let fixture = Fixture::open("samplers_ode").case("own");
+    let [deis, kdpm2, lms, unipc] = [
+        "DEISMultistepScheduler",
+        "KDPM2DiscreteScheduler",
+        "LMSDiscreteScheduler",
+        "UniPCMultistepScheduler",
+    ];
+    let leading = json!({"timestep_spacing": "leading"});
+    let whole = json!({"solver_order": 3, "lower_order_final": false});
+    let bh1 = json!({"solver_order": 3, "solver_type": "bh1", "final_sigmas_type": "sigma_min"});
+    let cases = [
+        ("kdpm2", kdpm2, 7, json!({})),
+        ("kdpm2_leading", kdpm2, 7, leading.clone()),
+        ("lms", lms, 7, json!({})),
+        ("lms_karras", lms, 7, json!({"use_karras_sigmas": true})),
+        ("unipc", unipc, 7, json!({})),
+        ("unipc_leading", unipc, 7, json!({"timestep_spacing": "leading", "steps_offset": 1})),
+        ("unipc_3", unipc, 9, json!({"solver_order": 3})),
+        ("unipc_bh1_3", unipc, 9, bh1),
+        ("unipc_midpoint", unipc, 7, json!({"solver_type": "midpoint"})),
+        ("unipc_to_lowest", unipc, 7, json!({"final_sigmas_type": "sigma_min", "lower_order_final": false})),
+        ("deis", deis, 7, json!({})),
+        ("deis_1", deis, 7, json!({"solver_order": 1})),
+        ("deis_3", deis, 9, json!({"solver_order": 3})),
+        ("deis_3_of_many", deis, 15, json!({"solver_order": 3})),
+        ("deis_3_to_the_end", deis, 9, whole),
+    ];
+    assert_eq!(fixture.names("").len(), 1 + cases.len());
+    for (label, class, steps, changes) in cases {
+        let mut settings = stable(json!({"steps_offset": 0, "_class_name": class}));
+        settings.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        let schedule = open(&settings).unwrap();
+        assert_eq!(schedule.replaced(), None, "{label}");
+        let plan = schedule.like_diffusers(steps).unwrap();
+        let x = plan.from_noise(fixture.tensor("start", device));
+        let found: Tensor<B, 2> = plan.run(&plane(AnyPath::VarianceExploding), x, Noise::new(0));
+        // The classes round their levels to f32.
+        let expected = fixture.data(&format!("{label}.end"));
+        assert_close(label, found.into_data(), expected, 2.0 * B::TOLERANCE.min(1e-6));
+    }
 }
 
 /// diffusers' own timesteps, computed by it.

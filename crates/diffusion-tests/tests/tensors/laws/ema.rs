@@ -8,7 +8,7 @@ use burn::tensor::{Tensor, TensorData, backend::Backend};
 use diffusion::core::network::mlp::{TimeInputMlp, TimeInputMlpConfig};
 use diffusion::core::schedule::LogLinear;
 use diffusion::core::{Diffusion, EpsPrediction, Network, Tracer};
-use diffusion::train::{Ema, EmaConfig, TrainConfig, train};
+use diffusion::train::{Ema, EmaConfig, EmaStep, TrainConfig, train};
 use diffusion_tests::{TestBackend, assert_close, backend_tests};
 
 backend_tests!(
@@ -48,11 +48,11 @@ fn assert_mean<B: TestBackend>(average: &[Vec<f32>], decay: f64, before: &[Vec<f
 fn one_update_is_a_weighted_mean<B: TestBackend>(device: &B::Device) {
     let network = network::<B>(device);
     let other = changed(&network);
-    let config = EmaConfig { decay: 0.9, warmup_power: 2.0 / 3.0 };
+    let config = EmaConfig::warmup(0.9);
     // In the warm-up β = 1 − (1 + step)^(−2/3); after it 0.9.
     for (step, decay) in [(1, 1.0 - 0.5f64.powf(2.0 / 3.0)), (1000, 0.9)] {
-        let mut ema = Ema::new(network.clone(), config.clone());
-        ema.update::<B>(&other, step);
+        let mut ema = Ema::new(network.clone(), config);
+        ema.update::<B>(&other, EmaStep { step, examples: step, batch: 1 });
         assert_mean::<B>(&parameters(ema.module()), decay, &parameters(&network), &parameters(&other));
     }
 }
@@ -61,7 +61,7 @@ fn constant_weights_stay<B: TestBackend>(device: &B::Device) {
     let network = network::<B>(device);
     let mut ema = Ema::new(network.clone(), EmaConfig::default());
     for step in 1..=20 {
-        ema.update::<B>(&network, step);
+        ema.update::<B>(&network, EmaStep { step, examples: step, batch: 1 });
     }
     assert_mean::<B>(&parameters(&ema.into_module()), 0.0, &parameters(&network), &parameters(&network));
 }
@@ -95,7 +95,7 @@ fn lazily_initialised_parameters_are_averaged_from_their_first_value<B: TestBack
     let lazy = Lazy::<Autodiff<B>> { linear: LinearConfig::new(2, 2).init(device) };
     let batches = std::iter::repeat_with(|| (TensorData::ones::<f32, _>([4, 2]), ()));
     let (schedule, mut config) = (LogLinear::default(), TrainConfig::new(3));
-    config.ema = EmaConfig { decay: 0.75, warmup_power: 1.0 };
+    config.ema = EmaConfig::Warmup { decay: 0.75, warmup_power: 1.0 };
     let mut run = train(batches, Diffusion::new(lazy, EpsPrediction), &schedule, &config);
 
     let mut average = parameters(run.ema());

@@ -52,7 +52,7 @@ fn a_checkpoint_of_format_3_loads<B: TestBackend>(device: &B::Device) {
     for (weights, expected) in [(Weights::Raw, RAW), (Weights::Ema, EMA)] {
         // Other weights than the checkpoint's, which must take their place.
         let model = Diffusion::new(network().init::<B>(8, device), PREDICTION);
-        let model = checkpoint.load(model, &spec(), weights).unwrap();
+        let model = checkpoint.load(model, &spec(), weights.clone()).unwrap();
         let x = Tensor::<B, 2>::from_data([[0.5, -1.0]], device);
         let found: Vec<f64> = model.predict_eps(x, 0.7, ()).into_data().iter().collect();
         for (found, expected) in found.iter().zip(expected) {

@@ -266,7 +266,7 @@ fn the_learning_rate_follows_its_schedule<B: TestBackend>(device: &B::Device) {
     use diffusion::train::{LrDecay, LrSchedule};
     let schedule = schedule();
     let lr_schedule = LrSchedule { warmup: 2, decay: LrDecay::Cosine { floor: 0.0 } };
-    let ema = EmaConfig { decay: 0.5, warmup_power: f64::INFINITY };
+    let ema = EmaConfig::Constant { decay: 0.5 };
     let config = TrainConfig { lr: 8.0e-3, lr_schedule, ema, ..TrainConfig::new(6) };
     let model = Diffusion::new(mlp::<Autodiff<B>>(device), EpsPrediction);
     let run = train(std::iter::repeat_with(|| batch(0.5)), model, &schedule, &config);

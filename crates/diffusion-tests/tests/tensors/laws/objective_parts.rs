@@ -198,11 +198,14 @@ fn a_step_of_several_batches_is_that_of_a_large_one<B: TestBackend>(device: &B::
     assert_close("weights", found, expected, 1e-3);
 }
 
+/// The levels of a batch with its place.
+type Levels = (BatchPlace, Vec<Drawn>);
+
 /// An objective that tells which levels it gave, and how often it was told losses.
 #[derive(Clone, Debug)]
 struct Told {
     objective: Weighted,
-    levels: Arc<Mutex<Vec<(BatchPlace, Vec<Drawn>)>>>,
+    levels: Arc<Mutex<Vec<Levels>>>,
     losses: Arc<Mutex<Vec<Vec<f64>>>>,
     noise: Arc<Mutex<Vec<[TensorData; 2]>>>,
 }

@@ -14,7 +14,10 @@ use diffusion::core::objective::{
 use diffusion::core::schedule::LogLinear;
 use diffusion::core::{Diffusion, EpsPrediction, Network, Objective, PredictionMse, Tracer};
 use diffusion::data::{Batches, Dataset, Label, Points, TreeDataset};
-use diffusion::train::{Checkpoint, CheckpointState, LrDecay, LrSchedule, ModelSpec, TrainConfig, train};
+use diffusion::train::{
+    Checkpoint, CheckpointState, LrDecay, LrSchedule, ModelSpec, MuonConfig, OptimizerConfig, TrainConfig,
+    train,
+};
 use diffusion_tests::{TestBackend, backend_tests};
 use std::fs;
 use std::path::Path;
@@ -23,6 +26,7 @@ use std::sync::Arc;
 backend_tests!(
     a_perceptron_goes_on_exactly,
     a_transformer_goes_on_exactly,
+    a_transformer_goes_on_exactly_by_muon,
     a_u_net_goes_on_exactly,
     a_parameter_without_gradient_goes_on_exactly,
     an_objective_that_learns_goes_on_exactly,
@@ -64,12 +68,16 @@ where
         + ModuleDisplay,
     N::InnerModule: ModuleDisplay,
 {
-    goes_on_exactly_under::<B, _, _, R>(PredictionMse, network, data)
+    goes_on_exactly_by::<B, _, _, R>(&config(5), PredictionMse, network, data);
 }
 
-/// The same under an objective.
-fn goes_on_exactly_under<B, N, D, const R: usize>(objective: impl Objective, network: impl Fn() -> N, data: D)
-where
+/// The same by these settings and under an objective.
+fn goes_on_exactly_by<B, N, D, const R: usize>(
+    config: &TrainConfig,
+    objective: impl Objective,
+    network: impl Fn() -> N,
+    data: D,
+) where
     B: TestBackend,
     D: Dataset + Clone,
     N: Network<Autodiff<B>, R, Condition = <D::Label as Label>::Condition>
@@ -77,17 +85,17 @@ where
         + ModuleDisplay,
     N::InnerModule: ModuleDisplay,
 {
-    let (schedule, config) = (LogLinear::new(50, 0.01, 5.0), config(5));
+    let schedule = LogLinear::new(50, 0.01, 5.0);
     let model = || Diffusion::<Autodiff<B>, _, _>::new(network(), EpsPrediction);
     let batches = || Batches::new(data.clone(), 3, 5);
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
 
-    let mut whole = train(batches(), model(), &schedule, &config).under(objective.clone());
+    let mut whole = train(batches(), model(), &schedule, config).under(objective.clone());
     let losses: Vec<u64> = whole.by_ref().map(|step| step.unwrap().loss().to_bits()).collect();
     let whole = whole.save(path("whole"), &spec(), None).unwrap();
 
-    let mut first = train(batches(), model(), &schedule, &config).under(objective.clone());
+    let mut first = train(batches(), model(), &schedule, config).under(objective.clone());
     let mut again: Vec<u64> = first.by_ref().take(3).map(|step| step.unwrap().loss().to_bits()).collect();
     let checkpoint = first.save(path("first"), &spec(), Some(0.5)).unwrap();
     drop(first);
@@ -95,7 +103,7 @@ where
 
     let checkpoint = Checkpoint::open(checkpoint.path()).unwrap();
     let rest = batches().starting_at(checkpoint.state().batches);
-    let second = train(rest, model(), &schedule, &config).under(objective);
+    let second = train(rest, model(), &schedule, config).under(objective);
     let mut second = second.resume(&checkpoint, &spec()).unwrap();
     assert_eq!(second.step(), 3);
     again.extend(second.by_ref().map(|step| step.unwrap().loss().to_bits()));
@@ -133,8 +141,8 @@ fn images(n: usize, side: usize) -> Arc<Points<()>> {
     Arc::new(Points::new(values, &[1, side, side]))
 }
 
-fn a_transformer_goes_on_exactly<B: TestBackend>(device: &B::Device) {
-    let config = DitConfig {
+fn transformer() -> DitConfig {
+    DitConfig {
         in_dim: 8,
         channels: 1,
         patch_size: 4,
@@ -142,8 +150,17 @@ fn a_transformer_goes_on_exactly<B: TestBackend>(device: &B::Device) {
         head_dim: 8,
         num_heads: 2,
         ..Default::default()
-    };
-    goes_on_exactly::<B, _, _, 4>(|| config.init::<Autodiff<B>>(1, device), images(10, 8));
+    }
+}
+
+fn a_transformer_goes_on_exactly<B: TestBackend>(device: &B::Device) {
+    goes_on_exactly::<B, _, _, 4>(|| transformer().init::<Autodiff<B>>(1, device), images(10, 8));
+}
+
+fn a_transformer_goes_on_exactly_by_muon<B: TestBackend>(device: &B::Device) {
+    let muon = TrainConfig { optimizer: OptimizerConfig::Muon(MuonConfig::default()), ..config(5) };
+    let network = || transformer().init::<Autodiff<B>>(1, device);
+    goes_on_exactly_by::<B, _, _, 4>(&muon, PredictionMse, network, images(10, 8));
 }
 
 fn a_u_net_goes_on_exactly<B: TestBackend>(device: &B::Device) {
@@ -216,8 +233,13 @@ fn an_objective_that_learns_goes_on_exactly<B: TestBackend>(device: &B::Device) 
         pairing: Some(Assignment {}.into()),
         ..Weighted::new()
     };
-    let config = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] };
-    goes_on_exactly_under::<B, _, _, 2>(objective, || config.init::<Autodiff<B>>(1, device), points());
+    let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] };
+    goes_on_exactly_by::<B, _, _, 2>(
+        &config(5),
+        objective,
+        || network.init::<Autodiff<B>>(1, device),
+        points(),
+    );
 }
 
 fn another_seed_and_an_imported_model_are_refused<B: TestBackend>(device: &B::Device) {

@@ -410,9 +410,6 @@ fn likelihood_is_the_closed_form<B: TestBackend>(device: &B::Device) {
         for solver in [OdeSolver::Heun, OdeSolver::Rk4, OdeSolver::ADAPTIVE] {
             let [exact, estimated] = [Trace::Exact, Trace::default()].map(|trace| bits(solver, trace));
             for ((exact, estimated), expected) in exact.iter().zip(&estimated).zip(&expected) {
-                if std::env::var_os("DIFFUSION_DEVIATIONS").is_some() {
-                    println!("{solver:?}: {:.1e} bits/dim", exact - expected);
-                }
                 assert!((exact - expected).abs() < 1e-3, "{solver:?}: {exact}, expected {expected}");
                 // The Jacobian is a multiple of the identity, of which signs find the trace itself.
                 assert!((exact - estimated).abs() < 1e-5, "{solver:?}: {exact} and {estimated}");

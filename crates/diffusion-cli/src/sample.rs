@@ -62,8 +62,8 @@ pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
     };
     let (sampling, batch_size) = (config.sampling.clone(), args.batch_size);
     let guidance = args.guidance;
-    let negative_labels = match (&prompts, &guidance.negative) {
-        (None, Some(names)) if config.network.text().is_none() => {
+    let negative_labels = match &guidance.negative {
+        Some(names) if config.network.text().is_none() => {
             Some(self::labels(std::slice::from_ref(names), &config)?)
         }
         _ => None,

@@ -34,8 +34,10 @@ impl ModifierArgs {
             self.guidance_rescale.map(|phi| Rescale { phi }.into()),
         ];
         let given: Vec<AnyModifier> = given.into_iter().flatten().collect();
-        let is_new = |modifier: &&AnyModifier| given.iter().all(|new| new.name() != modifier.name());
-        known.iter().filter(is_new).cloned().collect::<Vec<_>>().into_iter().chain(given.clone()).collect()
+        let mut all = known.to_vec();
+        all.retain(|modifier| given.iter().all(|new| new.name() != modifier.name()));
+        all.extend(given);
+        all
     }
 
     /// Whether nothing is given.

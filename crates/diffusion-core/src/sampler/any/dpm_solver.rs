@@ -3,6 +3,7 @@
 use crate::denoiser::{Combination, Denoiser};
 use crate::invalid::{Invalid, expect_valid};
 use crate::precision::check_amount;
+use crate::sampler::quadrature::{exponential_moments, weights};
 use crate::sampler::way::Way;
 use crate::sampler::{NoiseKind, Sampler, SamplerStep};
 use crate::sigma::sum;
@@ -69,30 +70,20 @@ impl DpmSolver {
     /// The weights of D, of D₋₁ and of D₋₂ that are known, less α', for a step of the length `h` after steps of the lengths
     /// `before`, the latest first.
     fn weights(&self, h: f64, before: &[f64]) -> [f64; 3] {
-        let q = (1.0 + self.eta) * h;
-        // ∫ q·e^(−q(1−u))·uᵏ du for k = 0, 1, 2.
-        let whole = -(-q).exp_m1();
-        let linear = 1.0 - whole / q;
-        let square = 1.0 - 2.0 * linear / q;
-        match *before {
-            [] => [whole, 0.0, 0.0],
-            [last] => {
-                let slope = match self.variant {
-                    Variant::Midpoint => 0.5 * whole,
-                    Variant::Heun => linear,
-                };
-                let difference = slope * h / last;
-                [whole + difference, -difference, 0.0]
-            }
-            [last, second, ..] => {
-                // In units of the step, D is known at 0, −r₀ and −r₀ − r₁: D(u) = D + s₀·u + c·u·(u + r₀) with the slopes
-                // s₀, s₁ and c = (s₀ − s₁)/(r₀ + r₁).
-                let (r0, r1) = (last / h, second / h);
-                let curved = (square + r0 * linear) / (r0 + r1);
-                let (first, second) = ((linear + curved) / r0, -curved / r1);
-                [whole + first, second - first, -second]
-            }
+        let moments = exponential_moments((1.0 + self.eta) * h);
+        if let ([last], Variant::Midpoint) = (before, self.variant) {
+            let difference = 0.5 * moments[0] * h / last;
+            return [moments[0] + difference, -difference, 0.0];
         }
+        // In units of the step, D is known at 0, −r₀ and −r₀ − r₁; behind a step from pure noise nothing is.
+        let back = before.iter().take_while(|length| length.is_finite()).scan(0.0, |place, length| {
+            *place -= length / h;
+            Some(*place)
+        });
+        let nodes: Vec<f64> = [0.0].into_iter().chain(back).collect();
+        let mut found = [0.0; 3];
+        found.iter_mut().zip(weights(&nodes, &moments)).for_each(|(found, weight)| *found = weight);
+        found
     }
 }
 

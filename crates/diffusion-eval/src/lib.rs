@@ -1,16 +1,43 @@
-//! How good a model is: its validation loss by noise level; and how good a sampler is, on data whose denoiser is known.
+//! How good a model is: its validation loss by noise level, and how far its samples are from the data; and how good a sampler
+//! is, on data whose denoiser is known.
 //!
-//! [`Validation`] holds a fixed set of (example, σ, noise) triples and evaluates models on it; nothing here needs a data
-//! set or a training run.
+//! [`Validation`] holds a fixed set of (example, σ, noise) triples and evaluates models on it. Distances are between
+//! [`Features`] on the host, f32 that are computed with in f64: the Fréchet distance of [`Moments`], [`kid`], [`mmd`],
+//! [`energy_distance`], [`sliced_wasserstein`], [`neighborhoods`] for precision, recall, density and coverage, and
+//! [`Memorization`]. [`jackknife`] gives any of them its standard error, [`Features::halves`] the floor. Nothing here needs
+//! a data set or a training run.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod budget;
+mod energy;
+mod error;
+mod features;
+mod frechet;
+mod gaussian;
+mod kernel;
+mod memorization;
+mod moments;
+mod neighborhoods;
+mod pairs;
+mod resample;
+mod sliced;
 mod strata;
 mod transport;
 mod validation;
 
 pub use budget::{evaluations, steps_within};
+pub use energy::energy_distance;
+pub use error::MetricError;
+pub use features::{Features, HALVES};
+pub use frechet::frechet_distance;
+pub use gaussian::Gaussian;
+pub use kernel::{KID_SUBSET, Kid, KidConfig, kernel_distance, kid, median_distance, mmd};
+pub use memorization::{Memorization, Nearest, nearest};
+pub use moments::Moments;
+pub use neighborhoods::{Neighborhoods, neighborhoods};
+pub use resample::{Estimate, jackknife};
+pub use sliced::{DIRECTION, Directions, sliced_wasserstein};
 pub use strata::VALIDATION_SIGMA;
 pub use transport::{floor, transport_distance};
 pub use validation::{

@@ -44,7 +44,11 @@ const DRAWING: &[(&str, &[&str], &str)] = &[
         &["diffusion-core", "diffusion-weights"],
         "a pretrained model knows no training, data set or picture in a file",
     ),
-    ("diffusion-eval", &["diffusion-core"], "judging a model needs neither its data set nor its training"),
+    (
+        "diffusion-eval",
+        &["diffusion-core", "diffusion-weights"],
+        "judging a model needs neither its data set nor its training",
+    ),
     ("diffusion-backends", &[], "a backend is chosen for whatever is to run on it"),
     (
         "diffusion-burn",

@@ -5,6 +5,7 @@ mod entry;
 mod index;
 mod kind;
 mod legacy;
+pub(crate) mod npz;
 mod part;
 mod pickle;
 pub(crate) mod safetensors;

@@ -159,5 +159,5 @@ impl UnetSizes {
 
 /// The MLP on points of a plane with these hidden layers.
 pub fn mlp(hidden_dims: &[usize]) -> TimeInputMlpConfig {
-    TimeInputMlpConfig { dim: 2, hidden_dims: hidden_dims.to_vec() }
+    TimeInputMlpConfig { dim: 2, hidden_dims: hidden_dims.to_vec(), ..Default::default() }
 }

@@ -73,7 +73,8 @@ pub trait Denoiser<B: Backend, const D: usize> {
     fn evaluate(&self, x: Tensor<B, D>, sigma: f64) -> DenoiserOutput<B, D>;
 
     /// The same for one sampling run, in the course of which a denoiser may remember something, as guidance with
-    /// momentum does. What it remembers belongs to the function that is returned, and ends with it.
+    /// momentum does, or a model whose network is given its last estimate. What it remembers belongs to the function that is
+    /// returned, and ends with it.
     fn start(&self) -> Evaluate<'_, B, D> {
         Box::new(|x, sigma, _step| self.evaluate(x, sigma))
     }

@@ -1,7 +1,7 @@
 //! A network with a meaning: the diffusion model, its loss and its predictions.
 
-use crate::condition::{Condition, Unconditional};
-use crate::denoiser::{Denoiser, DenoiserOutput};
+use crate::condition::Condition;
+use crate::denoiser::DenoiserOutput;
 use crate::invalid::{Invalid, expect_valid};
 use crate::network::Network;
 use crate::objective::{Objective, PredictionMse};
@@ -102,14 +102,40 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
     where
         N: Network<B, D>,
     {
+        self.predict_after(x, sigma, condition, None)
+    }
+
+    /// The same of a network that is [given its last estimate](Network::self_conditioned) of the data, `estimate`: zeros
+    /// where there is none. Other networks do not see it.
+    ///
+    /// The estimate is in the data's own units, whatever `c_in` does to `x`.
+    ///
+    /// # Shapes
+    /// - `x`, `estimate`, returns: `[batch, …]`
+    ///
+    /// # Panics
+    /// As [`predict`](Self::predict), or if `estimate` has not the shape of `x`.
+    pub fn predict_after<const D: usize>(
+        &self,
+        x: Tensor<B, D>,
+        sigma: impl Into<Sigma>,
+        condition: N::Condition,
+        estimate: Option<Tensor<B, D>>,
+    ) -> Tensor<B, D>
+    where
+        N: Network<B, D>,
+    {
         let sigma = sigma.into();
         let batch = x.dims()[0];
+        if let Some(estimate) = &estimate {
+            assert_eq!(estimate.dims(), x.dims(), "the estimate of the data and the input differ in shape");
+        }
         assert_eq!(x.dims(), self.network.input_shape(batch), "input and network differ in shape");
         sigma.check(batch);
         condition.check(batch);
         let levels = sigma.tensor(batch, &x.device());
         let x = sigma.map(|s| self.parameterization.c_in(s)).times(x);
-        self.network.forward(x, levels, condition)
+        self.network.forward(self.network.with_estimate(x, estimate), levels, condition)
     }
 
     /// The training loss: the mean over the batch of [`loss_per_example`](Self::loss_per_example), smalldiffusion's
@@ -176,7 +202,7 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
     where
         N: Network<B, D>,
     {
-        let losses = self.weighted_losses(objective, x0, sigma.into(), eps, condition);
+        let losses = self.weighted_losses(objective, x0, sigma.into(), eps, condition, None);
         // Along an axis: on a GPU the mean of a whole tensor adds its parts in the order in which they are ready.
         let values = losses.shape().num_elements();
         losses.reshape([1, values]).mean_dim(1).reshape([1])
@@ -201,7 +227,32 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
     where
         N: Network<B, D>,
     {
-        let losses = self.weighted_losses(objective, x0, sigma.into(), eps, condition);
+        self.loss_per_example_after(objective, x0, sigma, eps, condition, None)
+    }
+
+    /// The same of a network that is given its last `estimate` of the data, as [`predict_after`](Self::predict_after)
+    /// gives it.
+    ///
+    /// # Shapes
+    /// - `x0`, `eps`: `[batch, …]`, noise of unit variance
+    /// - `estimate`: `[batch, …]`
+    /// - returns `[batch]`
+    ///
+    /// # Panics
+    /// As [`noised`](Self::noised) and [`predict_after`](Self::predict_after).
+    pub fn loss_per_example_after<const D: usize>(
+        &self,
+        objective: &impl Objective,
+        x0: Tensor<B, D>,
+        sigma: impl Into<Sigma>,
+        eps: Tensor<B, D>,
+        condition: N::Condition,
+        estimate: Option<Tensor<B, D>>,
+    ) -> Tensor<B, 1>
+    where
+        N: Network<B, D>,
+    {
+        let losses = self.weighted_losses(objective, x0, sigma.into(), eps, condition, estimate);
         losses.flatten::<2>(1, D - 1).mean_dim(1).squeeze_dim(1)
     }
 
@@ -213,11 +264,13 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
         sigma: Sigma,
         eps: Tensor<B, D>,
         condition: N::Condition,
+        estimate: Option<Tensor<B, D>>,
     ) -> Tensor<B, D>
     where
         N: Network<B, D>,
     {
-        let output = self.predict(self.noised(x0.clone(), &sigma, eps.clone()), &sigma, condition);
+        let noisy = self.noised(x0.clone(), &sigma, eps.clone());
+        let output = self.predict_after(noisy, &sigma, condition, estimate);
         let target = |s| self.parameterization.target(s);
         let target = mix((sigma.map(|s| target(s).x0), x0), (sigma.map(|s| target(s).eps), eps));
         assert_eq!(output.dims(), target.dims(), "prediction and target differ in shape");
@@ -293,20 +346,26 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
     where
         N: Network<B, D>,
     {
-        let output = self.output(x.clone(), &sigma, condition);
+        let output = self.output(x.clone(), &sigma, condition, None);
         sigma.levels().iter().for_each(|&sigma| self.expect_estimates(sigma));
         combine(&sigma, scalings, x, output)
     }
 
-    /// What [`predict`](Self::predict) gives, without asking the network where its output counts nothing.
-    fn output<const D: usize>(&self, x: Tensor<B, D>, sigma: &Sigma, condition: N::Condition) -> Tensor<B, D>
+    /// What [`predict_after`](Self::predict_after) gives, without asking the network where its output counts nothing.
+    pub(crate) fn output<const D: usize>(
+        &self,
+        x: Tensor<B, D>,
+        sigma: &Sigma,
+        condition: N::Condition,
+        estimate: Option<Tensor<B, D>>,
+    ) -> Tensor<B, D>
     where
         N: Network<B, D>,
     {
         if sigma.levels().iter().all(|&sigma| is_data(&self.parameterization, sigma)) {
             return x.zeros_like();
         }
-        self.predict(x, sigma, condition)
+        self.predict_after(x, sigma, condition, estimate)
     }
 
     /// Whether the model can be trained and sampled at the noise levels of `schedule`; training asks before it begins.
@@ -328,11 +387,6 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
     /// Panics where no estimate follows from the network's output.
     fn expect_estimates(&self, sigma: f64) {
         expect_valid(self.parameterization.check_levels(&[sigma]));
-    }
-
-    /// The model with its condition bound, ready to be sampled from or guided.
-    pub fn given<C>(&self, condition: C) -> Given<'_, Self, C> {
-        Given { model: self, condition }
     }
 
     /// The estimate of ε that follows from the network's output.
@@ -359,60 +413,5 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
             denoised: self.parameterization.denoised(sigma),
             velocity: self.parameterization.velocity(sigma),
         }
-    }
-}
-
-impl<B: Backend, N, P: Parameterization, const D: usize> Denoiser<B, D> for Diffusion<B, N, P>
-where
-    N: Network<B, D, Condition: Unconditional>,
-{
-    type Path = P::Path;
-
-    fn path(&self) -> P::Path {
-        self.parameterization.path()
-    }
-
-    fn input_shape(&self, batch: usize) -> [usize; D] {
-        self.network.input_shape(batch)
-    }
-
-    fn evaluate(&self, x: Tensor<B, D>, sigma: f64) -> DenoiserOutput<B, D> {
-        self.given(<N::Condition as Unconditional>::NONE).evaluate(x, sigma)
-    }
-
-    fn check_levels(&self, sigmas: &[f64]) -> Result<(), Invalid> {
-        self.parameterization.check_levels(sigmas)
-    }
-}
-
-/// A model with its condition bound; made by [`Diffusion::given`].
-#[derive(Clone, Debug)]
-pub struct Given<'a, M, C> {
-    pub(crate) model: &'a M,
-    pub(crate) condition: C,
-}
-
-impl<B: Backend, N, P: Parameterization, const D: usize> Denoiser<B, D>
-    for Given<'_, Diffusion<B, N, P>, N::Condition>
-where
-    N: Network<B, D>,
-{
-    type Path = P::Path;
-
-    fn path(&self) -> P::Path {
-        self.model.parameterization.path()
-    }
-
-    fn input_shape(&self, batch: usize) -> [usize; D] {
-        self.model.network.input_shape(batch)
-    }
-
-    fn evaluate(&self, x: Tensor<B, D>, sigma: f64) -> DenoiserOutput<B, D> {
-        let output = self.model.output(x.clone(), &sigma.into(), self.condition.clone());
-        self.model.denoiser_output(x, output, sigma)
-    }
-
-    fn check_levels(&self, sigmas: &[f64]) -> Result<(), Invalid> {
-        self.model.parameterization.check_levels(sigmas)
     }
 }

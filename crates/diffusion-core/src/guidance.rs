@@ -22,7 +22,8 @@ pub use point::GuidancePoint;
 
 use crate::condition::Condition;
 use crate::denoiser::{Denoiser, DenoiserOutput, Evaluate};
-use crate::diffusion::{Diffusion, Given};
+use crate::diffusion::Diffusion;
+use crate::given::Given;
 use crate::invalid::Invalid;
 use crate::parameterization::Parameterization;
 use crate::step::SamplerStep;

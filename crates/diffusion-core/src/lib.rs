@@ -16,8 +16,10 @@
 pub mod condition;
 pub mod denoiser;
 pub mod diffusion;
+pub mod given;
 pub mod guidance;
 pub mod invalid;
+mod last_estimate;
 pub mod layer;
 mod linear_combination;
 pub mod memory;

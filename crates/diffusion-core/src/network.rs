@@ -58,8 +58,31 @@ pub trait Network<B: Backend, const D: usize> {
     /// sequences, [`AnyCondition`] for what is chosen at run time, or a type of your own.
     type Condition: Condition;
 
-    /// The shape of a batch of inputs.
+    /// The shape of a batch of inputs, and of outputs.
     fn input_shape(&self, batch: usize) -> [usize; D];
+
+    /// Whether the network is given its own last estimate of the data beside the noisy input: self-conditioning (Chen et
+    /// al. 2022, arXiv:2208.04202, §3.2). Then [`trace`](Self::trace) and [`forward`](Self::forward) take twice as many
+    /// channels, along axis 1, as the input shape says: [`with_estimate`](Self::with_estimate) joins them. The output has
+    /// the input shape all the same.
+    fn self_conditioned(&self) -> bool {
+        false
+    }
+
+    /// What [`trace`](Self::trace) and [`forward`](Self::forward) take: `x` alone, or of a network that is
+    /// [given an estimate](Self::self_conditioned) `x` and behind it, along axis 1, the estimate; zeros where there is
+    /// none.
+    ///
+    /// # Shapes
+    /// - `x`, `estimate`: [`input_shape`](Self::input_shape)
+    /// - returns the same, with twice as many channels if the network is given an estimate
+    fn with_estimate(&self, x: Tensor<B, D>, estimate: Option<Tensor<B, D>>) -> Tensor<B, D> {
+        if !self.self_conditioned() {
+            return x;
+        }
+        let estimate = estimate.unwrap_or_else(|| x.zeros_like());
+        Tensor::cat(vec![x, estimate], 1)
+    }
 
     /// The network's output, while `tracer` sees that of every layer and may replace it.
     ///
@@ -79,9 +102,9 @@ pub trait Network<B: Backend, const D: usize> {
     /// The network's output.
     ///
     /// # Shapes
-    /// - `x`: [`input_shape`](Self::input_shape)
+    /// - `x`: [`input_shape`](Self::input_shape), which [`with_estimate`](Self::with_estimate) may have widened
     /// - `sigma`: `[batch]`, positive
-    /// - returns the shape of `x`
+    /// - returns [`input_shape`](Self::input_shape)
     fn forward(&self, x: Tensor<B, D>, sigma: Tensor<B, 1>, condition: Self::Condition) -> Tensor<B, D> {
         self.trace(x, sigma, condition, &mut Untraced)
     }
@@ -118,4 +141,9 @@ pub trait Network<B: Backend, const D: usize> {
     fn exported(&self) -> Option<Vec<(String, TensorData)>> {
         None
     }
+}
+
+/// The channels that a network's first layer takes where its inputs have `channels`.
+fn input_channels(channels: usize, self_condition: bool) -> usize {
+    if self_condition { channels.saturating_mul(2) } else { channels }
 }

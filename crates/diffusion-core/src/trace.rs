@@ -32,7 +32,7 @@ use std::fmt::{self, Display};
 /// }
 ///
 /// let device = Default::default();
-/// let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![16, 8] }.init::<Flex>(0, &device);
+/// let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![16, 8], ..Default::default() }.init::<Flex>(0, &device);
 /// let mut layers = Layers::default();
 /// network.trace(Tensor::zeros([1, 2], &device), Tensor::ones([1], &device), (), &mut layers);
 /// assert_eq!(layers.0.last(), Some(&("net.2".to_string(), 2)));

@@ -197,7 +197,8 @@ where
     N: Network<B, D>,
     T: Tracer<B>,
 {
-    let x = Tensor::from_data(inputs.x.clone(), device);
+    let x: Tensor<B, D> = Tensor::from_data(inputs.x.clone(), device);
+    let x = network.with_estimate(x.clone(), Some(x));
     let sigma = Tensor::from_data(inputs.sigma.clone(), device);
     let output = network.trace(x, sigma, inputs.condition.clone(), tracer);
     tracer.layer(&"output", output)

@@ -23,7 +23,7 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 fn mlp() -> TimeInputMlp<B> {
-    let config = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8, 8, 8] };
+    let config = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8, 8, 8], ..Default::default() };
     filled(config.init(0, &Default::default()), 0)
 }
 
@@ -127,8 +127,11 @@ fn layers_by_themselves_have_the_networks_gradients() {
     for mut config in models() {
         // A network without dropout does not know the setting.
         let _ = config.set("network.dropout=0.0");
-        let (kind, classes) = (&config.preset, config.network.classes());
-        config.network.visit::<Flex, _>(0, &Default::default(), ChainRule { kind, classes }).unwrap();
+        for told in [false, true] {
+            config.set(&format!("network.self_condition={told}")).unwrap();
+            let (kind, classes) = (&config.preset, config.network.classes());
+            config.network.visit::<Flex, _>(0, &Default::default(), ChainRule { kind, classes }).unwrap();
+        }
     }
 }
 
@@ -148,10 +151,11 @@ impl NetworkVisitor<Flex> for ChainRule<'_> {
         let recorded = record(&network, &inputs, &device);
         let layers = layers(&network, &inputs, &recorded, &[], &device);
 
-        let [x, incoming] =
+        let [x, incoming]: [Tensor<B, D>; 2] =
             [&inputs.x, &inputs.gradient].map(|data| Tensor::from_data(data.clone(), &device));
+        let x = network.with_estimate(x.clone(), Some(x));
         let sigma = Tensor::from_data(inputs.sigma.clone(), &device);
-        let output: Tensor<B, D> = network.forward(x, sigma, inputs.condition.clone());
+        let output = network.forward(x, sigma, inputs.condition.clone());
         let gradients = (output * incoming).sum().backward();
         let mut all = read_parameters(&network, Some(&gradients));
         all.extend(recorded.iter().rev().skip(1).map(|layer| (layer.name.clone(), layer.gradient.clone())));

@@ -83,7 +83,7 @@ pub const VALIDATION_EXAMPLE: Purpose = Purpose(12);
 /// let validation = Validation::new(config, 0, &LogLinear::default(), 50, gather)?;
 ///
 /// let device = Default::default();
-/// let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] }.init::<Flex>(0, &device);
+/// let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8], ..Default::default() }.init::<Flex>(0, &device);
 /// let losses = validation.evaluate(&Diffusion::new(network, EpsPrediction), &device);
 /// assert_eq!(losses.0.len(), 4);
 /// assert!(losses.0[0].sigma_max <= losses.0[1].sigma_min && losses.mean().is_finite());

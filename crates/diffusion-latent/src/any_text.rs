@@ -80,6 +80,10 @@ where
         self.network.input_shape(batch)
     }
 
+    fn self_conditioned(&self) -> bool {
+        self.network.self_conditioned()
+    }
+
     fn trace<T: Tracer<B>>(
         &self,
         x: Tensor<B, D>,

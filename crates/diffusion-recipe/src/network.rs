@@ -119,6 +119,11 @@ impl NetworkConfig {
         self.settings().text()
     }
 
+    /// Whether it is given its own estimate of the data; not known of another crate's.
+    pub fn self_condition(&self) -> bool {
+        self.settings().self_condition()
+    }
+
     /// Whether it is told something that it can be guided by.
     pub fn is_conditional(&self) -> bool {
         self.classes().is_some() || self.text().is_some()

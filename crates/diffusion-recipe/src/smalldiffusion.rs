@@ -11,11 +11,16 @@ use diffusion::core::network::unet::UnetConfig;
 /// The Python expression of the model that `config` describes, or nothing where smalldiffusion 0.5.0 has no such
 /// network or prediction.
 pub fn expression(config: &RunConfig) -> Option<String> {
+    if config.network.self_condition() {
+        return None;
+    }
     let (kind, arguments) = match &config.network {
-        NetworkConfig::TimeInputMlp(TimeInputMlpConfig { dim, hidden_dims }) => {
+        NetworkConfig::TimeInputMlp(TimeInputMlpConfig { dim, hidden_dims, .. }) => {
             ("TimeInputMLP", format!("dim={dim}, hidden_dims={}", tuple(hidden_dims)))
         }
-        NetworkConfig::ConditionalMlp(ConditionalMlpConfig { dim, hidden_dims, cond_dim, labels }) => {
+        NetworkConfig::ConditionalMlp(ConditionalMlpConfig {
+            dim, hidden_dims, cond_dim, labels, ..
+        }) => {
             let CondEmbedderLabelConfig { num_classes, dropout } = labels;
             let hidden = tuple(hidden_dims);
             let sizes = format!("dim={dim}, hidden_dims={hidden}, cond_dim={cond_dim}");
@@ -103,9 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn a_prediction_without_counterpart_has_none() {
+    fn what_has_no_counterpart_has_none() {
         let edm = AnyPrediction::Edm { sigma_data: 0.5 };
         let config = RunConfig { prediction: edm, ..RunConfig::preset("swissroll").unwrap() };
         assert_eq!(expression(&config), None);
+        for preset in ["swissroll", "fashion-dit", "fashion-unet"] {
+            let mut config = RunConfig::preset(preset).unwrap();
+            config.set("network.self_condition=true").unwrap();
+            assert_eq!(expression(&config), None, "{preset}");
+        }
     }
 }

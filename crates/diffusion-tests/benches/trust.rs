@@ -83,7 +83,8 @@ fn main() {
     let device = Default::default();
     let points = Arc::new(Swissroll::new(std::f64::consts::PI / 2.0, 5.0 * std::f64::consts::PI, 100));
     let many = Arc::new(Swissroll::new(std::f64::consts::PI / 2.0, 5.0 * std::f64::consts::PI, 2048));
-    let mlp = TimeInputMlpConfig { dim: 2, hidden_dims: vec![16, 128, 128, 128, 128, 16] };
+    let mlp =
+        TimeInputMlpConfig { dim: 2, hidden_dims: vec![16, 128, 128, 128, 128, 16], ..Default::default() };
     measure::<_, _, 2>("swissroll, batch 100", || mlp.init::<B>(0, &device), points, 100, 2000, 5000.0);
     measure::<_, _, 2>("swissroll, batch 2048", || mlp.init::<B>(0, &device), many, 2048, 300, 5000.0);
     let pixels = (0..64 * 784).map(|i| (i * 37 % 251) as f32 / 125.0 - 1.0).collect();

@@ -48,7 +48,8 @@ fn memory_is_bounded() {
 fn a_step_of_many_batches_holds_one() {
     let (batch, dim, accumulate) = (512, 4096, 64);
     let device = Default::default();
-    let network = TimeInputMlpConfig { dim, hidden_dims: vec![8] }.init::<Autodiff<Flex>>(0, &device);
+    let network = TimeInputMlpConfig { dim, hidden_dims: vec![8], ..Default::default() }
+        .init::<Autodiff<Flex>>(0, &device);
     let model = Diffusion::new(network, EpsPrediction);
     let batches = std::iter::repeat_with(|| (TensorData::zeros::<f32, _>([batch, dim]), ()));
     let config = TrainConfig { accumulate, ..TrainConfig::new(2) };
@@ -98,7 +99,7 @@ fn pretrained_models_are_opened_one_tensor_at_a_time() {
 
 fn weights_are_read_without_a_second_copy() {
     let device = Default::default();
-    let config = TimeInputMlpConfig { dim: 2, hidden_dims: vec![4096; 3] };
+    let config = TimeInputMlpConfig { dim: 2, hidden_dims: vec![4096; 3], ..Default::default() };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.safetensors");
     export_state_dict(&config.init::<Flex>(1, &device), &path).unwrap();

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 /// use diffusion_core::network::mlp::TimeInputMlpConfig;
 /// use diffusion_train::hidden_matrices;
 ///
-/// let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8, 8] }.init::<Flex>(0, &Default::default());
+/// let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8, 8], ..Default::default() }.init::<Flex>(0, &Default::default());
 /// assert_eq!(hidden_matrices(&network), ["net.1.weight"]);
 /// ```
 pub fn hidden_matrices<B: Backend, M: Module<B>>(module: &M) -> Vec<String> {

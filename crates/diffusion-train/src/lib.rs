@@ -16,7 +16,7 @@
 //! use diffusion_train::{Checkpoint, ModelSpec, TrainConfig, Weights, train};
 //!
 //! let folder = tempfile::tempdir()?;
-//! let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] };
+//! let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8], ..Default::default() };
 //! let schedule = ScheduleConfig::LogLinear { n: 100, sigma_min: 0.02, sigma_max: 10.0 };
 //! // What the weights mean, so that they are never loaded as something else.
 //! let spec = ModelSpec::new(&network, &AnyPrediction::Eps, &schedule);
@@ -65,6 +65,7 @@ mod optimizer_config;
 mod parts;
 mod post_hoc;
 pub mod purpose;
+mod self_conditioning;
 mod smalldiffusion;
 mod snapshot;
 mod snapshot_config;

@@ -52,7 +52,7 @@ pub struct PostHoc {
 /// # use diffusion_core::{AnyPrediction, Diffusion};
 /// use diffusion_train::{ModelSpec, SnapshotConfig, TrainConfig, post_hoc, train};
 ///
-/// # let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] };
+/// # let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8], ..Default::default() };
 /// # let schedule = ScheduleConfig::LogLinear { n: 100, sigma_min: 0.02, sigma_max: 10.0 };
 /// # let model = || Diffusion::new(network.init::<Autodiff<Flex>>(0, &Default::default()), AnyPrediction::Eps);
 /// # let batches = std::iter::repeat_with(|| (TensorData::from([[0.5f32, 1.0]]), ()));

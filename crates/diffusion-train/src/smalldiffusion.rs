@@ -57,7 +57,7 @@ where
 /// use diffusion_train::{export_state_dict, import_state_dict, state_dict};
 ///
 /// let folder = tempfile::tempdir()?;
-/// let config = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] };
+/// let config = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8], ..Default::default() };
 /// let trained = config.init::<Flex>(0, &Default::default());
 /// export_state_dict(&trained, folder.path().join("mlp.safetensors"))?;
 /// // Of the same sizes; its own weights are replaced.
@@ -85,7 +85,7 @@ where
 /// use diffusion_core::network::mlp::TimeInputMlpConfig;
 /// use diffusion_train::{export_state_dict, import_state_dict_at};
 ///
-/// let config = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] };
+/// let config = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8], ..Default::default() };
 /// let network = |seed| config.init::<Flex>(seed, &Default::default());
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("weights.safetensors");
@@ -119,7 +119,7 @@ where
 /// use diffusion_core::network::mlp::TimeInputMlpConfig;
 ///
 /// let folder = tempfile::tempdir()?;
-/// let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] }.init::<Flex>(0, &Default::default());
+/// let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8], ..Default::default() }.init::<Flex>(0, &Default::default());
 /// diffusion_train::export_state_dict(&network, folder.path().join("mlp.safetensors"))?;
 /// // In Python: model.load_state_dict(load_file("mlp.safetensors"), strict=True)
 /// # Ok::<(), Box<dyn std::error::Error>>(())

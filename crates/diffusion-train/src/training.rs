@@ -15,6 +15,7 @@ use crate::moments::Moments;
 use crate::optimizer::Optim;
 use crate::parts::Parts;
 use crate::purpose::{CONDITION_DROP, DEVICE, TRAINING_NOISE};
+use crate::self_conditioning;
 use crate::snapshot::Snapshot;
 use crate::student::{Student, Teacher};
 use burn::module::{AutodiffModule, Module, ModuleDisplay};
@@ -44,6 +45,9 @@ use toml::Table;
 /// same at every run on one backend. That generator is the process's: whoever draws from it on another thread meanwhile
 /// changes the dropout. Nothing else that other threads do changes a run.
 ///
+/// A network that is [given its own estimate](Network::self_conditioned) of the data is given that of a first pass, into which
+/// no gradient flows, for half of the examples, and zeros for the others.
+///
 /// A step whose loss or gradients are not finite changes nothing: it is skipped, counted, and says why
 /// ([`TrainStep::skipped`]). After [`TrainConfig::max_skipped`] of them in a row the iterator ends
 /// ([`Training::gave_up`]); the model is then as it was before the first of them.
@@ -62,7 +66,7 @@ use toml::Table;
 ///
 /// // Batches are pairs of examples and conditions; those of the crate `diffusion-data` are read from data sets.
 /// let batches = std::iter::repeat_with(|| (TensorData::new(vec![0.5f32, -0.5, 1.0, 0.0], [2, 2]), ()));
-/// let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] }.init::<Autodiff<Flex>>(0, &Default::default());
+/// let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8], ..Default::default() }.init::<Autodiff<Flex>>(0, &Default::default());
 /// let model = Diffusion::new(network, EpsPrediction);
 /// let mut run = train(batches, model, LogLinear::default(), &TrainConfig::new(20));
 /// for step in &mut run {
@@ -76,7 +80,8 @@ use toml::Table;
 /// # Panics
 /// If a number of `config` is out of its range, or the model cannot be trained at the schedule's noise levels
 /// ([`Diffusion::check`]). While iterating, if a batch does not have the network's shape or its
-/// condition is for another batch size.
+/// condition is for another batch size; or if the network is given its own estimate, and the objective compares the model
+/// with itself or with a teacher, which does not train it to use one.
 pub fn train<B, N, P, S, I, const D: usize>(
     batches: I,
     model: Diffusion<B, N, P>,
@@ -331,12 +336,16 @@ where
         let student =
             Student { model, condition: condition.clone(), teacher: self.teacher.as_ref(), seed: &reseed };
         if let Some(losses) = objective.batch_losses(&student, &self.schedule, &batch, place) {
+            let is_told = model.network.self_conditioned();
+            assert!(!is_told, "this objective trains no network to be given its own estimate of the data");
             return (mean(losses, &levels), Vec::new());
         }
-        if self.memory.is_empty() && levels.iter().all(|level| level.factor() == 1.0) {
+        let estimates = self_conditioning::estimates(model, &batch, condition.clone(), place);
+        let is_plain = self.memory.is_empty() && levels.iter().all(|level| level.factor() == 1.0);
+        if estimates.is_none() && is_plain {
             return (model.loss_under(objective, x0, sigmas, eps, condition), Vec::new());
         }
-        let losses = model.loss_per_example_under(objective, x0, sigmas, eps, condition);
+        let losses = model.loss_per_example_after(objective, x0, sigmas, eps, condition, estimates);
         let loss = mean(losses.clone(), &levels);
         let learns = !self.memory.is_empty();
         let seen = learns.then(|| Losses { levels, losses: losses.inner() });

@@ -124,7 +124,7 @@ pub mod prelude {
         Evaluate, FlowPrediction, GradientEstimation, Guidance, Guided, Heun, Invalid, Labels, Mix, Network,
         Noise, NoiseRequest, NullCondition, Objective, Parameterization, PredictionMse, Sampler, SamplerStep,
         Scaled, Scalings, Sigma, Straight, Tokens, Tracer, Unconditional, VPrediction, VarianceExploding,
-        Weight, Weighted, X0Prediction, diffusion::Given, guidance::Conditions, sample, sample_from,
+        Weight, Weighted, X0Prediction, given::Given, guidance::Conditions, sample, sample_from,
         watch::Watch,
     };
     pub use diffusion_data::*;

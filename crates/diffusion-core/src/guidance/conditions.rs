@@ -2,8 +2,10 @@
 
 use super::pair::{Compared, DenoiserPair};
 use crate::condition::Condition;
-use crate::diffusion::{Diffusion, Given};
+use crate::diffusion::Diffusion;
+use crate::given::Given;
 use crate::invalid::Invalid;
+use crate::last_estimate::LastEstimate;
 use crate::network::Network;
 use crate::parameterization::Parameterization;
 use crate::sigma::sum;
@@ -16,6 +18,9 @@ use burn::tensor::{Tensor, backend::Backend};
 /// Several are composed (Liu et al. 2022, arXiv:2206.01714): `D = D_u + Σ wᵢ·(Dᵢ − D_u)`, where a weight of 1 is the
 /// condition as it is, and D_u the estimate under that which guidance leads away from. Guidance with the scale s then is
 /// `D_u + Σ (1 + s)·wᵢ·(Dᵢ − D_u)`.
+///
+/// A network that is [given its own estimate](Network::self_conditioned) gets under each condition the one that it found
+/// under that condition, at the beginning of the last step, without guidance: so it is in training.
 #[derive(Clone, Debug)]
 pub struct Conditions<'a, M, C> {
     told: GivenAll<'a, M, C>,
@@ -95,10 +100,13 @@ where
 
     fn start(&self) -> impl FnMut(Tensor<B, D>, f64, SamplerStep, bool) -> Compared<B, D> {
         let (GivenAll { model, conditions }, rest) = (&self.told, self.rest());
-        move |x, sigma, _step, both| {
+        // Of each condition, the one that guidance leads away from being the last.
+        let mut last = vec![LastEstimate::none(); conditions.len() + 1];
+        move |x, sigma, step, both| {
             let against = (both || rest != 0.0).then_some(&self.against);
-            let told = conditions.iter().map(|(_, condition)| condition);
-            let outputs = in_one_batch(model, x.clone(), sigma, told.chain(against));
+            let told = conditions.iter().map(|(_, condition)| condition).chain(against);
+            let branches = told.zip(&mut last).map(|(condition, last)| Branch { condition, last });
+            let outputs = in_one_batch(model, x.clone(), sigma, step, branches.collect());
             let without = against.and(outputs.last().cloned());
             let weights = conditions.iter().map(|(weight, _)| *weight).chain(against.map(|_| rest));
             let output = sum(weights.zip(outputs));
@@ -112,23 +120,44 @@ where
     }
 }
 
+/// One of the conditions, with what the network found under it.
+struct Branch<'a, B: Backend, C, const D: usize> {
+    condition: &'a C,
+    last: &'a mut LastEstimate<B, D>,
+}
+
 /// The network's outputs at one state under each of these conditions.
-fn in_one_batch<'c, B: Backend, N: Network<B, D>, P: Parameterization, const D: usize>(
+fn in_one_batch<B: Backend, N: Network<B, D>, P: Parameterization, const D: usize>(
     model: &Diffusion<B, N, P>,
     x: Tensor<B, D>,
     sigma: f64,
-    conditions: impl Iterator<Item = &'c N::Condition>,
-) -> Vec<Tensor<B, D>>
-where
-    N::Condition: 'c,
-{
-    let conditions: Vec<_> = conditions.cloned().collect();
-    let (batch, count) = (x.dims()[0], conditions.len());
-    let joined = conditions.into_iter().reduce(Condition::join).expect("there is a condition");
-    let all = if count == 1 { x } else { Tensor::cat(vec![x; count], 0) }; // [count·batch, …]
-    let output = model.predict(all, sigma, joined);
-    if count == 1 {
-        return vec![output];
+    step: SamplerStep,
+    branches: Vec<Branch<'_, B, N::Condition, D>>,
+) -> Vec<Tensor<B, D>> {
+    let (batch, count) = (x.dims()[0], branches.len());
+    let conditions = branches.iter().map(|branch| branch.condition.clone());
+    let joined = conditions.reduce(Condition::join).expect("there is a condition");
+    let is_told = model.network.self_conditioned();
+    let estimates = is_told.then(|| {
+        let given = branches.iter().map(|branch| branch.last.given(step, &x));
+        stacked(given.map(|given| given.unwrap_or_else(|| x.zeros_like())).collect())
+    });
+    let output = model.predict_after(stacked(vec![x.clone(); count]), sigma, joined, estimates);
+    let part = |i| if count == 1 { output.clone() } else { output.clone().narrow(0, i * batch, batch) };
+    let outputs: Vec<_> = (0..count).map(part).collect();
+    if is_told {
+        for (Branch { last, .. }, output) in branches.into_iter().zip(&outputs) {
+            let estimate = || model.denoiser_output(x.clone(), output.clone(), sigma).denoised();
+            last.found(step, sigma, estimate);
+        }
     }
-    (0..count).map(|i| output.clone().narrow(0, i * batch, batch)).collect()
+    outputs
+}
+
+/// One batch after the other, `[count·batch, …]`.
+fn stacked<B: Backend, const D: usize>(mut batches: Vec<Tensor<B, D>>) -> Tensor<B, D> {
+    match batches.len() {
+        1 => batches.remove(0),
+        _ => Tensor::cat(batches, 0),
+    }
 }

@@ -4,7 +4,7 @@ mod text;
 
 pub use text::{AnyTextDit, TextDit};
 
-use super::{Network, NullCondition};
+use super::{Network, NullCondition, input_channels};
 use crate::invalid::{Invalid, MAX_DEPTH, MAX_SIZE, expect_valid, product};
 use crate::layer::{
     Attention, AttentionConfig, CondEmbedderLabel, CondEmbedderLabelConfig, CondModule, CondSequential,
@@ -41,6 +41,10 @@ pub struct DitConfig {
     pub sigma_embedding: SigmaEmbedding,
     /// How the modulation layers start.
     pub modulation: ModulationInit,
+    /// Whether the network is given its last estimate of the data beside its input
+    /// ([`Network::self_conditioned`]).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub self_condition: bool,
 }
 
 impl Default for DitConfig {
@@ -55,6 +59,7 @@ impl Default for DitConfig {
             mlp_ratio: 4.0,
             sigma_embedding: SigmaEmbedding::default(),
             modulation: ModulationInit::default(),
+            self_condition: false,
         }
     }
 }
@@ -115,7 +120,7 @@ impl DitConfig {
         let Self { in_dim, channels, patch_size, depth, head_dim, num_heads, mlp_ratio, .. } = *self;
         for (setting, size) in [
             ("in_dim", in_dim),
-            ("channels", channels),
+            ("channels", input_channels(channels, self.self_condition)),
             ("patch_size", patch_size),
             ("head_dim", head_dim),
             ("num_heads", num_heads),
@@ -204,7 +209,8 @@ impl DitConfig {
     }
 
     fn patches(&self) -> PatchEmbedConfig {
-        PatchEmbedConfig { patch_size: self.patch_size, channels: self.channels, embed_dim: self.dim() }
+        let channels = input_channels(self.channels, self.self_condition);
+        PatchEmbedConfig { patch_size: self.patch_size, channels, embed_dim: self.dim() }
     }
 
     fn label_embedder<B: Backend>(
@@ -243,6 +249,7 @@ impl DitConfig {
             in_dim: self.in_dim,
             channels: self.channels,
             patch_size: self.patch_size,
+            self_condition: self.self_condition,
         }
     }
 
@@ -299,6 +306,7 @@ pub struct Dit<B: Backend, C = NoCondition<B>> {
     in_dim: usize,
     channels: usize,
     patch_size: usize,
+    self_condition: bool,
 }
 
 impl<B: Backend, C> Dit<B, C> {
@@ -321,6 +329,10 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 4> for Dit<B, C> {
 
     fn input_shape(&self, batch: usize) -> [usize; 4] {
         [batch, self.channels, self.in_dim, self.in_dim]
+    }
+
+    fn self_conditioned(&self) -> bool {
+        self.self_condition
     }
 
     fn trace<T: Tracer<B>>(

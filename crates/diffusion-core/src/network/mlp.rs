@@ -1,6 +1,6 @@
 //! MLPs for points, with and without labels.
 
-use super::{Network, NullCondition};
+use super::{Network, NullCondition, input_channels};
 use crate::invalid::{Invalid, MAX_DEPTH, MAX_SIZE, expect_valid};
 use crate::layer::{
     CondEmbedderLabel, CondEmbedderLabelConfig, ConditionEmbedder, Init, NoCondition, gelu, linear,
@@ -24,11 +24,15 @@ pub struct TimeInputMlpConfig {
     pub dim: usize,
     /// Widths of the hidden layers.
     pub hidden_dims: Vec<usize>,
+    /// Whether the network is given its last estimate of the data beside its input
+    /// ([`Network::self_conditioned`]).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub self_condition: bool,
 }
 
 impl Default for TimeInputMlpConfig {
     fn default() -> Self {
-        Self { dim: 2, hidden_dims: vec![16, 128, 256, 128, 16] }
+        Self { dim: 2, hidden_dims: vec![16, 128, 256, 128, 16], self_condition: false }
     }
 }
 
@@ -80,7 +84,8 @@ impl TimeInputMlpConfig {
     }
 
     fn layers(&self) -> Layers<'_> {
-        Layers { dim: self.dim, cond_dim: 0, hidden: &self.hidden_dims }
+        let Self { dim, hidden_dims, self_condition } = self;
+        Layers { dim: *dim, cond_dim: 0, hidden: hidden_dims, self_condition: *self_condition }
     }
 }
 
@@ -96,12 +101,16 @@ pub struct ConditionalMlpConfig {
     pub cond_dim: usize,
     /// The labels.
     pub labels: CondEmbedderLabelConfig,
+    /// Whether the network is given its last estimate of the data beside its input
+    /// ([`Network::self_conditioned`]).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub self_condition: bool,
 }
 
 impl Default for ConditionalMlpConfig {
     fn default() -> Self {
-        let TimeInputMlpConfig { dim, hidden_dims } = Default::default();
-        Self { dim, hidden_dims, cond_dim: 4, labels: CondEmbedderLabelConfig::new(10) }
+        let TimeInputMlpConfig { dim, hidden_dims, self_condition } = Default::default();
+        Self { dim, hidden_dims, cond_dim: 4, labels: CondEmbedderLabelConfig::new(10), self_condition }
     }
 }
 
@@ -155,7 +164,8 @@ impl ConditionalMlpConfig {
     }
 
     fn layers(&self) -> Layers<'_> {
-        Layers { dim: self.dim, cond_dim: self.cond_dim, hidden: &self.hidden_dims }
+        let Self { dim, hidden_dims, cond_dim, self_condition, .. } = self;
+        Layers { dim: *dim, cond_dim: *cond_dim, hidden: hidden_dims, self_condition: *self_condition }
     }
 
     fn labels<B: Backend>(&self, stream: &mut Stream, device: &B::Device) -> CondEmbedderLabel<B> {
@@ -168,6 +178,7 @@ struct Layers<'a> {
     dim: usize,
     cond_dim: usize,
     hidden: &'a [usize],
+    self_condition: bool,
 }
 
 impl Layers<'_> {
@@ -182,7 +193,8 @@ impl Layers<'_> {
 
     /// The sizes of the input, of every hidden layer and of the output.
     fn widths(&self) -> Vec<usize> {
-        [&[self.dim + SIGMA_DIM + self.cond_dim], self.hidden, &[self.dim]].concat()
+        let point = input_channels(self.dim, self.self_condition);
+        [&[point + SIGMA_DIM + self.cond_dim], self.hidden, &[self.dim]].concat()
     }
 
     fn widest(&self) -> usize {
@@ -202,7 +214,8 @@ impl Layers<'_> {
         let stream = &mut Stream::new(seed, Purpose::PARAMETERS, 0, 0);
         let layer = |w: &[usize]| Init::Torch.linear(Some(Init::Torch), [w[0], w[1]], stream, device);
         let net = self.widths().windows(2).map(layer).collect();
-        Mlp { net, cond_embed: cond_embed(stream), dim: self.dim }
+        let Self { dim, self_condition, .. } = *self;
+        Mlp { net, cond_embed: cond_embed(stream), dim, self_condition }
     }
 }
 
@@ -215,6 +228,7 @@ pub struct Mlp<B: Backend, C = NoCondition<B>> {
     /// The condition's embedding.
     pub cond_embed: C,
     dim: usize,
+    self_condition: bool,
 }
 
 /// The network without a condition.
@@ -231,6 +245,10 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 2> for Mlp<B, C> {
 
     fn input_shape(&self, batch: usize) -> [usize; 2] {
         [batch, self.dim]
+    }
+
+    fn self_conditioned(&self) -> bool {
+        self.self_condition
     }
 
     fn trace<T: Tracer<B>>(

@@ -1,6 +1,6 @@
 //! The U-Net.
 
-use super::{Network, NullCondition};
+use super::{Network, NullCondition, input_channels};
 use crate::invalid::{Invalid, MAX_DEPTH, MAX_SIZE, expect_valid, product};
 use crate::layer::resnet::{validate_channels, validate_dropout};
 use crate::layer::{
@@ -43,6 +43,10 @@ pub struct UnetConfig {
     pub dropout: f64,
     /// How the noise level is embedded.
     pub sigma_embedding: SigmaEmbedding,
+    /// Whether the network is given its last estimate of the data beside its input
+    /// ([`Network::self_conditioned`]).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub self_condition: bool,
 }
 
 impl Default for UnetConfig {
@@ -58,6 +62,7 @@ impl Default for UnetConfig {
             attn_resolutions: vec![16],
             dropout: 0.1,
             sigma_embedding: SigmaEmbedding::default(),
+            self_condition: false,
         }
     }
 }
@@ -152,7 +157,7 @@ impl UnetConfig {
             plan.downs.iter().chain(&plan.ups).filter_map(|level| level.resample).map(same_conv_params).sum();
         self.sigma_embedding.num_params(self.temb_ch())
             + labels.map_or(0, |labels| labels.num_params(self.temb_ch()))
-            + conv3x3_params(self.in_ch, self.ch)
+            + conv3x3_params(self.input_channels(), self.ch)
             + plan.blocks().map(BlockPlan::num_params).sum::<u128>()
             + resample
             + norm_params(plan.out_ch)
@@ -163,7 +168,7 @@ impl UnetConfig {
     pub fn largest_layer(&self) -> u128 {
         let widest =
             |block: &BlockPlan| pixels(block.side) * block.resnet.in_ch.max(block.resnet.out_ch) as u128;
-        let first = pixels(self.in_dim) * self.ch.max(self.in_ch) as u128;
+        let first = pixels(self.in_dim) * self.ch.max(self.input_channels()) as u128;
         Plan::of(self).blocks().map(widest).fold(first, u128::max)
     }
 
@@ -171,6 +176,11 @@ impl UnetConfig {
     pub fn attention_size(&self) -> u128 {
         let attends = |block: &BlockPlan| block.attn.as_ref().map(|_| pixels(block.side).pow(2));
         Plan::of(self).blocks().filter_map(attends).max().unwrap_or_default()
+    }
+
+    /// The channels that the first convolution takes.
+    fn input_channels(&self) -> usize {
+        input_channels(self.in_ch, self.self_condition)
     }
 
     fn temb_ch(&self) -> usize {
@@ -197,7 +207,8 @@ impl UnetConfig {
         let stream = &mut Stream::new(seed, Purpose::PARAMETERS, 0, 0);
         let sig_embed = self.sigma_embedding.init(self.temb_ch(), [torch; 2], torch, stream, device);
         let cond_embed = cond_embed(stream);
-        let conv_in = torch.conv2d(torch, [self.in_ch, self.ch], Window::conv3x3(), stream, device);
+        let conv_in =
+            torch.conv2d(torch, [self.input_channels(), self.ch], Window::conv3x3(), stream, device);
         let down = |level: &LevelPlan, stream: &mut Stream| UnetDown {
             blocks: level.blocks.iter().map(|block| block.init(stream, device)).collect(),
             downsample: level.resample.map(|ch| Downsample::new(ch, stream, device)),
@@ -217,6 +228,7 @@ impl UnetConfig {
             out_conv: torch.conv2d(torch, [plan.out_ch, self.out_ch], Window::conv3x3(), stream, device),
             in_dim: self.in_dim,
             in_ch: self.in_ch,
+            self_condition: self.self_condition,
         }
     }
 }
@@ -362,6 +374,7 @@ pub struct Unet<B: Backend, C = NoCondition<B>> {
     pub out_conv: Conv2d<B>,
     in_dim: usize,
     in_ch: usize,
+    self_condition: bool,
 }
 
 /// One level on the way down.
@@ -447,6 +460,10 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 4> for Unet<B, C> {
 
     fn input_shape(&self, batch: usize) -> [usize; 4] {
         [batch, self.in_ch, self.in_dim, self.in_dim]
+    }
+
+    fn self_conditioned(&self) -> bool {
+        self.self_condition
     }
 
     fn trace<T: Tracer<B>>(

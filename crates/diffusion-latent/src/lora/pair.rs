@@ -141,6 +141,10 @@ impl<B: Backend, N: Network<B, D> + Module<B>, const D: usize> Network<B, D> for
         self.base.0.input_shape(batch)
     }
 
+    fn self_conditioned(&self) -> bool {
+        self.base.0.self_conditioned()
+    }
+
     fn trace<T: Tracer<B>>(
         &self,
         x: Tensor<B, D>,

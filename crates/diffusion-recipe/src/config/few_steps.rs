@@ -5,6 +5,9 @@ use diffusion::core::invalid::Number;
 use diffusion::core::{AnyPath, Invalid, Parameterization, Schedule};
 use diffusion::data::DataConfig;
 
+/// Whether the network is given its own estimate.
+const SELF_CONDITION: &str = "network.self_condition";
+
 impl RunConfig {
     /// A teacher is there where one is needed, and a model that is compared with itself is not validated.
     pub(super) fn validate_few_steps(&self) -> Result<(), Invalid> {
@@ -27,6 +30,9 @@ impl RunConfig {
             "is given, but the loss of consistency compares the model with itself, which says nothing of how good it is; \
              leave it out"
                 .into()
+        })?;
+        Invalid::unless(!self.network.self_condition(), SELF_CONDITION, || {
+            "is true, but no objective that compares the model with itself trains it to be given its own estimate".into()
         })?;
         let schedule = self.schedule.init();
         Invalid::unless(schedule.levels().len() > 1, "schedule", || {
@@ -92,6 +98,8 @@ mod tests {
         assert_eq!(refused(consistency, one), "schedule");
         let negative = |config: &mut RunConfig| config.set("prediction.consistency.sigma_min=-1").unwrap();
         assert_eq!(refused(consistency, negative), "prediction.consistency.sigma_min");
+        let told = |config: &mut RunConfig| config.set("network.self_condition=true").unwrap();
+        assert_eq!(refused(consistency, told), SELF_CONDITION);
         let never = |config: &mut RunConfig| config.set("objective.double_every=0").unwrap();
         assert_eq!(refused(consistency, never), "objective.double_every");
 

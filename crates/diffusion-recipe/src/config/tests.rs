@@ -342,3 +342,32 @@ fn an_objective_is_a_table_of_parts() {
         assert_eq!(paired.validate().unwrap_err().setting, path);
     }
 }
+
+/// Every network of ours can be given its own estimate; files that say nothing of it are as they were.
+#[test]
+fn a_network_may_be_given_its_own_estimate() {
+    let text_dit = "network={ kind = 'text-dit', text = { tokens = 3, width = 4 } }";
+    for (preset, setting) in [
+        ("swissroll", None),
+        ("tree", None),
+        ("fashion-dit-small", None),
+        ("fashion-dit-small", Some("network.labels.num_classes=10")),
+        ("fashion-unet-small", None),
+        ("fashion-dit-small", Some(text_dit)),
+    ] {
+        let mut config = RunConfig::preset(preset).unwrap();
+        config.set_all(setting).unwrap();
+        let (plain, size) = (config.to_toml().unwrap(), config.network.size().params);
+        assert!(!config.network.self_condition() && !plain.contains("self_condition"), "{plain}");
+        config.set("network.self_condition=true").unwrap();
+        assert!(config.network.self_condition() && config.network.size().params > size, "{preset}");
+        assert_eq!(RunConfig::from_toml(&config.to_toml().unwrap()).unwrap(), config);
+        config.set("network.self_condition=false").unwrap();
+        assert_eq!(config.to_toml().unwrap(), plain);
+    }
+    let mut unet = RunConfig::preset("fashion-unet-small").unwrap();
+    unet.set("network.self_condition=true").unwrap();
+    unet.validate().unwrap();
+    let run = unet.build::<Flex>(&Default::default()).unwrap();
+    assert_eq!(run.num_params() as u128, unet.network.size().params);
+}

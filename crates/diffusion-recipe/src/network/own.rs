@@ -53,6 +53,10 @@ impl NetworkSettings for TimeInputMlpConfig {
         None
     }
 
+    fn self_condition(&self) -> bool {
+        self.self_condition
+    }
+
     fn input_shape(&self) -> Vec<usize> {
         self.input_shape()
     }
@@ -81,6 +85,10 @@ impl NetworkSettings for ConditionalMlpConfig {
 
     fn dropout(&self) -> Option<(&'static str, f64)> {
         Some(("labels.dropout", self.labels.dropout))
+    }
+
+    fn self_condition(&self) -> bool {
+        self.self_condition
     }
 
     fn input_shape(&self) -> Vec<usize> {
@@ -113,6 +121,10 @@ impl NetworkSettings for Conditional<DitConfig> {
         self.labels.as_ref().map(|labels| ("labels.dropout", labels.dropout))
     }
 
+    fn self_condition(&self) -> bool {
+        self.network.self_condition
+    }
+
     fn input_shape(&self) -> Vec<usize> {
         self.network.input_shape()
     }
@@ -142,6 +154,10 @@ impl NetworkSettings for Conditional<UnetConfig> {
 
     fn dropout(&self) -> Option<(&'static str, f64)> {
         self.labels.as_ref().map(|labels| ("labels.dropout", labels.dropout))
+    }
+
+    fn self_condition(&self) -> bool {
+        self.network.self_condition
     }
 
     fn input_shape(&self) -> Vec<usize> {

@@ -18,6 +18,11 @@ pub(crate) trait NetworkSettings {
         None
     }
 
+    /// Whether it is given its own estimate of the data.
+    fn self_condition(&self) -> bool {
+        false
+    }
+
     /// Whether it has learned before the run to do without a condition.
     fn can_do_without(&self) -> bool {
         false

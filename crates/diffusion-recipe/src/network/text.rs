@@ -52,6 +52,10 @@ impl NetworkSettings for TextDitConfig {
         Some(("text.dropout", self.text.dropout))
     }
 
+    fn self_condition(&self) -> bool {
+        self.network.self_condition
+    }
+
     fn input_shape(&self) -> Vec<usize> {
         self.network.input_shape()
     }

@@ -145,6 +145,7 @@ mod laws {
     mod samplers;
     mod samplers_sde;
     mod seeds;
+    mod self_condition;
     mod tasks;
     mod text;
     mod trace;

@@ -19,7 +19,7 @@ fn device() -> FlexDevice {
 }
 
 fn mlp(seed: u64) -> TimeInputMlp<Flex> {
-    TimeInputMlpConfig { dim: 2, hidden_dims: vec![3, 4] }.init(seed, &device())
+    TimeInputMlpConfig { dim: 2, hidden_dims: vec![3, 4], ..Default::default() }.init(seed, &device())
 }
 
 fn conditional_config() -> ConditionalMlpConfig {
@@ -107,7 +107,7 @@ fn a_linear_layers_weight_is_transposed() {
 #[test]
 fn loading_keeps_ids_and_the_need_of_gradients() {
     type Ad = Autodiff<Flex>;
-    let config = TimeInputMlpConfig { dim: 2, hidden_dims: vec![3, 4] };
+    let config = TimeInputMlpConfig { dim: 2, hidden_dims: vec![3, 4], ..Default::default() };
     let mut network = config.init::<Ad>(1, &device());
     network.net[1] = network.net[1].clone().no_grad();
     let ids = |network: &TimeInputMlp<Ad>| -> Vec<(ParamId, bool)> {

@@ -2,7 +2,8 @@
 
 use crate::condition::{Condition, NullCondition};
 use crate::denoiser::Denoiser;
-use crate::diffusion::{Diffusion, Given};
+use crate::diffusion::Diffusion;
+use crate::given::Given;
 use crate::guidance::conditions::{Conditions, GivenAll};
 use crate::guidance::estimate::GuidedEstimate;
 use crate::guidance::modifier::{AnyModifier, Modifier, validate};

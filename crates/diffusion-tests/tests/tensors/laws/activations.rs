@@ -28,7 +28,8 @@ fn gelu_alone<B: Backend>(device: &B::Device) -> TimeInputMlp<B> {
         weight: Param::from_tensor(Tensor::from_data(TensorData::new(weight.to_vec(), shape), device)),
         bias: None,
     };
-    let mut network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![1] }.init(0, device);
+    let mut network =
+        TimeInputMlpConfig { dim: 2, hidden_dims: vec![1], ..Default::default() }.init(0, device);
     network.net = vec![layer(&[1.0, 0.0, 0.0, 0.0], [4, 1]), layer(&[1.0, 0.0], [1, 2])];
     network
 }

@@ -38,7 +38,8 @@ type Run<B> =
     Training<Autodiff<B>, TimeInputMlp<Autodiff<B>>, EpsPrediction, LogLinear, Batches<Arc<Points<()>>>, 2>;
 
 fn run<B: TestBackend>(device: &B::Device, config: &TrainConfig, from: u64) -> Run<B> {
-    let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![16, 16] }.init(1, device);
+    let network =
+        TimeInputMlpConfig { dim: 2, hidden_dims: vec![16, 16], ..Default::default() }.init(1, device);
     let model = Diffusion::<Autodiff<B>, _, _>::new(network, EpsPrediction);
     train(Batches::new(points(), 8, 5).starting_at(from), model, LogLinear::new(50, 0.01, 5.0), config)
 }

@@ -20,7 +20,7 @@ backend_tests!(
 type Model<B> = Diffusion<B, TimeInputMlp<B>, Scaled<VPrediction>>;
 
 fn model<B: Backend>(seed: u64, hidden_dims: &[usize], device: &B::Device) -> Model<B> {
-    let config = TimeInputMlpConfig { dim: 2, hidden_dims: hidden_dims.to_vec() };
+    let config = TimeInputMlpConfig { dim: 2, hidden_dims: hidden_dims.to_vec(), ..Default::default() };
     Diffusion::new(config.init(seed, device), Scaled(VPrediction))
 }
 

@@ -18,7 +18,7 @@ backend_tests!(
 );
 
 fn network<B: Backend>(device: &B::Device) -> TimeInputMlp<B> {
-    TimeInputMlpConfig { dim: 2, hidden_dims: vec![8, 8] }.init(1, device)
+    TimeInputMlpConfig { dim: 2, hidden_dims: vec![8, 8], ..Default::default() }.init(1, device)
 }
 
 /// The network with other weights under the same parameters' ids.

@@ -147,7 +147,7 @@ fn at_the_smallest_level_the_estimate_is_the_input<B: TestBackend>(device: &B::D
     assert_eq!(bytes(model.evaluate(x.clone(), 0.02).denoised()), bytes(x.clone()));
     assert!(catch_unwind(AssertUnwindSafe(|| model.denoised(x.clone(), 0.021, ()))).is_err());
     // Of a batch some examples may be there.
-    let mlp = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] }.init::<B>(0, device);
+    let mlp = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8], ..Default::default() }.init::<B>(0, device);
     let both = Diffusion::<B, _, _>::new(mlp, mode).denoised(x.clone(), vec![0.02, 3.0], ());
     let row = |x: Tensor<B, 2>, row| x.narrow(0, row, 1).into_data().bytes;
     assert_eq!(row(both.clone(), 0), row(x.clone(), 0));
@@ -377,7 +377,8 @@ fn given_noise_takes_the_place_of_drawn_noise<B: TestBackend>(device: &B::Device
     let (n, config) = (64, TrainConfig::new(3));
     let x0 = || TensorData::zeros::<f32, _>([n, 2]);
     let model = || {
-        let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] }.init::<Autodiff<B>>(0, device);
+        let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8], ..Default::default() }
+            .init::<Autodiff<B>>(0, device);
         Diffusion::new(network, FlowPrediction)
     };
     let drawn = |step| normal_data(config.seed, diffusion::train::purpose::TRAINING_NOISE, step, 0, [n, 2]);
@@ -453,7 +454,8 @@ fn a_curriculum_goes_on_exactly<B: TestBackend>(device: &B::Device) {
         })
     };
     let model = || {
-        let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] }.init::<Autodiff<B>>(0, device);
+        let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8], ..Default::default() }
+            .init::<Autodiff<B>>(0, device);
         Diffusion::new(network, ConsistencyPrediction { sigma_data: 0.5, sigma_min: 0.01 })
     };
     let start = |first| train(batches(first), model(), schedule(), &config);

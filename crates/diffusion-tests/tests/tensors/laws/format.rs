@@ -22,7 +22,7 @@ const PREDICTION: AnyPrediction = AnyPrediction::V;
 const SCHEDULE: ScheduleConfig = ScheduleConfig::LogLinear { n: 10, sigma_min: 0.1, sigma_max: 5.0 };
 
 fn network() -> TimeInputMlpConfig {
-    TimeInputMlpConfig { dim: 2, hidden_dims: vec![4, 3] }
+    TimeInputMlpConfig { dim: 2, hidden_dims: vec![4, 3], ..Default::default() }
 }
 
 fn spec() -> ModelSpec {

@@ -33,7 +33,8 @@ type Model<B> = Diffusion<B, ConditionalMlp<B>, VPrediction>;
 
 fn model<B: Backend>(device: &B::Device) -> Model<B> {
     let labels = CondEmbedderLabelConfig::new(5);
-    let config = ConditionalMlpConfig { dim: 2, hidden_dims: vec![16, 16], cond_dim: 4, labels };
+    let config =
+        ConditionalMlpConfig { dim: 2, hidden_dims: vec![16, 16], cond_dim: 4, labels, ..Default::default() };
     Diffusion::new(config.init(11, device), VPrediction)
 }
 
@@ -161,7 +162,7 @@ fn drop_condition_forgets_those_below_the_probability<B: TestBackend>(device: &B
 /// mean the same or not.
 fn one_model_is_followed_away_from_another<B: TestBackend>(device: &B::Device) {
     let network = |hidden: usize, seed| {
-        TimeInputMlpConfig { dim: 2, hidden_dims: vec![hidden] }.init::<B>(seed, device)
+        TimeInputMlpConfig { dim: 2, hidden_dims: vec![hidden], ..Default::default() }.init::<B>(seed, device)
     };
     let modes = [
         [AnyPrediction::Edm { sigma_data: 0.5 }, AnyPrediction::Eps],
@@ -269,7 +270,8 @@ fn a_state_lasts_for_one_run<B: TestBackend>(device: &B::Device) {
 }
 
 fn denoisers_on_different_paths_are_refused<B: TestBackend>(device: &B::Device) {
-    let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![4] }.init::<B>(0, device);
+    let network =
+        TimeInputMlpConfig { dim: 2, hidden_dims: vec![4], ..Default::default() }.init::<B>(0, device);
     let (flow, eps) =
         (Diffusion::new(network.clone(), AnyPrediction::Flow), Diffusion::new(network, AnyPrediction::Eps));
     let evaluated = std::panic::AssertUnwindSafe(|| {

@@ -40,7 +40,10 @@ impl Parameterization for Mean {
 }
 
 fn model<B: Backend, P: Parameterization>(mode: P, device: &B::Device) -> Diffusion<B, TimeInputMlp<B>, P> {
-    Diffusion::new(TimeInputMlpConfig { dim: 2, hidden_dims: vec![4] }.init(0, device), mode)
+    Diffusion::new(
+        TimeInputMlpConfig { dim: 2, hidden_dims: vec![4], ..Default::default() }.init(0, device),
+        mode,
+    )
 }
 
 fn batches<C: Clone>(condition: C) -> impl Iterator<Item = (TensorData, C)> {

@@ -67,7 +67,11 @@ fn hidden_matrices_are_those_inside<B: TestBackend>(device: &B::Device) {
     let within: Vec<String> = blocks.iter().map(|path| format!("network.{path}")).collect();
     assert_eq!(hidden_matrices(&model), within);
 
-    let mlp = |hidden_dims: &[usize]| TimeInputMlpConfig { dim: 2, hidden_dims: hidden_dims.to_vec() };
+    let mlp = |hidden_dims: &[usize]| TimeInputMlpConfig {
+        dim: 2,
+        hidden_dims: hidden_dims.to_vec(),
+        ..Default::default()
+    };
     assert_eq!(hidden_matrices(&mlp(&[8, 16, 8]).init::<B>(1, device)), ["net.1.weight", "net.2.weight"]);
     assert_eq!(hidden_matrices(&mlp(&[8]).init::<B>(1, device)), [""; 0]);
     let config = ConditionalMlpConfig { hidden_dims: vec![8, 8], cond_dim: 4, labels, ..Default::default() };

@@ -21,7 +21,7 @@ type Model<B> = Diffusion<B, TimeInputMlp<B>, AnyPrediction>;
 
 /// A model of each mode.
 fn models<B: Backend>(device: &B::Device) -> impl Iterator<Item = Model<B>> {
-    let config = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] };
+    let config = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8], ..Default::default() };
     let network = config.init::<B>(3, device);
     let modes = [
         AnyPrediction::Eps,

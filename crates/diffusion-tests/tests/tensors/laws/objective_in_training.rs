@@ -52,7 +52,10 @@ fn schedule() -> LogLinear {
 }
 
 fn model<B: Backend>(device: &B::Device) -> Diffusion<B, TimeInputMlp<B>, EpsPrediction> {
-    Diffusion::new(TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] }.init(1, device), EpsPrediction)
+    Diffusion::new(
+        TimeInputMlpConfig { dim: 2, hidden_dims: vec![8], ..Default::default() }.init(1, device),
+        EpsPrediction,
+    )
 }
 
 fn losses<B: TestBackend>(objective: impl Objective, device: &B::Device) -> Vec<f64> {

@@ -107,7 +107,8 @@ const MODES: [AnyPrediction; 8] = [
 /// A weight on the estimate of the data means the same for every parameterization, on both paths, under every loss.
 fn gradients_are_those_of_eps_prediction_under_every_weight<B: TestBackend>(device: &B::Device) {
     let ratios = [0.1, 0.7, 1.5, 6.0];
-    let eps = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] }.init::<Autodiff<B>>(3, device);
+    let eps = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8], ..Default::default() }
+        .init::<Autodiff<B>>(3, device);
     let [x0, noise] = [1, 2].map(|seed| Noise::new(seed).initial([4, 2], device));
     let weights: [AnyWeight; 7] = [
         EdmWeight::default().into(),
@@ -145,7 +146,10 @@ fn data() -> Swissroll {
 }
 
 fn model<B: Backend>(device: &B::Device) -> Diffusion<B, TimeInputMlp<B>, EpsPrediction> {
-    Diffusion::new(TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] }.init(1, device), EpsPrediction)
+    Diffusion::new(
+        TimeInputMlpConfig { dim: 2, hidden_dims: vec![8], ..Default::default() }.init(1, device),
+        EpsPrediction,
+    )
 }
 
 /// The losses of all steps, and the weights after them.

@@ -30,6 +30,7 @@ backend_tests!(
     a_u_net_goes_on_exactly,
     a_parameter_without_gradient_goes_on_exactly,
     an_objective_that_learns_goes_on_exactly,
+    a_network_that_is_told_its_estimate_goes_on_exactly,
     another_seed_and_an_imported_model_are_refused,
 );
 
@@ -213,7 +214,7 @@ fn a_parameter_without_gradient_goes_on_exactly<B: TestBackend>(device: &B::Devi
     let weight = || Param::from_tensor(Tensor::from_floats([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], device));
     goes_on_exactly::<B, _, _, 2>(
         || Staged {
-            used: TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] }.init(1, device),
+            used: TimeInputMlpConfig { dim: 2, hidden_dims: vec![8], ..Default::default() }.init(1, device),
             unused: burn::nn::Linear { weight: weight(), bias: None },
         },
         points(),
@@ -233,7 +234,7 @@ fn an_objective_that_learns_goes_on_exactly<B: TestBackend>(device: &B::Device) 
         pairing: Some(Assignment {}.into()),
         ..Weighted::new()
     };
-    let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] };
+    let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8], ..Default::default() };
     goes_on_exactly_by::<B, _, _, 2>(
         &config(5),
         objective,
@@ -242,11 +243,17 @@ fn an_objective_that_learns_goes_on_exactly<B: TestBackend>(device: &B::Device) 
     );
 }
 
+/// Which examples are trained with an estimate follows from the step.
+fn a_network_that_is_told_its_estimate_goes_on_exactly<B: TestBackend>(device: &B::Device) {
+    let network = TimeInputMlpConfig { hidden_dims: vec![8], self_condition: true, ..Default::default() };
+    goes_on_exactly::<B, _, _, 2>(|| network.init::<Autodiff<B>>(1, device), points());
+}
+
 fn another_seed_and_an_imported_model_are_refused<B: TestBackend>(device: &B::Device) {
     let (schedule, config) = (LogLinear::new(50, 0.01, 5.0), config(7));
     let model = || {
         Diffusion::<Autodiff<B>, _, _>::new(
-            TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] }.init(1, device),
+            TimeInputMlpConfig { dim: 2, hidden_dims: vec![8], ..Default::default() }.init(1, device),
             EpsPrediction,
         )
     };

@@ -354,7 +354,10 @@ fn ddim_is_euler<B: TestBackend>(device: &B::Device) {
 type Mlp<B> = Diffusion<B, diffusion::core::network::mlp::TimeInputMlp<B>, EpsPrediction>;
 
 fn mlp<B: Backend>(device: &B::Device) -> Mlp<B> {
-    Diffusion::new(TimeInputMlpConfig { dim: 2, hidden_dims: vec![16, 16] }.init(7, device), EpsPrediction)
+    Diffusion::new(
+        TimeInputMlpConfig { dim: 2, hidden_dims: vec![16, 16], ..Default::default() }.init(7, device),
+        EpsPrediction,
+    )
 }
 
 /// Each state of `sampler` is what `rule` makes of the state before with the same noise.

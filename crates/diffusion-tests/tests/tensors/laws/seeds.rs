@@ -71,14 +71,20 @@ fn assert_parameters<B: Backend, M: Module<B>>(network: &M, expected: Vec<Vec<f3
 fn perceptrons_start_from_their_seed<B: TestBackend>(device: &B::Device) {
     let host = &mut Host::new(5);
     let expected = [host.torch(4, 16), host.torch(16, 8), host.torch(8, 2)].concat();
-    let config = TimeInputMlpConfig { dim: 2, hidden_dims: vec![16, 8] };
+    let config = TimeInputMlpConfig { dim: 2, hidden_dims: vec![16, 8], ..Default::default() };
+    assert_parameters(&config.init::<B>(5, device), expected);
+
+    let host = &mut Host::new(5);
+    let expected = [host.torch(6, 16), host.torch(16, 2)].concat();
+    let config = TimeInputMlpConfig { hidden_dims: vec![16], self_condition: true, ..Default::default() };
     assert_parameters(&config.init::<B>(5, device), expected);
 
     let host = &mut Host::new(6);
     let net = [host.torch(8, 16), host.torch(16, 2)].concat();
     let expected = [net, vec![host.normal(1.0, 6 * 4)], host.torch(4, 4)].concat();
     let labels = CondEmbedderLabelConfig::new(5);
-    let config = ConditionalMlpConfig { dim: 2, hidden_dims: vec![16], cond_dim: 4, labels };
+    let config =
+        ConditionalMlpConfig { dim: 2, hidden_dims: vec![16], cond_dim: 4, labels, ..Default::default() };
     assert_parameters(&config.init::<B>(6, device), expected);
 }
 
@@ -184,7 +190,8 @@ impl<B: Backend> Network<B, 2> for Noting<B> {
 /// On examples of zeros, and with levels that are powers of two, the network's input is σ·ε without rounding.
 fn training_draws_follow_from_their_names<B: TestBackend>(device: &B::Device) {
     let labels = CondEmbedderLabelConfig { num_classes: 5, dropout: 0.4 };
-    let config = ConditionalMlpConfig { dim: 2, hidden_dims: vec![8], cond_dim: 4, labels };
+    let config =
+        ConditionalMlpConfig { dim: 2, hidden_dims: vec![8], cond_dim: 4, labels, ..Default::default() };
     let calls = Arc::default();
     let network = Noting { network: config.init::<Autodiff<B>>(0, device), calls: Arc::clone(&calls) };
     let schedule = Levels::<VarianceExploding>::new(vec![0.25, 0.5, 1.0, 2.0, 4.0]);

@@ -25,9 +25,15 @@ macro_rules! with_networks {
     ($B:ty, $device:expr, $check:ident) => {
         let (labels, classes) = (Labels(vec![1, 0]), CondEmbedderLabelConfig::new(2));
         let hidden_dims = vec![8, 8];
-        let mlp = TimeInputMlpConfig { dim: 2, hidden_dims: hidden_dims.clone() };
+        let mlp = TimeInputMlpConfig { dim: 2, hidden_dims: hidden_dims.clone(), ..Default::default() };
         $check("mlp", mlp.init::<$B>(0, $device), (), $device);
-        let mlp = ConditionalMlpConfig { dim: 2, hidden_dims, cond_dim: 4, labels: classes.clone() };
+        let mlp = ConditionalMlpConfig {
+            dim: 2,
+            hidden_dims,
+            cond_dim: 4,
+            labels: classes.clone(),
+            ..Default::default()
+        };
         $check("conditional mlp", mlp.init::<$B>(0, $device), labels.clone(), $device);
         $check("dit", dit().init::<$B>(0, $device), (), $device);
         let timed = DitConfig { sigma_embedding: SigmaEmbedding::Timestep, ..dit() };

@@ -29,7 +29,7 @@ backend_tests!(
 type Model<B> = Diffusion<B, TimeInputMlp<B>, EpsPrediction>;
 
 fn model<B: Backend>(device: &B::Device) -> Model<B> {
-    let config = TimeInputMlpConfig { dim: 2, hidden_dims: vec![16, 32, 16] };
+    let config = TimeInputMlpConfig { dim: 2, hidden_dims: vec![16, 32, 16], ..Default::default() };
     Diffusion::new(config.init(0, device), EpsPrediction)
 }
 

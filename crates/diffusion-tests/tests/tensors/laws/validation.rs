@@ -34,7 +34,8 @@ fn losses(curve: &LossBySigma) -> Vec<f64> {
 
 fn validation_repeats_itself<B: TestBackend>(device: &B::Device) {
     let schedule = LogLinear::new(50, 0.05, 5.0);
-    let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] }.init::<B>(1, device);
+    let network =
+        TimeInputMlpConfig { dim: 2, hidden_dims: vec![8], ..Default::default() }.init::<B>(1, device);
     let model = Diffusion::new(network, EpsPrediction);
     let curve = |seed| validation(&schedule, CONFIG, seed).evaluate(&model, device);
     assert_eq!(curve(3), curve(3));
@@ -44,7 +45,8 @@ fn validation_repeats_itself<B: TestBackend>(device: &B::Device) {
 /// Each bin has as much of training's draws as any other.
 fn its_levels_are_training_s<B: TestBackend>(device: &B::Device) {
     let schedule = LogNormalFlow::new(100, 0.01, 1.0);
-    let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] }.init::<B>(1, device);
+    let network =
+        TimeInputMlpConfig { dim: 2, hidden_dims: vec![8], ..Default::default() }.init::<B>(1, device);
     let curve = validation(&schedule, CONFIG, 0).evaluate(&Diffusion::new(network, FlowPrediction), device);
     assert_eq!(curve.0.len(), 4);
     let draws: Vec<f64> = (0..4000)
@@ -63,7 +65,8 @@ fn its_levels_are_training_s<B: TestBackend>(device: &B::Device) {
 /// The mean over many training draws agrees with the validation's within their errors.
 fn its_mean_is_the_training_loss<B: TestBackend>(device: &B::Device) {
     let schedule = LogLinear::new(50, 0.05, 5.0);
-    let network = TimeInputMlpConfig { dim: 2, hidden_dims: vec![8] }.init::<B>(1, device);
+    let network =
+        TimeInputMlpConfig { dim: 2, hidden_dims: vec![8], ..Default::default() }.init::<B>(1, device);
     let model = Diffusion::new(network, X0Prediction);
     let curve = validation(&schedule, ValidationConfig { bins: 10, per_bin: 64, ..CONFIG }, 0)
         .evaluate(&model, device);

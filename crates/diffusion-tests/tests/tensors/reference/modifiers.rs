@@ -46,6 +46,7 @@ pub fn unet(
         attn_resolutions: Vec::new(),
         dropout: 0.0,
         sigma_embedding: SigmaEmbedding::default(),
+        self_condition: false,
     }
 }
 

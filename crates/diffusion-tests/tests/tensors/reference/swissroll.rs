@@ -9,7 +9,8 @@ fn the_swiss_roll_is_learnt_as_well() {
     use std::f64::consts::PI;
 
     let device = Default::default();
-    let config = TimeInputMlpConfig { dim: 2, hidden_dims: vec![16, 128, 128, 128, 128, 16] };
+    let config =
+        TimeInputMlpConfig { dim: 2, hidden_dims: vec![16, 128, 128, 128, 128, 16], ..Default::default() };
     let model = Diffusion::new(config.init::<Autodiff<Flex>>(0, &device), EpsPrediction);
     let batches = Batches::new(Swissroll::new(PI / 2.0, 5.0 * PI, 100), 2048, 0);
     let schedule = LogLinear::new(200, 0.005, 10.0);

@@ -49,12 +49,21 @@ pub fn load_label_embedder<B: Backend>(
 }
 
 pub fn time_input_mlp<B: Backend>(fixture: &Fixture, device: &B::Device) -> TimeInputMlp<B> {
-    load(TimeInputMlpConfig { dim: 2, hidden_dims: HIDDEN.to_vec() }.init(0, device), fixture)
+    load(
+        TimeInputMlpConfig { dim: 2, hidden_dims: HIDDEN.to_vec(), ..Default::default() }.init(0, device),
+        fixture,
+    )
 }
 
 pub fn conditional_mlp<B: Backend>(fixture: &Fixture, device: &B::Device) -> ConditionalMlp<B> {
     let labels = CondEmbedderLabelConfig::new(5);
-    let config = ConditionalMlpConfig { dim: 2, hidden_dims: HIDDEN.to_vec(), cond_dim: 4, labels };
+    let config = ConditionalMlpConfig {
+        dim: 2,
+        hidden_dims: HIDDEN.to_vec(),
+        cond_dim: 4,
+        labels,
+        ..Default::default()
+    };
     load(config.init(0, device), fixture)
 }
 

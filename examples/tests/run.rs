@@ -31,6 +31,14 @@ fn tree_guidance() {
 }
 
 #[test]
+fn composed_guidance() {
+    let program = env!("CARGO_BIN_EXE_composed_guidance");
+    let [one, both] = ["told one:", "told both:"].map(|name| number(program, &["600"], name));
+    // After so short a training some samples stray; a point of the unit disc that knows neither branch is about 0.6 away.
+    assert!((0.0..0.55).contains(&one) && (0.0..0.55).contains(&both), "told one {one}, told both {both}");
+}
+
+#[test]
 fn ideal_denoiser() {
     let distance = number(env!("CARGO_BIN_EXE_ideal_denoiser"), &[], "distance ");
     assert!(distance < 1e-3, "distance {distance}");

@@ -163,6 +163,15 @@ fn recipe_hint(error: &RecipeError) -> Option<String> {
         RecipeError::Invalid(Invalid { setting, .. }) if setting == "latents" => {
             format!("encode the images with another --size, by `{program} encode`")
         }
+        RecipeError::Invalid(Invalid { setting, .. }) if setting.starts_with("composed") => {
+            "change it by --also CLASS:WEIGHT".to_string()
+        }
+        RecipeError::Invalid(Invalid { setting, .. }) if setting == "likelihood" => {
+            "take a run that was trained by another objective".to_string()
+        }
+        RecipeError::Invalid(Invalid { setting, .. }) if setting == "validation" => {
+            "leave it out by --set validation= or in the configuration".to_string()
+        }
         RecipeError::Invalid(Invalid { setting, .. }) => {
             format!("change it by --set {setting}=VALUE{}, or in the configuration", flag(setting))
         }
@@ -336,6 +345,12 @@ fn flag(setting: &str) -> &'static str {
         "sampling.count" => " or --count",
         "sampling.steps" => " or --steps",
         "sampling.guidance" | "sampling.guidance.kind" | "sampling.guidance.scale" => " or --cfg-scale",
+        _ if setting.starts_with("sampling.guidance.modifiers") => match setting.rsplit('.').next() {
+            Some("low" | "high") => " or --guidance-interval",
+            Some("phi") => " or --guidance-rescale",
+            Some("eta") => " or --apg",
+            _ => "",
+        },
         _ if setting.starts_with("sampling.sampler") => " or --sampler",
         _ if setting.starts_with("sampling.grid.spacing") => " or --grid",
         _ => "",

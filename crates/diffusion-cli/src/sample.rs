@@ -33,7 +33,7 @@ pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
     set(&mut config, &args)?;
     set_pretrained(&mut config, args.pretrained.as_deref())?;
     config.validate()?;
-    let labels = args.labels.as_deref().map(|names| labels(names, &config)).transpose()?;
+    let labels = args.labels.as_deref().map(|names| labels("--labels", names, &config)).transpose()?;
     config.warnings().iter().for_each(|warning| log(format_args!("warning: {warning}")));
     if args.batch_size == Some(0) {
         return Err(CliError::usage("0 samples at once were asked for", "give --batch-size at least 1"));
@@ -64,7 +64,7 @@ pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
     let guidance = args.guidance;
     let negative_labels = match &guidance.negative {
         Some(names) if config.network.text().is_none() => {
-            Some(self::labels(std::slice::from_ref(names), &config)?)
+            Some(self::labels("--negative", std::slice::from_ref(names), &config)?)
         }
         _ => None,
     };
@@ -135,7 +135,7 @@ fn composed_labels(also: &[String], config: &RunConfig) -> Result<Vec<Composed>,
     }
     let composed = |text: &String| {
         let (name, weight) = with_weight(text);
-        Ok(Composed::of_labels(weight, labels(&[name.to_string()], config)?))
+        Ok(Composed::of_labels(weight, labels("--also", &[name.to_string()], config)?))
     };
     also.iter().map(composed).collect()
 }
@@ -167,10 +167,12 @@ fn check_out(out: &Path, config: &RunConfig, overwrite: bool) -> Result<(), CliE
     Ok(())
 }
 
-/// The labels of the classes that are asked for by name or number; where they have names, it is said which they are.
-fn labels(texts: &[String], config: &RunConfig) -> Result<Vec<usize>, CliError> {
+/// The labels of the classes that are asked for by name or number as `option`; where they have names, it is said which they
+/// are.
+fn labels(option: &str, texts: &[String], config: &RunConfig) -> Result<Vec<usize>, CliError> {
     let Some(classes) = config.network.classes() else {
-        return Err(CliError::usage("labels were given, but this model has none", "leave --labels out"));
+        let what = format!("labels were given as {option}, but this model has none");
+        return Err(CliError::usage(what, "leave that option out"));
     };
     let unknown = |name: String| {
         let last = classes - 1;
@@ -179,8 +181,8 @@ fn labels(texts: &[String], config: &RunConfig) -> Result<Vec<usize>, CliError> 
             names => format!("the classes {}", table::classes(names)),
         };
         let asked = if name.is_empty() { "an empty label".to_string() } else { format!("the label {name}") };
-        let what = format!("{asked} was asked for, but the model has {known}");
-        CliError::usage(what, "give --labels among the model's classes")
+        let what = format!("{asked} was asked for by {option}, but the model has {known}");
+        CliError::usage(what, "give one of the model's classes, by its name or number")
     };
     let labels = texts.iter().map(|text| config.labels(text)).collect::<Result<Vec<_>, _>>();
     let labels = labels.map_err(unknown)?.concat();

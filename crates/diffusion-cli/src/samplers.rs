@@ -11,7 +11,7 @@ use diffusion::core::network::mixture::{Component, GaussianMixture};
 use diffusion::core::random::{Purpose, Stream};
 use diffusion::core::schedule::{Flow, Grid, Karras, LogLinear, Timesteps};
 use diffusion::core::watch::Watch;
-use diffusion::core::{AnySampler, Path, Sigmas, Straight, VarianceExploding, counted};
+use diffusion::core::{AnySampler, Invalid, Path, Sigmas, Straight, VarianceExploding, counted};
 use diffusion::eval::{floor, steps_within, transport_distance};
 use diffusion_backends::{Job, run_on};
 use diffusion_recipe::RecipeError;
@@ -22,6 +22,9 @@ const SAMPLES: usize = 1 << 14;
 pub fn main(args: SamplersArgs, display: &Display) -> Result<(), CliError> {
     if let Some(out) = &args.out {
         check_file(out, args.overwrite)?;
+    }
+    if args.evaluations.contains(&0) {
+        return Err(CliError::Option(Invalid::new("evaluations", "has 0, expected at least 1")));
     }
     let mut budgets = args.evaluations;
     budgets.sort_unstable();

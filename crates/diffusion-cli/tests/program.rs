@@ -180,7 +180,7 @@ fn bad_input_is_answered_with_a_sentence() {
     fail(&["sample", &none], "run's folder");
     fail(&["sample", &run, "--labels", "1"], "this model has none");
     fail(&["sample", &run, "--cfg-scale", "2"], "error: sampling.guidance: ");
-    fail(&["sample", &run, "--set", "sampling.sampler.mu=1"], "error: sampling.sampler.mu: ");
+    fail(&["sample", &run, "--set", "sampling.sampler.eta=-1"], "error: sampling.sampler.eta: ");
     fail(&["sample", &run, "--sampler", "heun", "--set", "sampling.sampler.gam=2"], "sampling.sampler.gam: ");
     fail(&["sample", &run, "--count", "0"], "error: sampling.count: ");
     fail(
@@ -213,7 +213,7 @@ fn a_bad_configuration_is_answered_with_a_sentence() {
         ("n = 100", "n = 1000000000000", "error: data.n: "),
         ("prediction = \"eps\"", "prediction = \"vpred\"", "line 4: "),
         ("warmup_power = 0.6", "warmup_power = -0.6", "error: training.ema.warmup_power: "),
-        ("mu = 0.0", "mu = 1.0", "error: sampling.sampler.mu: "),
+        ("eta = 1.0", "eta = -1.0", "error: sampling.sampler.eta: "),
         ("decay = 0.999", "decay = 1.0", "error: training.ema.decay: "),
         ("kind = \"none\"", "kind = \"classifier-free\"\nscale = 2.0", "error: sampling.guidance: "),
     ] {

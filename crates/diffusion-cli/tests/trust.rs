@@ -297,7 +297,7 @@ fn samples_that_are_not_finite_are_an_error() {
             ("hidden_dims = [16, 128, 128, 128, 128, 16]", "hidden_dims = [8]"),
             ("count = 2000", "count = 7"),
             ("steps = 20", "steps = 6"),
-            ("gam = 2.0", "gam = 3e38"),
+            ("s_noise = 1.0", "s_noise = 3e38"),
         ],
     );
     let told = |errors: &str| {

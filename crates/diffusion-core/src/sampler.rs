@@ -89,6 +89,12 @@ pub trait Sampler {
         NoiseKind::Steps
     }
 
+    /// Whether a run asks for noise on its way; without it, a sample follows from the state that the run began with. It does,
+    /// unless a sampler says otherwise.
+    fn adds_noise(&self) -> bool {
+        true
+    }
+
     /// The state at `step.to`, given the state `x` at `step.from`.
     ///
     /// `noise(from, to)` gives unit normal noise of the state's shape for the way between two noise levels. It is

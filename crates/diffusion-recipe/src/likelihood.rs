@@ -74,7 +74,7 @@ impl Likelihoods {
 /// The likelihoods of examples of `data` under `model`, whose parameters are not differentiated.
 ///
 /// # Errors
-/// If an example cannot be read, or `watch` stops it.
+/// If the model is one of consistency, an example cannot be read, or `watch` stops it.
 pub(crate) fn measure<B: AutodiffBackend, N, const D: usize>(
     model: &Diffusion<B, N, AnyPrediction>,
     config: &RunConfig,
@@ -86,6 +86,10 @@ pub(crate) fn measure<B: AutodiffBackend, N, const D: usize>(
 where
     N: Network<B, D, Condition = AnyCondition>,
 {
+    Invalid::unless(!config.objective.is_consistency(), "likelihood", || {
+        "follows from a flow, and a consistency model, whose estimates are samples and no means, has none"
+            .into()
+    })?;
     let sampling = SamplingConfig { steps: request.steps, ..config.sampling.clone() };
     let sigmas = sampling.sigmas(&config.schedule);
     let of_pixels = data.shape().len() == 3 && config.data.latents().is_none();
@@ -110,4 +114,22 @@ where
         log_likelihood.extend(found.log_likelihood);
     }
     Ok(Likelihoods { log_likelihood, bits_per_dim, of_pixels, of_validation })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::backend::Flex;
+
+    #[test]
+    fn a_consistency_model_has_no_likelihood() {
+        let mut config = RunConfig::preset("swissroll-consistency").unwrap();
+        config.set("network.hidden_dims=[8]").unwrap();
+        let request = LikelihoodRequest { count: 2, steps: 2, ..LikelihoodRequest::of(&config) };
+        let found = config.build::<Flex>(&Default::default()).unwrap().likelihood(&request);
+        match found {
+            Err(RecipeError::Invalid(invalid)) => assert_eq!(invalid.setting, "likelihood"),
+            other => panic!("{other:?}"),
+        }
+    }
 }

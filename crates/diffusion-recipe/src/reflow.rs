@@ -4,7 +4,7 @@ use crate::config::{RunConfig, SamplingConfig};
 use crate::error::RecipeError;
 use crate::run::{Run, SampleRequest};
 use crate::samples::Samples;
-use diffusion::core::{AnyPath, Invalid, Parameterization};
+use diffusion::core::{AnyPath, Invalid, Parameterization, Sampler};
 use diffusion::data::PairsName;
 use diffusion::train::Checkpoint;
 use diffusion::weights::{TensorFile, read_regular, write_atomically};
@@ -61,7 +61,7 @@ pub struct Reflowed {
 /// by [`RunConfig::set_pairs`]. What was stopped goes on where the same is asked for again: shards that are complete stay.
 ///
 /// # Errors
-/// If the run is no flow, or one of texts or latents; if the folder has other pairs and they are not to be replaced, a sample
+/// If the run is no flow, or one of texts or latents; if the sampler adds noise; if the folder has other pairs and they are not to be replaced, a sample
 /// is not finite, or the file system refuses; or if the run is asked to stop.
 pub fn reflow(
     run: &dyn Run,
@@ -78,7 +78,7 @@ fn reflow_in(
     checkpoint: &Checkpoint,
     request: &ReflowRequest,
 ) -> Result<Reflowed, RecipeError> {
-    check(run.config())?;
+    check(run.config(), &request.sampling)?;
     let ReflowRequest { sampling, seed, labels, out, batch_size, .. } = request;
     let state = checkpoint.state();
     let model = format!("step {}: {:?}", state.step, state.files);
@@ -125,7 +125,7 @@ impl RunConfig {
 }
 
 /// Refuses runs whose noise and samples are no pairs.
-fn check(config: &RunConfig) -> Result<(), Invalid> {
+fn check(config: &RunConfig, sampling: &SamplingConfig) -> Result<(), Invalid> {
     let name = config.prediction.name();
     Invalid::unless(config.prediction.path() == AnyPath::Straight, "prediction", || {
         format!("is {name:?}, expected flow, whose ways can be made straight")
@@ -135,6 +135,9 @@ fn check(config: &RunConfig) -> Result<(), Invalid> {
     })?;
     Invalid::unless(config.data.latents().is_none(), "data", || {
         "are latents, expected points or images".into()
+    })?;
+    Invalid::unless(!sampling.sampler.adds_noise(), "sampling.sampler", || {
+        "adds noise, and a pair is the noise and the sample that follows from it alone; expected one without, e.g. heun".into()
     })
 }
 
@@ -287,6 +290,7 @@ mod tests {
             "schedule.n=50",
             "schedule.t_min=0.01",
             "schedule.t_max=1.0",
+            "sampling.sampler.kind=heun",
         ];
         for (preset, settings) in [("swissroll-flow", &[][..]), ("tree", &labeled[..])] {
             let place = folder.path().join(preset);
@@ -321,6 +325,13 @@ mod tests {
         let out = folder.path().join("pairs");
         match reflow(&*run, &checkpoint, &request(&*run, &out)) {
             Err(RecipeError::Invalid(invalid)) => assert_eq!(invalid.setting, "prediction"),
+            other => panic!("{other:?}"),
+        }
+        let (run, checkpoint) = flow(&folder.path().join("flow"), "swissroll-flow", &[]);
+        let mut noisy = request(&*run, &out);
+        noisy.sampling.set_sampler("ddpm").unwrap();
+        match reflow(&*run, &checkpoint, &noisy) {
+            Err(RecipeError::Invalid(invalid)) => assert_eq!(invalid.setting, "sampling.sampler"),
             other => panic!("{other:?}"),
         }
         assert!(!out.exists());

@@ -115,17 +115,17 @@ pub mod prelude {
     };
     pub use diffusion_core::network::unet::{AnyUnet, ConditionalUnet, Unet, UnetConfig};
     pub use diffusion_core::schedule::{
-        AnySchedule, Cosine, Ddpm, Flow, Ldm, Levels, LogLinear, LogNormalFlow, Schedule, ScheduleConfig,
-        Sigmas, Sigmoid,
+        AnySchedule, Cosine, Ddpm, Flow, Grid, Karras, Ldm, Levels, LogLinear, LogNormalFlow, Schedule,
+        ScheduleConfig, Sigmas, Sigmoid,
     };
     pub use diffusion_core::{
         AnyCondition, AnyGuidance, AnyObjective, AnyPath, AnyPrediction, AnySampler, BrownianNoise,
         ClassifierFree, Condition, ConditionFor, Denoiser, DenoiserOutput, Diffusion, Edm, EpsPrediction,
         Evaluate, FlowPrediction, GradientEstimation, Guidance, Guided, Heun, Invalid, Labels, Mix, Network,
         Noise, NoiseRequest, NullCondition, Objective, Parameterization, PredictionMse, Sampler, SamplerStep,
-        Scaled, Scalings, Sigma, Straight, Tokens, Tracer, Unconditional, VPrediction, VarianceExploding,
-        Weight, Weighted, X0Prediction, given::Given, guidance::Conditions, sample, sample_from,
-        watch::Watch,
+        Scaled, Scalings, Sigma, Straight, Tokens, Tracer, Unconditional, UniPc, VPrediction,
+        VarianceExploding, Weight, Weighted, X0Prediction, given::Given, guidance::Conditions, sample,
+        sample_from, watch::Watch,
     };
     pub use diffusion_data::*;
     pub use diffusion_eval::{LossBySigma, SigmaBin, Validation, ValidationConfig};

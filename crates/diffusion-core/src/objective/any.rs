@@ -187,6 +187,8 @@ mod tests {
         let text = r#"{"kind":"prediction-mse"}"#;
         assert_eq!(serde_json::from_str::<AnyObjective>(text).unwrap(), AnyObjective::default());
         assert_eq!(serde_json::to_string(&AnyObjective::default()).unwrap(), text);
-        assert!(serde_json::from_str::<AnyObjective>(r#"{"kind":"prediction-mse","power":1}"#).is_err());
+        let more = serde_json::from_str::<AnyObjective>(r#"{"kind":"prediction-mse","weight":{}}"#);
+        let error = more.unwrap_err().to_string();
+        assert!(error.contains("weight") && error.contains("weighted"), "{error}");
     }
 }

@@ -122,6 +122,12 @@ macro_rules! samplers {
                 }
             }
 
+            fn adds_noise(&self) -> bool {
+                match self {
+                    $(Self::$kind(sampler) => sampler.adds_noise(),)+
+                }
+            }
+
             /// # Panics
             /// If `state` was started by another sampler.
             fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(

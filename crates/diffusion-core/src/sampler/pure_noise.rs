@@ -29,6 +29,10 @@ impl<S: Sampler> Sampler for FromPureNoise<S> {
         self.0.noise_kind()
     }
 
+    fn adds_noise(&self) -> bool {
+        self.0.adds_noise()
+    }
+
     fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(
         &self,
         denoiser: &M,

@@ -24,7 +24,8 @@ impl RunConfig {
     }
 
     /// Changes settings, each given as `key=value`, where the key is a dotted path and the value is TOML; text needs no
-    /// quotation marks. All are applied before the result is read, so several may depend on each other. Another `kind`
+    /// quotation marks. `name[i]` is an element of a list, counted from 0, and the one behind the last is new. `key=` leaves
+    /// a setting out. All are applied before the result is read, so several may depend on each other. Another `kind`
     /// forgets the settings of the one before.
     ///
     /// # Errors
@@ -62,7 +63,8 @@ impl RunConfig {
 struct Assignment {
     /// The parts of the dotted path, at least one.
     keys: Vec<String>,
-    value: Value,
+    /// Nothing where the setting is to be left out.
+    value: Option<Value>,
 }
 
 impl Assignment {
@@ -83,25 +85,52 @@ impl Assignment {
             let reason = format!("is {value}, expected a whole number from {} to {}", i64::MIN, i64::MAX);
             return Err(RecipeError::Setting { key: keys.join("."), reason });
         }
-        Ok(Self { keys, value: parse_value(value) })
+        Ok(Self { keys, value: (!value.is_empty()).then(|| parse_value(value)) })
     }
 
     fn apply(&self, table: &mut Table) -> Result<(), RecipeError> {
         let (last, path) = self.keys.split_last().expect("a path has at least one part");
+        let bad = |parts: usize, reason: &str| RecipeError::Setting {
+            key: self.keys.join("."),
+            reason: format!("`{}` {reason}", self.keys[..parts].join(".")),
+        };
         let mut table = table;
         for (i, key) in path.iter().enumerate() {
-            let entry = table.entry(key).or_insert_with(|| Value::Table(Table::new()));
-            table = entry.as_table_mut().ok_or_else(|| RecipeError::Setting {
-                key: self.keys.join("."),
-                reason: format!("`{}` is not a table", self.keys[..=i].join(".")),
-            })?;
+            let entry = entry(table, key).map_err(|reason| bad(i + 1, &reason))?;
+            table = entry.as_table_mut().ok_or_else(|| bad(i + 1, "is not a table"))?;
         }
-        if last == "kind" && table.get(last) != Some(&self.value) {
+        let Some(value) = &self.value else {
+            return table
+                .remove(last)
+                .map(drop)
+                .ok_or_else(|| bad(self.keys.len(), "is no setting that is there"));
+        };
+        if last == "kind" && table.get(last) != Some(value) {
             table.clear();
         }
-        table.insert(last.clone(), self.value.clone());
+        *entry(table, last).map_err(|reason| bad(self.keys.len(), &reason))? = value.clone();
         Ok(())
     }
+}
+
+/// The value under a part of a path, `name` or the element `name[i]` of a list, of which the one behind the last is new.
+fn entry<'a>(table: &'a mut Table, part: &str) -> Result<&'a mut Value, String> {
+    let (name, places) = part.split_once('[').map_or((part, None), |(name, places)| (name, Some(places)));
+    let Some(places) = places else {
+        return Ok(table.entry(name).or_insert_with(|| Value::Table(Table::new())));
+    };
+    let mut value = table.entry(name).or_insert_with(|| Value::Array(Vec::new()));
+    for place in places.split('[') {
+        let number = place.strip_suffix(']').and_then(|number| number.parse::<usize>().ok());
+        let number = number.ok_or("is no place in a list, expected e.g. modifiers[0]")?;
+        let list = value.as_array_mut().ok_or("is in no list")?;
+        let count = list.len();
+        if number == count {
+            list.push(Value::Table(Table::new()));
+        }
+        value = list.get_mut(number).ok_or_else(|| format!("is beyond a list of {count}"))?;
+    }
+    Ok(value)
 }
 
 /// The value in TOML, or as text where it is not TOML.
@@ -136,6 +165,45 @@ mod tests {
         assert_eq!(config.checkpoint_every, Interval::Minutes(10.0));
         let text = config.to_toml().unwrap();
         assert!(text.contains("path = \"/some where/else\"") && text.contains("sigma_data = 0.25"), "{text}");
+    }
+
+    /// As errors name them.
+    #[test]
+    fn elements_of_lists_have_places() {
+        let emas = |more: &[&str]| {
+            let set = ["training.emas[0].kind=power", "training.emas[0].width=0.05"];
+            let config = changed(&[&set[..], more].concat())?;
+            Ok::<_, String>(
+                config.training.emas.iter().map(|average| average.ema.width()).collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(emas(&[]).unwrap(), [Some(0.05)]);
+        let second = ["training.emas[1] = { kind = 'power', width = 0.2 }"];
+        assert_eq!(emas(&second).unwrap(), [Some(0.05), Some(0.2)]);
+        assert_eq!(emas(&["training.emas[0].width=0.1"]).unwrap(), [Some(0.1)]);
+        for (bad, key) in [
+            ("training.emas[2].width=0.1", "training.emas[2]"),
+            ("training.emas[x].width=0.1", "training.emas[x]"),
+            ("training.emas[0=1", "training.emas[0"),
+            ("training.lr[0]=1", "training.lr[0]"),
+            ("training.emas[0].width[0].a=1", "training.emas[0].width[0]"),
+            ("training.emas.width=1", "training.emas"),
+        ] {
+            let error = emas(&[bad]).unwrap_err();
+            assert!(error.contains(&format!("`{key}`")), "{bad}: {error}");
+        }
+        assert!(
+            emas(&["training.emas[0].depth=1"]).unwrap_err().starts_with("training.emas[0].depth: unknown")
+        );
+    }
+
+    #[test]
+    fn a_setting_is_left_out() {
+        assert_eq!(changed(&["validation="]).unwrap().validation, None);
+        assert!(changed(&["network="]).unwrap_err().starts_with("network: missing"));
+        for absent in ["sampling.grid=", "training.emas[0]="] {
+            assert!(changed(&[absent]).unwrap_err().contains("is no setting that is there"), "{absent}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::RunConfig;
 use diffusion::core::guidance::GuidancePoint;
 use diffusion::core::invalid::Number;
-use diffusion::core::{AnyGuidance, Guidance, SamplerStep, Schedule, counted};
+use diffusion::core::{AnyGuidance, AnySampler, Guidance, SamplerStep, Schedule, counted};
 
 impl RunConfig {
     /// What is odd about settings that can be used, in one sentence each, with the setting's path.
@@ -14,10 +14,17 @@ impl RunConfig {
     /// assert!(config.warnings().is_empty());
     /// config.set_all(["network.labels.dropout=0.0", "sampling.guidance.kind=classifier-free", "sampling.guidance.scale=2"])?;
     /// assert!(config.warnings()[0].starts_with("network.labels.dropout"));
+    /// // A sampler that is not meant for what the model learns, and noise beyond what it has seen.
+    /// let mut config = RunConfig::preset("swissroll")?;
+    /// config.sampling.set_sampler("consistency")?;
+    /// config.sampling.set_grid("vp")?;
+    /// assert!(config.warnings()[0].starts_with("sampling.sampler"));
+    /// assert!(config.warnings()[1].starts_with("sampling.grid"));
     /// # Ok::<(), diffusion_recipe::RecipeError>(())
     /// ```
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<String> =
+            self.warning_of_sampler().into_iter().chain(self.warning_of_levels()).collect();
         let network = &self.network;
         let (Some(dropout), Some(setting)) = (network.dropout(), network.dropout_setting()) else {
             return warnings;
@@ -43,6 +50,38 @@ impl RunConfig {
             ));
         }
         warnings
+    }
+
+    /// A sampler for consistency models is for these alone, and they for it.
+    fn warning_of_sampler(&self) -> Option<String> {
+        let jumps = matches!(self.sampling.sampler, AnySampler::Consistency(_));
+        let reason = match (jumps, self.objective.is_consistency()) {
+            (true, false) => {
+                "is consistency, but the model is trained by another objective: its estimates are means of data and no samples"
+            }
+            (false, true) => {
+                "goes along a way of which a consistency model knows the end alone: that of the kind consistency suits it"
+            }
+            _ => return None,
+        };
+        Some(format!("sampling.sampler {reason}"))
+    }
+
+    /// A grid has levels of its own, which may lie where nothing was learned.
+    fn warning_of_levels(&self) -> Option<String> {
+        let grid = self.sampling.grid.as_ref()?;
+        let levels = self.sampling.schedule.as_ref().unwrap_or(&self.schedule);
+        if levels.validate().and(self.schedule.validate()).is_err() {
+            return None;
+        }
+        let (levels, trained) = (levels.init(), self.schedule.init());
+        grid.check(&levels).ok()?;
+        let (first, most) = (grid.sigmas(&levels, self.sampling.steps.max(1))[0], *trained.levels().last()?);
+        (first > 1.01 * most).then(|| {
+            format!(
+                "sampling.grid begins at the noise level {first:.3}, and the model is trained up to {most:.3}"
+            )
+        })
     }
 
     /// Whether guidance away from no condition does something at a noise level of sampling.

@@ -86,7 +86,7 @@ distributions! {
 
 impl Default for AnySigmas {
     fn default() -> Self {
-        ScheduleLevels.into()
+        ScheduleLevels {}.into()
     }
 }
 

@@ -224,6 +224,10 @@ impl Sampler for Adaptive {
         (step.to == step.from).then_some(0)
     }
 
+    fn adds_noise(&self) -> bool {
+        false
+    }
+
     fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(
         &self,
         denoiser: &M,

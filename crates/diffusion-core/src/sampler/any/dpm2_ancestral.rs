@@ -65,6 +65,10 @@ impl Sampler for Dpm2Ancestral {
         Some(if step.to == 0.0 { 1 } else { 2 })
     }
 
+    fn adds_noise(&self) -> bool {
+        self.eta != 0.0
+    }
+
     fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(
         &self,
         denoiser: &M,

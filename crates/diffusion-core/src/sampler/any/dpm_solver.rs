@@ -122,6 +122,10 @@ impl Sampler for DpmSolver {
         if self.eta == 0.0 { NoiseKind::Steps } else { NoiseKind::Brownian }
     }
 
+    fn adds_noise(&self) -> bool {
+        self.eta != 0.0
+    }
+
     fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(
         &self,
         denoiser: &M,

@@ -63,6 +63,10 @@ impl Sampler for Dpmpp2sAncestral {
         Some(if step.to == 0.0 { 1 } else { 2 })
     }
 
+    fn adds_noise(&self) -> bool {
+        self.eta != 0.0
+    }
+
     fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(
         &self,
         denoiser: &M,

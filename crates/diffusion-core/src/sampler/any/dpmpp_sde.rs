@@ -65,6 +65,10 @@ impl Sampler for DpmppSde {
         NoiseKind::Brownian
     }
 
+    fn adds_noise(&self) -> bool {
+        self.eta != 0.0
+    }
+
     fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(
         &self,
         denoiser: &M,

@@ -61,6 +61,10 @@ impl Sampler for EulerAncestral {
         Some(1)
     }
 
+    fn adds_noise(&self) -> bool {
+        self.eta != 0.0
+    }
+
     fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(
         &self,
         denoiser: &M,

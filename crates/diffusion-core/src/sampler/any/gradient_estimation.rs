@@ -75,6 +75,10 @@ impl Sampler for GradientEstimation {
         Some(1)
     }
 
+    fn adds_noise(&self) -> bool {
+        self.mu != 0.0
+    }
+
     fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(
         &self,
         denoiser: &M,

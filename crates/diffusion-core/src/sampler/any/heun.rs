@@ -82,6 +82,10 @@ impl Sampler for Heun {
         Some(if step.to == 0.0 { 1 } else { 2 })
     }
 
+    fn adds_noise(&self) -> bool {
+        self.s_churn != 0.0
+    }
+
     fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(
         &self,
         denoiser: &M,

@@ -62,6 +62,10 @@ impl Sampler for Ipndm {
         Some(if step.to < step.from { 1 } else { 0 })
     }
 
+    fn adds_noise(&self) -> bool {
+        false
+    }
+
     fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(
         &self,
         denoiser: &M,

@@ -49,6 +49,10 @@ impl Sampler for Pndm {
         Some(if step.index == 0 && step.to > 0.0 { 2 } else { 1 })
     }
 
+    fn adds_noise(&self) -> bool {
+        false
+    }
+
     fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(
         &self,
         denoiser: &M,

@@ -108,6 +108,10 @@ impl Sampler for PredictorCorrector {
         Some(if step.to == 0.0 { 1 } else { 1 + self.corrections })
     }
 
+    fn adds_noise(&self) -> bool {
+        self.corrections != 0 || self.predictor != Predictor::Euler
+    }
+
     fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(
         &self,
         denoiser: &M,

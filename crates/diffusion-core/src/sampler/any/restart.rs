@@ -109,6 +109,10 @@ impl Sampler for Restart {
         Some(of_step(step.to) + restarts)
     }
 
+    fn adds_noise(&self) -> bool {
+        self.repeats != 0
+    }
+
     fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(
         &self,
         denoiser: &M,

@@ -3,7 +3,7 @@
 use crate::support::gaussian::Gaussian;
 use burn::tensor::{DType, FloatDType, Tensor, TensorData, backend::Backend};
 use diffusion::core::network::mlp::TimeInputMlpConfig;
-use diffusion::core::sampler::BVariant;
+use diffusion::core::sampler::{BVariant, Predictor};
 use diffusion::core::schedule::{Flow, LogLinear, Schedule};
 use diffusion::core::{
     Adaptive, AnySampler, Deis, Denoiser, DenoiserOutput, Diffusion, Dpm2Ancestral, DpmSolver,
@@ -28,6 +28,7 @@ backend_tests!(
     ddim_is_euler,
     churn_keeps_the_variance,
     deterministic_samplers_take_no_noise,
+    a_sampler_says_whether_it_adds_noise,
     churn_takes_noise_once_a_step,
     repeated_levels_change_nothing,
     sampling_is_lazy_and_can_be_cut_short,
@@ -392,6 +393,23 @@ fn deterministic_samplers_take_no_noise<B: TestBackend>(device: &B::Device) {
     assert_eq!(sample_from(&data, outside, &sigmas, x(), no_noise).count(), 5);
     let outside = Heun { s_churn: 40.0, s_max: 0.001, ..Default::default() };
     assert_eq!(sample_from(&data, outside, &sigmas, x(), no_noise).count(), 5);
+}
+
+/// On a grid that restarts go up on, too.
+fn a_sampler_says_whether_it_adds_noise<B: TestBackend>(device: &B::Device) {
+    let data = Gaussian::<VarianceExploding>::new(1.0);
+    let sigmas = Sigmas::karras(5, 0.002, 80.0, 7.0);
+    let once = Restart { repeats: 0, ..Restart::default() }.into();
+    let still = PredictorCorrector { corrections: 0, predictor: Predictor::Euler, ..Default::default() };
+    for sampler in samplers().into_iter().chain([once, still.into()]) {
+        let asked = Cell::new(false);
+        let noise = |_: NoiseRequest| {
+            asked.set(true);
+            Tensor::<B, 2>::zeros([2, 2], device)
+        };
+        sample_from(&data, sampler, &sigmas, Tensor::<B, 2>::ones([2, 2], device), noise).last();
+        assert_eq!(asked.get(), sampler.adds_noise(), "{sampler:?}");
+    }
 }
 
 fn churn_takes_noise_once_a_step<B: TestBackend>(device: &B::Device) {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// Noise levels as the schedule draws them itself: those of its table, each as likely as any other, or its own times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ScheduleLevels;
+#[serde(deny_unknown_fields)]
+pub struct ScheduleLevels {}
 
 impl ScheduleLevels {
     /// Whether there is such a distribution; without parameters there always is.

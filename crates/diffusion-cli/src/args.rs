@@ -209,8 +209,8 @@ pub struct SampleArgs {
     /// Number of sampling steps [default: the run's].
     #[arg(long, value_name = "N")]
     pub steps: Option<usize>,
-    /// The sampler [default: the run's]. In 5 to 50 steps `unipc` is the best or near it, as `samplers` measures where all is
-    /// known. Its settings are in sampling.sampler, e.g. --set sampling.sampler.order=3.
+    /// The sampler [default: the run's; in presets the nearest to the data in 20 evaluations, as `samplers` measures them:
+    /// unipc for images, dpmpp-2m-sde for points]. Its settings are in sampling.sampler, e.g. --set sampling.sampler.order=3.
     #[arg(long, value_parser = PossibleValuesParser::new(AnySampler::NAMES))]
     pub sampler: Option<String>,
     /// How the noise levels lie between the largest and the smallest, e.g. karras [default: the run's, or trailing timesteps].

@@ -106,12 +106,12 @@ impl Measure<'_> {
         device: &B::Device,
     ) -> Result<Vec<Row>, RecipeError> {
         let data = data::<P>();
-        let mut rows = Vec::new();
-        for (i, name) in AnySampler::NAMES.into_iter().enumerate() {
+        let (mut rows, count) = (Vec::new(), AnySampler::names_for_any_model().count() as u64);
+        for (i, name) in AnySampler::names_for_any_model().enumerate() {
             let Some(sampler) = AnySampler::from_name(name) else { continue };
             let mut distances = Vec::new();
             for &budget in self.budgets {
-                self.watch.report("measuring samplers", i as u64, Some(AnySampler::NAMES.len() as u64))?;
+                self.watch.report("measuring samplers", i as u64, Some(count))?;
                 let steps = steps_within(&sampler, grid, budget);
                 distances.push(
                     steps.map(|steps| {

@@ -304,7 +304,7 @@ fn a_unet_s_run_is_repeated_by_its_configuration() {
     let (_guard, path) = folder();
     let (file, data) = (path("small.toml"), path("data"));
     write_idx(&data);
-    let (small, steps) = (("ch_mult = [1, 2, 2]", "ch_mult = [1]"), ("steps = 100", "steps = 2"));
+    let (small, steps) = (("ch_mult = [1, 2, 2]", "ch_mult = [1]"), ("steps = 20\n", "steps = 2\n"));
     let few = [small, steps, ("count = 64", "count = 2"), ("batch_size = 32", "batch_size = 2")];
     changed_config("fashion-unet-small", &file, &few);
     let train = |out: &str, more: &[&str]| {
@@ -480,7 +480,7 @@ fn latents_are_read_from_shards_and_written_as_tensors() {
         ("head_dim = 64", "head_dim = 4"),
         ("batch_size = 256", "batch_size = 2"),
     ];
-    let few = [("count = 16", "count = 2"), ("steps = 10", "steps = 2"), ("shift = 0.0", "shift = 2.0")];
+    let few = [("count = 16", "count = 2"), ("steps = 20\n", "steps = 2\n"), ("shift = 0.0", "shift = 2.0")];
     changed_config("imagenet-dit", &file, &[&small[..], &few].concat());
     let bad = path("bad.toml");
     for (from, to) in [("scale = 0.18215", "scale = 1e-50"), ("shift = 0.0", "shift = nan")] {

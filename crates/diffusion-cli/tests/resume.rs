@@ -112,7 +112,7 @@ fn small_images(folder: &Folder) -> String {
         ("checkpoint_every = 1000", "checkpoint_every = 2"),
         ("every = 1000", "every = 10"),
         ("steps = 2000", "steps = 40"),
-        ("steps = 100\n", "steps = 2\n"),
+        ("steps = 20\n", "steps = 2\n"),
     ];
     of_small_images(folder, &changes)
 }
@@ -227,7 +227,7 @@ fn a_run_that_was_killed_at_once_begins_again() {
 #[test]
 fn a_run_that_is_made_longer_is_the_longer_run() {
     let folder = Folder::new();
-    let config = of_small_images(&folder, &[("steps = 100", "steps = 2")]);
+    let config = of_small_images(&folder, &[("steps = 20\n", "steps = 2\n")]);
     assert!(fs::read_to_string(&config).unwrap().contains("dropout = 0.1"));
     let (whole, parts) = (folder.path("whole"), folder.path("parts"));
     succeed(&["train", "--config", &config, "--out", &whole, "--steps", "5", "--set", "checkpoint_keep=9"]);

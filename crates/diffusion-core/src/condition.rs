@@ -1,5 +1,6 @@
 //! What a network is conditioned on: nothing, labels, or tokens. Data on the host until a tensor is needed.
 
+use crate::sigma::Sigma;
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 use std::error::Error;
 use std::fmt::{self, Debug};
@@ -37,12 +38,22 @@ pub trait Condition: Clone + Debug + Send + 'static {
     fn classes(&self) -> Option<&[usize]> {
         None
     }
+
+    /// The condition of these examples alone, in this order; nothing where a condition cannot be taken apart, which costs
+    /// time and changes nothing.
+    fn rows(&self, _rows: &[usize]) -> Option<Self> {
+        None
+    }
 }
 
 impl Condition for () {
     fn join(self, (): ()) {}
 
     fn check(&self, _batch: usize) {}
+
+    fn rows(&self, _rows: &[usize]) -> Option<()> {
+        Some(())
+    }
 }
 
 /// A condition that is nothing: models that have it can be sampled from as they are.
@@ -135,6 +146,85 @@ macro_rules! conditions_for_any {
 
 conditions_for_any!((), Labels, Tokens);
 
+/// A condition, and the length of the way over which each example asks for the mean velocity: a network that was trained for
+/// it (MeanFlow, Geng et al. 2025, arXiv:2505.13447) gives the mean of dx/dσ on the way of the flow from σ down to σ − `over`,
+/// and dx/dσ at σ itself where that is 0.
+///
+/// ```
+/// use diffusion_core::{Averaged, Condition, Labels, Sigma};
+///
+/// let half = Averaged { over: Sigma::Each(vec![0.5, 0.0]), condition: Labels(vec![3, 7]) };
+/// half.check(2);
+/// let whole = Averaged { over: Sigma::Each(vec![1.0]), condition: Labels(vec![1]) };
+/// let expected = Averaged { over: Sigma::Each(vec![0.5, 0.0, 1.0]), condition: Labels(vec![3, 7, 1]) };
+/// assert_eq!(half.join(whole), expected);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Averaged<C> {
+    /// The length of the way, in units of σ; at least 0, and at most σ.
+    pub over: Sigma,
+    /// What the network is told beside that.
+    pub condition: C,
+}
+
+impl<C> Averaged<C> {
+    /// The condition, which asks for the velocity where it is.
+    pub fn at_once(condition: C) -> Self {
+        Self { over: Sigma::All(0.0), condition }
+    }
+}
+
+impl<C: Condition> Condition for Averaged<C> {
+    /// # Panics
+    /// If one has a length for all examples, and the other has not the same.
+    fn join(self, other: Self) -> Self {
+        let over = match (self.over, other.over) {
+            (Sigma::Each(one), Sigma::Each(other)) => Sigma::Each([one, other].concat()),
+            (one, other) if one == other => one,
+            (one, other) => {
+                panic!("the lengths {one:?} and {other:?} cannot be joined, expected one for each")
+            }
+        };
+        Self { over, condition: self.condition.join(other.condition) }
+    }
+
+    fn check(&self, batch: usize) {
+        if let Sigma::Each(over) = &self.over {
+            assert_eq!(over.len(), batch, "lengths and examples differ in number");
+        }
+        self.condition.check(batch);
+    }
+
+    fn classes(&self) -> Option<&[usize]> {
+        self.condition.classes()
+    }
+
+    fn rows(&self, rows: &[usize]) -> Option<Self> {
+        let over = match &self.over {
+            Sigma::Each(over) => Sigma::Each(rows.iter().map(|&row| over[row]).collect()),
+            all => all.clone(),
+        };
+        Some(Self { over, condition: self.condition.rows(rows)? })
+    }
+}
+
+impl<C: Unconditional> Unconditional for Averaged<C> {
+    const NONE: Self = Self { over: Sigma::All(0.0), condition: C::NONE };
+}
+
+/// Each condition of a data set, for a network that is also asked for mean velocities.
+macro_rules! conditions_for_averaged {
+    ($($condition:ty),*) => {$(
+        impl ConditionFor<Averaged<$condition>> for $condition {
+            fn into_condition(self) -> Averaged<$condition> {
+                Averaged::at_once(self)
+            }
+        }
+    )*};
+}
+
+conditions_for_averaged!((), Labels, Tokens);
+
 /// One class label per example, on the host, where a wrong one is found before it is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Labels(pub Vec<usize>);
@@ -168,6 +258,10 @@ impl Condition for Labels {
 
     fn classes(&self) -> Option<&[usize]> {
         Some(&self.0)
+    }
+
+    fn rows(&self, rows: &[usize]) -> Option<Self> {
+        Some(Self(rows.iter().map(|&row| self.0[row]).collect()))
     }
 }
 
@@ -255,6 +349,16 @@ impl Condition for Tokens {
     fn check(&self, batch: usize) {
         assert_eq!(self.shape[0], batch, "tokens and examples differ in number");
     }
+
+    fn rows(&self, rows: &[usize]) -> Option<Self> {
+        let [_, tokens, width] = self.shape;
+        let size = tokens * width;
+        Some(Self {
+            values: rows.iter().flat_map(|&row| &self.values[row * size..][..size]).copied().collect(),
+            shape: [rows.len(), tokens, width],
+            forgotten: rows.iter().map(|&row| self.forgotten[row]).collect(),
+        })
+    }
 }
 
 /// A condition whose kind is chosen while the program runs.
@@ -267,6 +371,8 @@ pub enum AnyCondition {
     Labels(Labels),
     /// A sequence of vectors per example.
     Tokens(Tokens),
+    /// Any of these, with a way over which the mean velocity is asked for.
+    Averaged(Box<Averaged<AnyCondition>>),
 }
 
 impl AnyCondition {
@@ -276,6 +382,7 @@ impl AnyCondition {
             Self::None => "no condition",
             Self::Labels(_) => "labels",
             Self::Tokens(_) => "tokens",
+            Self::Averaged(_) => "lengths of ways",
         }
     }
 
@@ -283,6 +390,7 @@ impl AnyCondition {
     pub fn labels(&self) -> Option<&Labels> {
         match self {
             Self::Labels(labels) => Some(labels),
+            Self::Averaged(averaged) => averaged.condition.labels(),
             Self::None | Self::Tokens(_) => None,
         }
     }
@@ -291,6 +399,7 @@ impl AnyCondition {
     pub fn tokens(&self) -> Option<&Tokens> {
         match self {
             Self::Tokens(tokens) => Some(tokens),
+            Self::Averaged(averaged) => averaged.condition.tokens(),
             Self::None | Self::Labels(_) => None,
         }
     }
@@ -304,6 +413,7 @@ impl Condition for AnyCondition {
             (Self::None, Self::None) => Self::None,
             (Self::Labels(one), Self::Labels(other)) => Self::Labels(one.join(other)),
             (Self::Tokens(one), Self::Tokens(other)) => Self::Tokens(one.join(other)),
+            (Self::Averaged(one), Self::Averaged(other)) => Self::Averaged(Box::new(one.join(*other))),
             (one, other) => panic!("{} and {} cannot be joined, expected one kind", one.kind(), other.kind()),
         }
     }
@@ -313,11 +423,21 @@ impl Condition for AnyCondition {
             Self::None => {}
             Self::Labels(labels) => labels.check(batch),
             Self::Tokens(tokens) => tokens.check(batch),
+            Self::Averaged(averaged) => averaged.check(batch),
         }
     }
 
     fn classes(&self) -> Option<&[usize]> {
         self.labels()?.classes()
+    }
+
+    fn rows(&self, rows: &[usize]) -> Option<Self> {
+        Some(match self {
+            Self::None => Self::None,
+            Self::Labels(labels) => labels.rows(rows)?.into(),
+            Self::Tokens(tokens) => tokens.rows(rows)?.into(),
+            Self::Averaged(averaged) => Self::Averaged(Box::new(averaged.rows(rows)?)),
+        })
     }
 }
 
@@ -330,6 +450,12 @@ impl From<()> for AnyCondition {
 impl From<Labels> for AnyCondition {
     fn from(labels: Labels) -> Self {
         Self::Labels(labels)
+    }
+}
+
+impl<C: Into<AnyCondition>> From<Averaged<C>> for AnyCondition {
+    fn from(Averaged { over, condition }: Averaged<C>) -> Self {
+        Self::Averaged(Box::new(Averaged { over, condition: condition.into() }))
     }
 }
 

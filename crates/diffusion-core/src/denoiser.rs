@@ -79,6 +79,13 @@ pub trait Denoiser<B: Backend, const D: usize> {
         Box::new(|x, sigma, _step| self.evaluate(x, sigma))
     }
 
+    /// The same, whose velocity is the mean on the way of the flow from the noise level of the evaluation down to the end of the
+    /// step, for a [sampler](crate::Sampler::takes_mean_velocity) that asks for that. Nothing where the denoiser does not
+    /// know it: only a model does that was [trained for it](crate::objective::MeanFlow).
+    fn start_averaged(&self) -> Option<Evaluate<'_, B, D>> {
+        None
+    }
+
     /// Whether the denoiser can be evaluated at these noise levels, of which the last may be 0; a sampling run asks
     /// before it begins.
     ///
@@ -115,6 +122,10 @@ macro_rules! forward_to_pointee {
 
             fn start(&self) -> Evaluate<'_, B, D> {
                 (**self).start()
+            }
+
+            fn start_averaged(&self) -> Option<Evaluate<'_, B, D>> {
+                (**self).start_averaged()
             }
 
             fn check_levels(&self, sigmas: &[f64]) -> Result<(), Invalid> {

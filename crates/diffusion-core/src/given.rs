@@ -7,6 +7,8 @@ use crate::invalid::Invalid;
 use crate::last_estimate::LastEstimate;
 use crate::network::Network;
 use crate::parameterization::Parameterization;
+use crate::sigma::Sigma;
+use crate::step::SamplerStep;
 use burn::tensor::{Tensor, backend::Backend};
 
 /// A model with its condition bound; made by [`Diffusion::given`].
@@ -25,21 +27,36 @@ impl<B: Backend, N, P: Parameterization> Diffusion<B, N, P> {
         Given { model: self, condition }
     }
 
-    /// A sampling run under `condition`.
-    fn run<const D: usize>(&self, condition: N::Condition) -> Evaluate<'_, B, D>
+    /// A sampling run under the condition as `told` puts it at a noise level in a step.
+    fn run<'a, const D: usize>(
+        &'a self,
+        told: impl Fn(f64, SamplerStep) -> N::Condition + 'a,
+    ) -> Evaluate<'a, B, D>
     where
         N: Network<B, D>,
     {
         let mut last = LastEstimate::none();
         Box::new(move |x, sigma, step| {
             let estimate = last.given(step, &x);
-            let output = self.output(x.clone(), &sigma.into(), condition.clone(), estimate);
+            let output = self.output(x.clone(), &sigma.into(), told(sigma, step), estimate);
             let found = self.denoiser_output(x, output, sigma);
             if self.network.self_conditioned() {
                 last.found(step, sigma, || found.clone().denoised());
             }
             found
         })
+    }
+
+    /// The same with the mean velocities over the steps of the run; nothing if the network does not know them.
+    fn run_averaged<const D: usize>(&self, condition: N::Condition) -> Option<Evaluate<'_, B, D>>
+    where
+        N: Network<B, D>,
+    {
+        self.network.averaged(condition.clone(), Sigma::All(0.0))?;
+        Some(self.run(move |sigma, step| {
+            let over = Sigma::All(step.length_below(sigma));
+            self.network.averaged(condition.clone(), over).expect("it has just been asked for that")
+        }))
     }
 }
 
@@ -62,7 +79,11 @@ where
     }
 
     fn start(&self) -> Evaluate<'_, B, D> {
-        self.run(<N::Condition as Unconditional>::NONE)
+        self.run(|_, _| <N::Condition as Unconditional>::NONE)
+    }
+
+    fn start_averaged(&self) -> Option<Evaluate<'_, B, D>> {
+        self.run_averaged(<N::Condition as Unconditional>::NONE)
     }
 
     fn check_levels(&self, sigmas: &[f64]) -> Result<(), Invalid> {
@@ -91,7 +112,11 @@ where
     }
 
     fn start(&self) -> Evaluate<'_, B, D> {
-        self.model.run(self.condition.clone())
+        self.model.run(|_, _| self.condition.clone())
+    }
+
+    fn start_averaged(&self) -> Option<Evaluate<'_, B, D>> {
+        self.model.run_averaged(self.condition.clone())
     }
 
     fn check_levels(&self, sigmas: &[f64]) -> Result<(), Invalid> {

@@ -26,6 +26,7 @@ use crate::diffusion::Diffusion;
 use crate::given::Given;
 use crate::invalid::Invalid;
 use crate::parameterization::Parameterization;
+use crate::path::Path;
 use crate::step::SamplerStep;
 use burn::tensor::{Tensor, backend::Backend};
 
@@ -133,19 +134,31 @@ impl<B: Backend, M: DenoiserPair<B, D>, G: Guidance, const D: usize> Denoiser<B,
     }
 
     fn start(&self) -> Evaluate<'_, B, D> {
-        let path = self.pair.path();
-        let (mut evaluate, mut state) = (self.pair.start(), self.guidance.start::<B, D>());
-        Box::new(move |x, sigma, step| {
-            let at = GuidancePoint::new(&path, sigma, step);
-            let (output, difference) = evaluate(x, sigma, step, self.guidance.is_active(&at));
-            let Some(difference) = difference else { return output };
-            self.guidance.guide(GuidedEstimate::new(output, difference), &at, &mut state).into_output()
-        })
+        guided(&self.guidance, self.pair.path(), self.pair.start())
+    }
+
+    fn start_averaged(&self) -> Option<Evaluate<'_, B, D>> {
+        Some(guided(&self.guidance, self.pair.path(), self.pair.start_averaged()?))
     }
 
     fn check_levels(&self, sigmas: &[f64]) -> Result<(), Invalid> {
         self.pair.check_levels(sigmas)
     }
+}
+
+/// A sampling run under guidance, in which both denoisers are evaluated by `evaluate`.
+fn guided<'a, B: Backend, P: Path + 'a, G: Guidance, const D: usize>(
+    guidance: &'a G,
+    path: P,
+    mut evaluate: impl FnMut(Tensor<B, D>, f64, SamplerStep, bool) -> Compared<B, D> + 'a,
+) -> Evaluate<'a, B, D> {
+    let mut state = guidance.start::<B, D>();
+    Box::new(move |x, sigma, step| {
+        let at = GuidancePoint::new(&path, sigma, step);
+        let (output, difference) = evaluate(x, sigma, step, guidance.is_active(&at));
+        let Some(difference) = difference else { return output };
+        guidance.guide(GuidedEstimate::new(output, difference), &at, &mut state).into_output()
+    })
 }
 
 impl<'a, B: Backend, N, P: Parameterization, C: Condition> Given<'a, Diffusion<B, N, P>, C> {

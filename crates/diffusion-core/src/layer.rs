@@ -6,6 +6,7 @@ pub mod conv;
 pub mod count;
 pub mod init;
 pub mod label;
+pub mod length;
 pub mod linear;
 pub mod modulation;
 pub mod norm;
@@ -22,6 +23,7 @@ pub use conv::conv2d;
 pub use count::{conv3x3_params, linear_params, norm_params};
 pub use init::{Init, Window};
 pub use label::{CondEmbedderLabel, CondEmbedderLabelConfig, ConditionEmbedder, Embedded, NoCondition};
+pub use length::{AnyEmbedder, AveragedEmbedder, WithLength, length_embedder, length_params};
 pub use linear::linear;
 pub use modulation::{
     ModulatedLayerNorm, ModulatedLayerNormConfig, Modulation, ModulationConfig, gated, layer_norm,

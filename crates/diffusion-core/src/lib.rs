@@ -40,7 +40,7 @@ pub mod watch;
 mod words;
 
 pub use condition::{
-    AnyCondition, Condition, ConditionFor, Labels, NullCondition, Tokens, Unconditional, WrongKind,
+    AnyCondition, Averaged, Condition, ConditionFor, Labels, NullCondition, Tokens, Unconditional, WrongKind,
 };
 pub use denoiser::{Combination, Denoiser, DenoiserOutput, Evaluate};
 pub use diffusion::Diffusion;
@@ -57,8 +57,8 @@ pub use path::{AnyPath, Path, Straight, VarianceExploding};
 pub use random::{BrownianNoise, Noise, Purpose};
 pub use sampler::{
     Adaptive, AnySampler, Consistency, Deis, Dpm2Ancestral, DpmSolver, Dpmpp2sAncestral, DpmppSde,
-    EulerAncestral, GradientEstimation, Heun, Ipndm, Lms, NoiseRequest, Pndm, PredictorCorrector, Restart,
-    Sampler, SamplerStep, UniPc, sample, sample_changed, sample_from,
+    EulerAncestral, GradientEstimation, Heun, Ipndm, Lms, MeanFlowSteps, NoiseRequest, Pndm,
+    PredictorCorrector, Restart, Sampler, SamplerStep, UniPc, sample, sample_changed, sample_from,
 };
 pub use schedule::{AnySchedule, Schedule, ScheduleConfig, Sigmas};
 pub use sigma::Sigma;

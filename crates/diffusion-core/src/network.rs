@@ -1,5 +1,6 @@
 //! What a network must offer to be used in a diffusion model.
 
+mod averaged;
 pub mod dit;
 pub mod ideal;
 pub mod mixture;
@@ -8,6 +9,7 @@ pub mod unet;
 
 pub use crate::condition::{AnyCondition, Condition, Labels, NullCondition, Tokens};
 
+use crate::sigma::Sigma;
 use crate::trace::{Tracer, Untraced};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 
@@ -119,6 +121,13 @@ pub trait Network<B: Backend, const D: usize> {
         _uniform: &mut dyn FnMut(usize) -> f64,
     ) -> Self::Condition {
         condition
+    }
+
+    /// The condition with a way of the length `over` down from its noise level, over which the network's output is to give the
+    /// mean velocity; see [`Averaged`](crate::Averaged). Nothing where the network cannot be asked for that, as most
+    /// cannot.
+    fn averaged(&self, _condition: Self::Condition, _over: Sigma) -> Option<Self::Condition> {
+        None
     }
 
     /// The same network without the dropout that it has while gradients are computed, where it has one: for gradients by

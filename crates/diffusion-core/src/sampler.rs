@@ -95,6 +95,12 @@ pub trait Sampler {
         true
     }
 
+    /// Whether the velocities that it asks the denoiser for are means over its steps
+    /// ([`Denoiser::start_averaged`]).
+    fn takes_mean_velocity(&self) -> bool {
+        false
+    }
+
     /// The state at `step.to`, given the state `x` at `step.from`.
     ///
     /// `noise(from, to)` gives unit normal noise of the state's shape for the way between two noise levels. It is
@@ -170,8 +176,9 @@ where
 /// - `x`, yields: `[batch, …]`
 ///
 /// # Panics
-/// If the denoiser and the noise levels are on different paths, the sampler's parameters are out of their range, or the
-/// denoiser cannot be evaluated at the noise levels ([`Denoiser::check_levels`]).
+/// If the denoiser and the noise levels are on different paths, the sampler's parameters are out of their range, the
+/// denoiser cannot be evaluated at the noise levels ([`Denoiser::check_levels`]), or the sampler asks for mean velocities that
+/// it does not know ([`Denoiser::start_averaged`]).
 pub fn sample_from<'a, B, const D: usize, M, S, Z>(
     denoiser: &'a M,
     sampler: S,
@@ -233,7 +240,7 @@ where
     expect_valid(denoiser.check_levels(sigmas));
     let path = denoiser.path();
     let mut state = sampler.start::<B, D>(sigmas);
-    let run = Run::new(denoiser, sigmas[0]);
+    let run = Run::new(denoiser, sigmas[0], sampler.takes_mean_velocity());
     sigmas.windows(2).enumerate().map(move |(index, levels)| {
         let step = SamplerStep { index, from: levels[0], to: levels[1] };
         run.step.set(step);
@@ -249,6 +256,10 @@ where
     })
 }
 
+/// Of a denoiser that is no mean flow.
+const UNKNOWN: &str =
+    "the sampler asks for mean velocities over its steps, and the model was not made to know them";
+
 /// A denoiser in the course of a sampling run, with what it remembers.
 struct Run<'a, B: Backend, const D: usize, M: ?Sized> {
     denoiser: &'a M,
@@ -258,10 +269,14 @@ struct Run<'a, B: Backend, const D: usize, M: ?Sized> {
 }
 
 impl<'a, B: Backend, const D: usize, M: Denoiser<B, D> + ?Sized> Run<'a, B, D, M> {
-    /// A run that begins at the noise level `first`.
-    fn new(denoiser: &'a M, first: f64) -> Self {
+    /// A run that begins at the noise level `first`, with mean velocities or those at each point.
+    fn new(denoiser: &'a M, first: f64, averaged: bool) -> Self {
         let step = Cell::new(SamplerStep::to_data(first));
-        Self { denoiser, evaluate: RefCell::new(denoiser.start()), step }
+        let evaluate = match averaged {
+            true => denoiser.start_averaged().expect(UNKNOWN),
+            false => denoiser.start(),
+        };
+        Self { denoiser, evaluate: RefCell::new(evaluate), step }
     }
 }
 

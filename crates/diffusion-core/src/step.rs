@@ -16,4 +16,9 @@ impl SamplerStep {
     pub fn to_data(sigma: f64) -> Self {
         Self { index: 0, from: sigma, to: 0.0 }
     }
+
+    /// How far it is from the noise level `sigma` down to the step's end; 0 from below it.
+    pub fn length_below(&self, sigma: f64) -> f64 {
+        (sigma - self.to).max(0.0)
+    }
 }

@@ -65,7 +65,9 @@ impl<B: Backend, N> AnyText<B, N> {
                 let forgotten = tokens.forgotten().to_vec();
                 TextCondition::from(tokens).replace(&self.empty, |example| forgotten[example])
             }
-            AnyCondition::Labels(_) => panic!("a network that is told texts was given labels"),
+            other @ (AnyCondition::Labels(_) | AnyCondition::Averaged(_)) => {
+                panic!("a network that is told texts was given {}", other.kind())
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ mod settings;
 mod text;
 mod visitor;
 
-pub use own::Conditional;
+pub use own::{Conditional, Points};
 pub use settings::NetworkSize;
 pub use text::{TextDitConfig, TextUnetConfig};
 pub use visitor::{NetworkVisitor, RunNetwork, SampledNetwork};
@@ -70,15 +70,27 @@ macro_rules! networks {
 
 networks! {
     /// An MLP for points.
-    TimeInputMlp(TimeInputMlpConfig): |mlp, seed, device| mlp.init_any(seed, device);
+    TimeInputMlp(Points<TimeInputMlpConfig>): |mlp, seed, device| match mlp.mean_velocity {
+        true => mlp.network.init_any_averaged(seed, device),
+        false => mlp.network.init_any(seed, device),
+    };
     /// An MLP for points with labels.
-    ConditionalMlp(ConditionalMlpConfig): |mlp, seed, device| mlp.init_any(seed, device);
+    ConditionalMlp(Points<ConditionalMlpConfig>): |mlp, seed, device| match mlp.mean_velocity {
+        true => mlp.network.init_any_averaged(seed, device),
+        false => mlp.network.init_any(seed, device),
+    };
     /// A diffusion transformer.
-    Dit(Conditional<DitConfig>): |dit, seed, device| dit.network.init_any(dit.labels.as_ref(), seed, device);
+    Dit(Conditional<DitConfig>): |dit, seed, device| match dit.mean_velocity {
+        true => dit.network.init_any_averaged(dit.labels.as_ref(), seed, device),
+        false => dit.network.init_any(dit.labels.as_ref(), seed, device),
+    };
     /// A diffusion transformer that is told texts.
     TextDit(TextDitConfig): |dit, seed, device| dit.network.init_any_text(&dit.text, seed, device);
     /// A U-Net.
-    Unet(Conditional<UnetConfig>): |unet, seed, device| unet.network.init_any(unet.labels.as_ref(), seed, device);
+    Unet(Conditional<UnetConfig>): |unet, seed, device| match unet.mean_velocity {
+        true => unet.network.init_any_averaged(unet.labels.as_ref(), seed, device),
+        false => unet.network.init_any(unet.labels.as_ref(), seed, device),
+    };
 }
 
 /// What a run must know of a network that another crate brings. Its checkpoints are known by it.
@@ -176,6 +188,11 @@ impl NetworkConfig {
     /// Whether it has learned before the run to do without a condition.
     pub(crate) fn can_do_without(&self) -> bool {
         self.settings().can_do_without()
+    }
+
+    /// Whether it can be asked for mean velocities, as the objective mean-flow and the sampler of that name need it.
+    pub fn mean_velocity(&self) -> bool {
+        self.settings().mean_velocity()
     }
 
     /// The shape of one example.

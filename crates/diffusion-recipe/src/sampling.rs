@@ -13,10 +13,15 @@ use diffusion::core::sampler::FromPureNoise;
 use diffusion::core::watch::Watch;
 use diffusion::core::{
     AnyCondition, AnyGuidance, AnyPath, AnyPrediction, Denoiser, Diffusion, Guided, Invalid, Noise,
+    Sampler as _,
 };
 
 /// How many values are sampled at once; it bounds memory and changes no sample.
 const PIECE: usize = 1 << 16;
+
+/// Of the sampler mean-flow, where the model is no mean flow.
+pub(crate) const NO_MEAN_VELOCITY: &str = "is mean-flow, which asks for mean velocities, expected a network with mean_velocity = true that was trained by the \
+     objective mean-flow, or another sampler";
 
 /// Draws the samples that are asked for: sample i depends on the seed and on i alone.
 pub(crate) fn draw<B: Backend, N, const D: usize>(
@@ -49,6 +54,9 @@ where
         let (conditions, against) =
             (asked.conditions(first + done, batch), asked.against(first + done, batch));
         let denoiser = guided(model, weaker, conditions, against, &sampling.guidance)?;
+        if sampling.sampler.takes_mean_velocity() && denoiser.start_averaged().is_none() {
+            return Err(Invalid::new("sampling.sampler", NO_MEAN_VELOCITY).into());
+        }
         let denoiser = Watched::new(&denoiser, watch, "");
         let place = (done, batch, sampling.count);
         let begun = request.task.begin(&denoiser, &sigmas, place, noise, device)?;

@@ -11,16 +11,16 @@ use diffusion::core::network::unet::UnetConfig;
 /// The Python expression of the model that `config` describes, or nothing where smalldiffusion 0.5.0 has no such
 /// network or prediction.
 pub fn expression(config: &RunConfig) -> Option<String> {
-    if config.network.self_condition() {
+    if config.network.self_condition() || config.network.mean_velocity() {
         return None;
     }
     let (kind, arguments) = match &config.network {
-        NetworkConfig::TimeInputMlp(TimeInputMlpConfig { dim, hidden_dims, .. }) => {
+        NetworkConfig::TimeInputMlp(mlp) => {
+            let TimeInputMlpConfig { dim, hidden_dims, .. } = &mlp.network;
             ("TimeInputMLP", format!("dim={dim}, hidden_dims={}", tuple(hidden_dims)))
         }
-        NetworkConfig::ConditionalMlp(ConditionalMlpConfig {
-            dim, hidden_dims, cond_dim, labels, ..
-        }) => {
+        NetworkConfig::ConditionalMlp(mlp) => {
+            let ConditionalMlpConfig { dim, hidden_dims, cond_dim, labels, .. } = &mlp.network;
             let CondEmbedderLabelConfig { num_classes, dropout } = labels;
             let hidden = tuple(hidden_dims);
             let sizes = format!("dim={dim}, hidden_dims={hidden}, cond_dim={cond_dim}");
@@ -117,5 +117,6 @@ mod tests {
             config.set("network.self_condition=true").unwrap();
             assert_eq!(expression(&config), None, "{preset}");
         }
+        assert_eq!(expression(&RunConfig::preset("swissroll-mean-flow").unwrap()), None);
     }
 }

@@ -291,7 +291,7 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> Run for TypedRun<B, N, D> 
         let indices: Vec<usize> = evenly_spaced(examples.len(), at_most).collect();
         Ok(match examples.gather(&indices)?.1 {
             AnyCondition::Tokens(tokens) => Some(tokens),
-            AnyCondition::None | AnyCondition::Labels(_) => None,
+            AnyCondition::None | AnyCondition::Labels(_) | AnyCondition::Averaged(_) => None,
         })
     }
 

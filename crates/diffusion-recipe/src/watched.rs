@@ -93,14 +93,30 @@ impl<B: Backend, const D: usize, M: Denoiser<B, D>> Denoiser<B, D> for Watched<'
     }
 
     fn start(&self) -> Evaluate<'_, B, D> {
-        let mut evaluate = self.inner.start();
-        Box::new(move |x, sigma, step| match self.watch.is_stopped() {
-            true => DenoiserOutput::from_denoised(&self.path(), x.clone(), x, sigma),
-            false => evaluate(x, sigma, step),
-        })
+        self.watching(self.inner.start())
+    }
+
+    fn start_averaged(&self) -> Option<Evaluate<'_, B, D>> {
+        Some(self.watching(self.inner.start_averaged()?))
     }
 
     fn check_levels(&self, sigmas: &[f64]) -> Result<(), Invalid> {
         self.inner.check_levels(sigmas)
+    }
+}
+
+impl<M> Watched<'_, M> {
+    /// `evaluate`, until the watch is asked to stop.
+    fn watching<'b, B: Backend, const D: usize>(
+        &'b self,
+        mut evaluate: Evaluate<'b, B, D>,
+    ) -> Evaluate<'b, B, D>
+    where
+        M: Denoiser<B, D>,
+    {
+        Box::new(move |x, sigma, step| match self.watch.is_stopped() {
+            true => DenoiserOutput::from_denoised(&self.path(), x.clone(), x, sigma),
+            false => evaluate(x, sigma, step),
+        })
     }
 }

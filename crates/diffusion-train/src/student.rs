@@ -1,10 +1,10 @@
 //! The model that is trained, with a batch's condition and its teacher.
 
 use burn::module::{AutodiffModule, Module, ModuleDisplay};
-use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{Int, Tensor, TensorData};
 use diffusion_core::objective::TrainedModel;
-use diffusion_core::{Denoiser, Diffusion, Network, Parameterization, Path as _};
+use diffusion_core::{Condition as _, Denoiser, Diffusion, Network, Parameterization, Path as _};
 use std::sync::Arc;
 
 /// A teacher's dx/dσ at noisy examples, `[batch, …]`, each with its noise level, under a condition `C`.
@@ -58,6 +58,8 @@ where
 {
     pub model: &'a Diffusion<B, N, P>,
     pub condition: N::Condition,
+    /// The examples of the batch.
+    pub examples: usize,
     pub teacher: Option<&'a Teacher<B::InnerBackend, N::Condition, D>>,
     /// Seeds the generator that dropout draws from, so that each evaluation of a batch drops the same.
     pub seed: &'a dyn Fn(),
@@ -91,4 +93,41 @@ where
     ) -> Option<Tensor<B::InnerBackend, D>> {
         Some(self.teacher?(x, sigmas, self.condition.clone()))
     }
+
+    fn mean_velocity(&self, x: Tensor<B, D>, sigmas: &[f64], over: &[f64]) -> Option<Tensor<B, D>> {
+        let condition = self.model.network.averaged(self.condition.clone(), over.into())?;
+        (self.seed)();
+        Some(self.model.velocity(x, sigmas, condition))
+    }
+
+    /// Where the condition cannot be taken apart, the whole batch is evaluated, the other examples in the places of these.
+    fn frozen_mean_velocity(
+        &self,
+        x: Tensor<B::InnerBackend, D>,
+        sigmas: &[f64],
+        over: &[f64],
+        examples: &[usize],
+    ) -> Option<Tensor<B::InnerBackend, D>> {
+        let model = self.model.clone().no_grad();
+        let velocity = |x, sigmas: Vec<f64>, over: Vec<f64>, condition| {
+            let condition = model.network.averaged(condition, over.into())?;
+            (self.seed)();
+            Some(model.velocity(Tensor::from_inner(x), sigmas, condition).inner())
+        };
+        if let Some(condition) = self.condition.rows(examples) {
+            return velocity(x, sigmas.to_vec(), over.to_vec(), condition);
+        }
+        let place = |example| examples.iter().position(|&own| own == example).unwrap_or(0);
+        let places: Vec<usize> = (0..self.examples).map(place).collect();
+        let all = |values: &[f64]| places.iter().map(|&place| values[place]).collect();
+        let found = velocity(rows(x, &places), all(sigmas), all(over), self.condition.clone())?;
+        Some(rows(found, examples))
+    }
+}
+
+/// These rows of `x`.
+fn rows<B: Backend, const D: usize>(x: Tensor<B, D>, rows: &[usize]) -> Tensor<B, D> {
+    let (count, device) = (rows.len(), x.device());
+    let rows: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
+    x.select(0, Tensor::<B, 1, Int>::from_data(TensorData::new(rows, [count]), &device))
 }

@@ -333,8 +333,13 @@ where
         let (objective, x0) = (&self.objective, Tensor::<B, D>::from_data(x0, &device));
         let sigmas: Vec<f64> = levels.iter().map(|level| level.sigma).collect();
         let batch = NoisyBatch { x0: x0.clone().inner(), eps: eps.clone().inner(), sigmas: sigmas.clone() };
-        let student =
-            Student { model, condition: condition.clone(), teacher: self.teacher.as_ref(), seed: &reseed };
+        let student = Student {
+            model,
+            condition: condition.clone(),
+            examples: place.examples,
+            teacher: self.teacher.as_ref(),
+            seed: &reseed,
+        };
         if let Some(losses) = objective.batch_losses(&student, &self.schedule, &batch, place) {
             let is_told = model.network.self_conditioned();
             assert!(!is_told, "this objective trains no network to be given its own estimate of the data");

@@ -36,7 +36,7 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
     /// The sampler [default: that of the folder].
-    #[arg(long, value_parser = PossibleValuesParser::new(AnySampler::NAMES))]
+    #[arg(long, value_parser = PossibleValuesParser::new(AnySampler::names_for_any_model()))]
     pub sampler: Option<String>,
     /// Which of the training's timesteps are taken [default: as the folder says].
     #[arg(long, value_enum)]

@@ -8,7 +8,7 @@ use crate::invalid::Invalid;
 use crate::last_estimate::LastEstimate;
 use crate::network::Network;
 use crate::parameterization::Parameterization;
-use crate::sigma::sum;
+use crate::sigma::{Sigma, sum};
 use crate::step::SamplerStep;
 use burn::tensor::{Tensor, backend::Backend};
 
@@ -99,12 +99,39 @@ where
     }
 
     fn start(&self) -> impl FnMut(Tensor<B, D>, f64, SamplerStep, bool) -> Compared<B, D> {
+        self.compare(|condition, _, _| condition.clone())
+    }
+
+    fn start_averaged(&self) -> Option<impl FnMut(Tensor<B, D>, f64, SamplerStep, bool) -> Compared<B, D>> {
+        let network = &self.told.model.network;
+        network.averaged(self.against.clone(), Sigma::All(0.0))?;
+        Some(self.compare(|condition, sigma, step| {
+            let asked = network.averaged(condition.clone(), Sigma::All(step.length_below(sigma)));
+            asked.expect("it has just been asked for that")
+        }))
+    }
+
+    fn check_levels(&self, sigmas: &[f64]) -> Result<(), Invalid> {
+        self.told.model.parameterization.check_levels(sigmas)
+    }
+}
+
+impl<B: Backend, N, P: Parameterization, C: Condition> Conditions<'_, Diffusion<B, N, P>, C> {
+    /// A sampling run, in which the network is told the conditions as `asked` puts them at a noise level in a step.
+    fn compare<const D: usize>(
+        &self,
+        asked: impl Fn(&C, f64, SamplerStep) -> C,
+    ) -> impl FnMut(Tensor<B, D>, f64, SamplerStep, bool) -> Compared<B, D>
+    where
+        N: Network<B, D, Condition = C>,
+    {
         let (GivenAll { model, conditions }, rest) = (&self.told, self.rest());
         // Of each condition, the one that guidance leads away from being the last.
         let mut last = vec![LastEstimate::none(); conditions.len() + 1];
         move |x, sigma, step, both| {
             let against = (both || rest != 0.0).then_some(&self.against);
             let told = conditions.iter().map(|(_, condition)| condition).chain(against);
+            let told = told.map(|condition| asked(condition, sigma, step));
             let branches = told.zip(&mut last).map(|(condition, last)| Branch { condition, last });
             let outputs = in_one_batch(model, x.clone(), sigma, step, branches.collect());
             let without = against.and(outputs.last().cloned());
@@ -114,15 +141,11 @@ where
             (model.denoiser_output(x, output, sigma), difference)
         }
     }
-
-    fn check_levels(&self, sigmas: &[f64]) -> Result<(), Invalid> {
-        self.told.model.parameterization.check_levels(sigmas)
-    }
 }
 
 /// One of the conditions, with what the network found under it.
 struct Branch<'a, B: Backend, C, const D: usize> {
-    condition: &'a C,
+    condition: C,
     last: &'a mut LastEstimate<B, D>,
 }
 

@@ -1,6 +1,6 @@
 //! Two denoisers, evaluated at the same point.
 
-use crate::denoiser::{Denoiser, DenoiserOutput};
+use crate::denoiser::{Denoiser, DenoiserOutput, Evaluate};
 use crate::invalid::Invalid;
 use crate::path::Path;
 use crate::step::SamplerStep;
@@ -46,6 +46,11 @@ pub trait DenoiserPair<B: Backend, const D: usize> {
     /// asked for.
     fn start(&self) -> impl FnMut(Tensor<B, D>, f64, SamplerStep, bool) -> Compared<B, D>;
 
+    /// The same with [mean velocities](Denoiser::start_averaged); nothing where one of the two does not know them.
+    fn start_averaged(&self) -> Option<impl FnMut(Tensor<B, D>, f64, SamplerStep, bool) -> Compared<B, D>> {
+        None::<fn(Tensor<B, D>, f64, SamplerStep, bool) -> Compared<B, D>>
+    }
+
     /// Whether both can be evaluated at these noise levels.
     ///
     /// # Errors
@@ -70,28 +75,46 @@ where
     }
 
     fn start(&self) -> impl FnMut(Tensor<B, D>, f64, SamplerStep, bool) -> Compared<B, D> {
-        let (with, without) = self;
-        let (path, other) = (with.path(), without.path());
-        assert_eq!(path, other, "the two denoisers of a guided one are on different paths");
-        let (mut with, mut without) = (with.start(), without.start());
-        move |x, sigma, step, both| {
-            let output = with(x.clone(), sigma, step);
-            if !both {
-                return (output, None);
-            }
-            let against = without(x.clone(), sigma, step);
-            if output.denoised == against.denoised {
-                let difference = output.output.clone() - against.output;
-                return (output, Some(difference));
-            }
-            let denoised = output.denoised();
-            let difference = denoised.clone() - against.denoised();
-            (DenoiserOutput::from_denoised(&path, x, denoised, sigma), Some(difference))
-        }
+        compared(&self.0, &self.1, [self.0.start(), self.1.start()])
+    }
+
+    fn start_averaged(&self) -> Option<impl FnMut(Tensor<B, D>, f64, SamplerStep, bool) -> Compared<B, D>> {
+        Some(compared(&self.0, &self.1, [self.0.start_averaged()?, self.1.start_averaged()?]))
     }
 
     fn check_levels(&self, sigmas: &[f64]) -> Result<(), Invalid> {
         self.0.check_levels(sigmas)?;
         self.1.check_levels(sigmas)
+    }
+}
+
+/// Both denoisers, each evaluated by itself.
+///
+/// # Panics
+/// If they are on different paths.
+fn compared<B: Backend, M, W, const D: usize>(
+    with: &M,
+    without: &W,
+    [mut evaluate, mut evaluate_other]: [Evaluate<'_, B, D>; 2],
+) -> impl FnMut(Tensor<B, D>, f64, SamplerStep, bool) -> Compared<B, D>
+where
+    M: Denoiser<B, D>,
+    W: Denoiser<B, D, Path = M::Path>,
+{
+    let (path, other) = (with.path(), without.path());
+    assert_eq!(path, other, "the two denoisers of a guided one are on different paths");
+    move |x, sigma, step, both| {
+        let output = evaluate(x.clone(), sigma, step);
+        if !both {
+            return (output, None);
+        }
+        let against = evaluate_other(x.clone(), sigma, step);
+        if output.denoised == against.denoised {
+            let difference = output.output.clone() - against.output;
+            return (output, Some(difference));
+        }
+        let denoised = output.denoised();
+        let difference = denoised.clone() - against.denoised();
+        (DenoiserOutput::from_denoised(&path, x, denoised, sigma), Some(difference))
     }
 }

@@ -4,6 +4,7 @@ use super::{Init, linear, linear_params, silu};
 use crate::condition::{AnyCondition, Condition, Labels, NullCondition, WrongKind};
 use crate::invalid::{Invalid, MAX_SIZE, expect_valid};
 use crate::random::Stream;
+use crate::sigma::Sigma;
 use burn::module::Module;
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Tensor, backend::Backend};
@@ -73,6 +74,12 @@ pub trait ConditionEmbedder<B: Backend> {
         condition: Self::Condition,
         uniform: &mut dyn FnMut(usize) -> f64,
     ) -> Self::Condition;
+
+    /// The condition with a way over which the mean velocity is asked for; see
+    /// [`Network::averaged`](crate::Network::averaged).
+    fn averaged(&self, _condition: Self::Condition, _over: Sigma) -> Option<Self::Condition> {
+        None
+    }
 }
 
 /// A batch's condition as a network takes it in.

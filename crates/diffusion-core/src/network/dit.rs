@@ -7,12 +7,13 @@ pub use text::{AnyTextDit, TextDit};
 use super::{Network, NullCondition, input_channels};
 use crate::invalid::{Invalid, MAX_DEPTH, MAX_SIZE, expect_valid, product};
 use crate::layer::{
-    Attention, AttentionConfig, CondEmbedderLabel, CondEmbedderLabelConfig, CondModule, CondSequential,
-    ConditionEmbedder, Embedded, Init, ModulatedLayerNorm, ModulatedLayerNormConfig, Modulation,
-    ModulationConfig, NoCondition, PatchEmbed, PatchEmbedConfig, SigmaEmbedder, SigmaEmbedding, gated,
-    gelu_tanh, linear, linear_params, mean_token, position_embedding,
+    AnyEmbedder, Attention, AttentionConfig, CondEmbedderLabel, CondEmbedderLabelConfig, CondModule,
+    CondSequential, ConditionEmbedder, Embedded, Init, ModulatedLayerNorm, ModulatedLayerNormConfig,
+    Modulation, ModulationConfig, NoCondition, PatchEmbed, PatchEmbedConfig, SigmaEmbedder, SigmaEmbedding,
+    gated, gelu_tanh, linear, linear_params, mean_token, position_embedding,
 };
 use crate::random::{Purpose, Stream};
+use crate::sigma::Sigma;
 use crate::trace::{Tracer, Untraced};
 use burn::module::Module;
 use burn::nn::Linear;
@@ -108,7 +109,8 @@ impl DitConfig {
         seed: u64,
         device: &B::Device,
     ) -> AnyDit<B> {
-        self.build(seed, device, |stream| labels.map(|labels| self.label_embedder(labels, stream, device)))
+        let told = |stream: &mut Stream| labels.map(|labels| self.label_embedder(labels, stream, device));
+        self.build(seed, device, |stream| AnyEmbedder::plain(told(stream)))
     }
 
     /// Whether there is such a network.
@@ -177,7 +179,7 @@ impl DitConfig {
     }
 
     /// The token dimension.
-    fn dim(&self) -> usize {
+    pub(super) fn dim(&self) -> usize {
         self.head_dim * self.num_heads
     }
 
@@ -213,7 +215,7 @@ impl DitConfig {
         PatchEmbedConfig { patch_size: self.patch_size, channels, embed_dim: self.dim() }
     }
 
-    fn label_embedder<B: Backend>(
+    pub(super) fn label_embedder<B: Backend>(
         &self,
         labels: &CondEmbedderLabelConfig,
         stream: &mut Stream,
@@ -224,7 +226,7 @@ impl DitConfig {
 
     /// The initial values are smalldiffusion's: Xavier for linear layers with zero biases, a standard deviation of
     /// 0.02 for the embedding of σ, zero for the last layer.
-    fn build<B: Backend, C>(
+    pub(super) fn build<B: Backend, C>(
         &self,
         seed: u64,
         device: &B::Device,
@@ -280,7 +282,7 @@ impl ModulationInit {
 pub type ConditionalDit<B> = Dit<B, CondEmbedderLabel<B>>;
 
 /// A network with or without labels, chosen while the program runs.
-pub type AnyDit<B> = Dit<B, Option<CondEmbedderLabel<B>>>;
+pub type AnyDit<B> = Dit<B, AnyEmbedder<B, CondEmbedderLabel<B>>>;
 
 /// The diffusion transformer (Peebles & Xie 2023, arXiv:2212.09748) for square images, conditioned on the noise
 /// level by adaptive layer norm and, where `C` is a [`CondEmbedderLabel`], on labels.
@@ -369,6 +371,10 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 4> for Dit<B, C> {
 
     fn drop_condition(&self, condition: C::Condition, uniform: &mut dyn FnMut(usize) -> f64) -> C::Condition {
         self.cond_embed.drop_condition(condition, uniform)
+    }
+
+    fn averaged(&self, condition: C::Condition, over: Sigma) -> Option<C::Condition> {
+        self.cond_embed.averaged(condition, over)
     }
 
     /// The position embedding, `[1, tokens, dim]`: a parameter without gradient in smalldiffusion.

@@ -3,10 +3,11 @@
 use super::{Network, NullCondition, input_channels};
 use crate::invalid::{Invalid, MAX_DEPTH, MAX_SIZE, expect_valid};
 use crate::layer::{
-    CondEmbedderLabel, CondEmbedderLabelConfig, ConditionEmbedder, Init, NoCondition, gelu, linear,
-    linear_params, sigma_embedding,
+    AnyEmbedder, CondEmbedderLabel, CondEmbedderLabelConfig, ConditionEmbedder, Init, NoCondition, gelu,
+    linear, linear_params, sigma_embedding,
 };
 use crate::random::{Purpose, Stream};
+use crate::sigma::Sigma;
 use crate::trace::Tracer;
 use burn::module::Module;
 use burn::nn::Linear;
@@ -52,7 +53,7 @@ impl TimeInputMlpConfig {
     /// As [`init`](Self::init).
     pub fn init_any<B: Backend>(&self, seed: u64, device: &B::Device) -> AnyMlp<B> {
         expect_valid(self.validate());
-        self.layers().init(seed, device, |_| None)
+        self.layers().init(seed, device, |_| AnyEmbedder::plain(None))
     }
 
     /// Whether there is such a network.
@@ -83,7 +84,7 @@ impl TimeInputMlpConfig {
         0
     }
 
-    fn layers(&self) -> Layers<'_> {
+    pub(super) fn layers(&self) -> Layers<'_> {
         let Self { dim, hidden_dims, self_condition } = self;
         Layers { dim: *dim, cond_dim: 0, hidden: hidden_dims, self_condition: *self_condition }
     }
@@ -130,7 +131,7 @@ impl ConditionalMlpConfig {
     /// As [`init`](Self::init).
     pub fn init_any<B: Backend>(&self, seed: u64, device: &B::Device) -> AnyMlp<B> {
         expect_valid(self.validate());
-        self.layers().init(seed, device, |stream| Some(self.labels(stream, device)))
+        self.layers().init(seed, device, |stream| AnyEmbedder::plain(Some(self.labels(stream, device))))
     }
 
     /// Whether there is such a network.
@@ -163,22 +164,22 @@ impl ConditionalMlpConfig {
         0
     }
 
-    fn layers(&self) -> Layers<'_> {
+    pub(super) fn layers(&self) -> Layers<'_> {
         let Self { dim, hidden_dims, cond_dim, self_condition, .. } = self;
         Layers { dim: *dim, cond_dim: *cond_dim, hidden: hidden_dims, self_condition: *self_condition }
     }
 
-    fn labels<B: Backend>(&self, stream: &mut Stream, device: &B::Device) -> CondEmbedderLabel<B> {
+    pub(super) fn labels<B: Backend>(&self, stream: &mut Stream, device: &B::Device) -> CondEmbedderLabel<B> {
         self.labels.init(self.cond_dim, Init::Torch, Init::Torch, stream, device)
     }
 }
 
 /// What both kinds of networks have in common.
-struct Layers<'a> {
-    dim: usize,
-    cond_dim: usize,
-    hidden: &'a [usize],
-    self_condition: bool,
+pub(super) struct Layers<'a> {
+    pub dim: usize,
+    pub cond_dim: usize,
+    pub hidden: &'a [usize],
+    pub self_condition: bool,
 }
 
 impl Layers<'_> {
@@ -201,11 +202,11 @@ impl Layers<'_> {
         self.widths().into_iter().max().unwrap_or_default()
     }
 
-    fn num_params(&self) -> u128 {
+    pub(super) fn num_params(&self) -> u128 {
         self.widths().windows(2).map(|w| linear_params(w[0], w[1])).sum()
     }
 
-    fn init<B: Backend, C>(
+    pub(super) fn init<B: Backend, C>(
         &self,
         seed: u64,
         device: &B::Device,
@@ -238,7 +239,7 @@ pub type TimeInputMlp<B> = Mlp<B>;
 pub type ConditionalMlp<B> = Mlp<B, CondEmbedderLabel<B>>;
 
 /// Either of them, chosen while the program runs.
-pub type AnyMlp<B> = Mlp<B, Option<CondEmbedderLabel<B>>>;
+pub type AnyMlp<B> = Mlp<B, AnyEmbedder<B, CondEmbedderLabel<B>>>;
 
 impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 2> for Mlp<B, C> {
     type Condition = C::Condition;
@@ -258,8 +259,13 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 2> for Mlp<B, C> {
         condition: C::Condition,
         tracer: &mut T,
     ) -> Tensor<B, 2> {
-        let condition =
-            self.cond_embed.embed(condition).map(|embedded| tracer.layer(&"cond_embed", embedded));
+        let batch = x.dims()[0];
+        let condition = self.cond_embed.embed(condition).map(|embedded| {
+            // What is the same for the whole batch may come as one row.
+            let is_one_of_many = batch > 1 && embedded.dims()[0] == 1;
+            let embedded = if is_one_of_many { embedded.repeat_dim(0, batch) } else { embedded };
+            tracer.layer(&"cond_embed", embedded) // [batch, size]
+        });
         let inputs = [x, sigma_embedding(sigma, 0.5, true)].into_iter().chain(condition).collect();
         self.net.iter().enumerate().fold(Tensor::cat(inputs, 1), |x, (i, layer)| {
             let x = if i == 0 { x } else { gelu(x) };
@@ -269,6 +275,10 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 2> for Mlp<B, C> {
 
     fn drop_condition(&self, condition: C::Condition, uniform: &mut dyn FnMut(usize) -> f64) -> C::Condition {
         self.cond_embed.drop_condition(condition, uniform)
+    }
+
+    fn averaged(&self, condition: C::Condition, over: Sigma) -> Option<C::Condition> {
+        self.cond_embed.averaged(condition, over)
     }
 }
 

@@ -4,11 +4,13 @@ use super::{Network, NullCondition, input_channels};
 use crate::invalid::{Invalid, MAX_DEPTH, MAX_SIZE, expect_valid, product};
 use crate::layer::resnet::{validate_channels, validate_dropout};
 use crate::layer::{
-    AttnBlock, AttnBlockConfig, CondEmbedderLabel, CondEmbedderLabelConfig, CondModule, ConditionEmbedder,
-    Downsample, Init, NoCondition, ResnetBlock, ResnetBlockConfig, SigmaEmbedder, SigmaEmbedding, Upsample,
-    Window, conv2d, conv3x3_params, group_norm_layer, group_norm_silu, join_channels, norm_params,
+    AnyEmbedder, AttnBlock, AttnBlockConfig, CondEmbedderLabel, CondEmbedderLabelConfig, CondModule,
+    ConditionEmbedder, Downsample, Init, NoCondition, ResnetBlock, ResnetBlockConfig, SigmaEmbedder,
+    SigmaEmbedding, Upsample, Window, conv2d, conv3x3_params, group_norm_layer, group_norm_silu,
+    join_channels, norm_params,
 };
 use crate::random::{Purpose, Stream};
+use crate::sigma::Sigma;
 use crate::trace::{Tracer, Untraced};
 use burn::module::Module;
 use burn::nn::GroupNorm;
@@ -99,7 +101,8 @@ impl UnetConfig {
         seed: u64,
         device: &B::Device,
     ) -> AnyUnet<B> {
-        self.build(seed, device, |stream| labels.map(|labels| self.label_embedder(labels, stream, device)))
+        let told = |stream: &mut Stream| labels.map(|labels| self.label_embedder(labels, stream, device));
+        self.build(seed, device, |stream| AnyEmbedder::plain(told(stream)))
     }
 
     /// Whether there is such a network.
@@ -183,11 +186,11 @@ impl UnetConfig {
         input_channels(self.in_ch, self.self_condition)
     }
 
-    fn temb_ch(&self) -> usize {
+    pub(super) fn temb_ch(&self) -> usize {
         self.ch * self.embed_ch_mult
     }
 
-    fn label_embedder<B: Backend>(
+    pub(super) fn label_embedder<B: Backend>(
         &self,
         labels: &CondEmbedderLabelConfig,
         stream: &mut Stream,
@@ -196,7 +199,7 @@ impl UnetConfig {
         labels.init(self.temb_ch(), Init::Torch, Init::Torch, stream, device)
     }
 
-    fn build<B: Backend, C>(
+    pub(super) fn build<B: Backend, C>(
         &self,
         seed: u64,
         device: &B::Device,
@@ -348,7 +351,7 @@ fn same_conv_params(ch: usize) -> u128 {
 pub type ConditionalUnet<B> = Unet<B, CondEmbedderLabel<B>>;
 
 /// A network with or without labels, chosen while the program runs.
-pub type AnyUnet<B> = Unet<B, Option<CondEmbedderLabel<B>>>;
+pub type AnyUnet<B> = Unet<B, AnyEmbedder<B, CondEmbedderLabel<B>>>;
 
 /// The U-Net of DDPM (Ho et al. 2020, arXiv:2006.11239, appendix B, after Ronneberger et al. 2015,
 /// arXiv:1505.04597) for square images: down to small images of many channels and up again, every stage on the way up
@@ -512,6 +515,10 @@ impl<B: Backend, C: ConditionEmbedder<B>> Network<B, 4> for Unet<B, C> {
 
     fn drop_condition(&self, condition: C::Condition, uniform: &mut dyn FnMut(usize) -> f64) -> C::Condition {
         self.cond_embed.drop_condition(condition, uniform)
+    }
+
+    fn averaged(&self, condition: C::Condition, over: Sigma) -> Option<C::Condition> {
+        self.cond_embed.averaged(condition, over)
     }
 
     fn without_dropout(mut self) -> Self {

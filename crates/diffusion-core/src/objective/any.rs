@@ -2,11 +2,13 @@
 
 mod consistency_distillation;
 mod consistency_training;
+mod mean_flow;
 mod prediction_mse;
 mod weighted;
 
 pub use consistency_distillation::ConsistencyDistillation;
 pub use consistency_training::ConsistencyTraining;
+pub use mean_flow::MeanFlow;
 pub use prediction_mse::PredictionMse;
 pub use weighted::Weighted;
 
@@ -147,13 +149,17 @@ objectives! {
     Weighted,
     ConsistencyTraining,
     ConsistencyDistillation,
+    MeanFlow,
 }
 
 impl AnyObjective {
     /// Whether examples get other noise than unit normal noise that is independent of them.
     pub fn changes_noise(&self) -> bool {
         match self {
-            Self::PredictionMse(_) | Self::ConsistencyTraining(_) | Self::ConsistencyDistillation(_) => false,
+            Self::PredictionMse(_)
+            | Self::ConsistencyTraining(_)
+            | Self::ConsistencyDistillation(_)
+            | Self::MeanFlow(_) => false,
             Self::Weighted(weighted) => weighted.offset_noise.is_some() || weighted.pairing.is_some(),
         }
     }
@@ -164,6 +170,11 @@ impl AnyObjective {
     /// prediction is what it is known by.
     pub fn is_consistency(&self) -> bool {
         matches!(self, Self::ConsistencyTraining(_) | Self::ConsistencyDistillation(_))
+    }
+
+    /// Whether the network must be one that can be asked for mean velocities.
+    pub fn needs_mean_velocity(&self) -> bool {
+        matches!(self, Self::MeanFlow(_))
     }
 
     /// Whether it learns from a teacher.

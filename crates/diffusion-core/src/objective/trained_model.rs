@@ -75,6 +75,31 @@ pub trait TrainedModel<B: AutodiffBackend, const D: usize> {
         x: Tensor<B::InnerBackend, D>,
         sigmas: &[f64],
     ) -> Option<Tensor<B::InnerBackend, D>>;
+
+    /// The mean of dx/dσ on the ways of the lengths `over` down from `sigmas`, through which gradients flow; nothing where the
+    /// model cannot be asked for that, as unless it says otherwise.
+    ///
+    /// # Shapes
+    /// - `x`, returns: `[batch, …]`
+    /// - `sigmas`, `over`: one for each example
+    fn mean_velocity(&self, _x: Tensor<B, D>, _sigmas: &[f64], _over: &[f64]) -> Option<Tensor<B, D>> {
+        None
+    }
+
+    /// The same of some examples of the batch, `examples`, with the weights as they are, through which no gradients flow.
+    ///
+    /// # Shapes
+    /// - `x`, returns: `[examples, …]`
+    /// - `sigmas`, `over`: one for each of them
+    fn frozen_mean_velocity(
+        &self,
+        _x: Tensor<B::InnerBackend, D>,
+        _sigmas: &[f64],
+        _over: &[f64],
+        _examples: &[usize],
+    ) -> Option<Tensor<B::InnerBackend, D>> {
+        None
+    }
 }
 
 /// The examples of a batch, and what noise each gets.

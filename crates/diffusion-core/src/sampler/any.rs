@@ -12,6 +12,7 @@ mod gradient_estimation;
 mod heun;
 mod ipndm;
 mod lms;
+mod mean_flow;
 mod pndm;
 mod predictor_corrector;
 mod restart;
@@ -29,6 +30,7 @@ pub use gradient_estimation::{GradientEstimation, Previous};
 pub use heun::{Heun, Steps};
 pub use ipndm::Ipndm;
 pub use lms::Lms;
+pub use mean_flow::MeanFlowSteps;
 pub use pndm::{Outputs, Pndm};
 pub use predictor_corrector::{Predictor, PredictorCorrector};
 pub use restart::{Highest, Restart};
@@ -65,6 +67,13 @@ macro_rules! samplers {
                     $($($name => Some(Self::$kind($sampler)),)+)+
                     _ => None,
                 }
+            }
+
+            /// The [names](Self::NAMES) of those that any model serves: all but those that ask for
+            /// [mean velocities](Sampler::takes_mean_velocity).
+            pub fn names_for_any_model() -> impl Iterator<Item = &'static str> {
+                let serves = |name: &&str| Self::from_name(name).is_some_and(|sampler| !sampler.takes_mean_velocity());
+                Self::NAMES.into_iter().filter(serves)
             }
 
             /// Whether there is such a sampler.
@@ -128,6 +137,12 @@ macro_rules! samplers {
                 }
             }
 
+            fn takes_mean_velocity(&self) -> bool {
+                match self {
+                    $(Self::$kind(sampler) => sampler.takes_mean_velocity(),)+
+                }
+            }
+
             /// # Panics
             /// If `state` was started by another sampler.
             fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(
@@ -183,6 +198,8 @@ samplers! {
     Restart: "restart" = Restart::default();
     PredictorCorrector: "predictor-corrector" = PredictorCorrector::default();
     Consistency: "consistency" = Consistency {};
+    #[serde(rename = "mean-flow")]
+    MeanFlowSteps: "mean-flow" = MeanFlowSteps {};
 }
 
 #[cfg(test)]
@@ -196,6 +213,8 @@ mod tests {
         }
         assert_eq!(AnySampler::from_name("ddpm"), Some(GradientEstimation::DDPM.into()));
         assert_eq!(AnySampler::from_name("dpmpp"), None);
+        let others = AnySampler::NAMES.into_iter().filter(|name| *name != "mean-flow");
+        assert!(AnySampler::names_for_any_model().eq(others));
     }
 
     #[test]
@@ -226,6 +245,7 @@ mod tests {
             "adaptive",
             "restart",
             "predictor-corrector",
+            "mean-flow",
         ] {
             let parse = |more: &str| {
                 serde_json::from_str::<AnySampler>(&format!(r#"{{"kind": "{name}"{more}}}"#)).ok()

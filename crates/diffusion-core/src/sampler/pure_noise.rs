@@ -33,6 +33,10 @@ impl<S: Sampler> Sampler for FromPureNoise<S> {
         self.0.adds_noise()
     }
 
+    fn takes_mean_velocity(&self) -> bool {
+        self.0.takes_mean_velocity()
+    }
+
     fn step<B: Backend, const D: usize, M: Denoiser<B, D>>(
         &self,
         denoiser: &M,

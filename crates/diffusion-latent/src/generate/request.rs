@@ -6,7 +6,7 @@ use diffusion_core::guidance::AnyModifier;
 use diffusion_core::invalid::{Invalid, MAX_SIZE};
 use diffusion_core::schedule as core;
 use diffusion_core::watch::Stopped;
-use diffusion_core::{AnySampler, ClassifierFree};
+use diffusion_core::{AnySampler, ClassifierFree, Sampler as _};
 
 /// A picture that is asked for.
 #[derive(Clone, Debug)]
@@ -106,6 +106,9 @@ impl Request {
             plan.sigmas = grid.sigmas(schedule, self.steps).into_any();
         }
         if let Some(sampler) = self.sampler {
+            Invalid::unless(!sampler.takes_mean_velocity(), "sampler", || {
+                "asks for mean velocities, expected one for a model that was not trained to know them".into()
+            })?;
             plan.sampler = FromPureNoise(sampler);
         }
         match &self.image {

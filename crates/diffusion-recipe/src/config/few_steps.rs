@@ -1,8 +1,9 @@
 //! What the objectives ask for that make models for few steps.
 
 use super::RunConfig;
+use crate::sampling::NO_MEAN_VELOCITY;
 use diffusion::core::invalid::Number;
-use diffusion::core::{AnyPath, Invalid, Parameterization, Schedule};
+use diffusion::core::{AnyPath, Invalid, Parameterization, Sampler as _, Schedule};
 use diffusion::data::DataConfig;
 
 /// Whether the network is given its own estimate.
@@ -23,6 +24,11 @@ impl RunConfig {
             "is given without a teacher, of which it is a step".into()
         })?;
         self.validate_pairs()?;
+        self.validate_mean_flow()?;
+        let compares = self.objective.is_consistency() || self.objective.needs_mean_velocity();
+        Invalid::unless(!(compares && self.network.self_condition()), SELF_CONDITION, || {
+            "is true, but no objective that compares the model with itself trains it to be given its own estimate".into()
+        })?;
         if !self.objective.is_consistency() {
             return Ok(());
         }
@@ -30,9 +36,6 @@ impl RunConfig {
             "is given, but the loss of consistency compares the model with itself, which says nothing of how good it is; \
              leave it out"
                 .into()
-        })?;
-        Invalid::unless(!self.network.self_condition(), SELF_CONDITION, || {
-            "is true, but no objective that compares the model with itself trains it to be given its own estimate".into()
         })?;
         let schedule = self.schedule.init();
         Invalid::unless(schedule.levels().len() > 1, "schedule", || {
@@ -47,6 +50,26 @@ impl RunConfig {
             )
         })
     }
+
+    /// Mean velocities are those of a flow, and asked of a network that knows them.
+    fn validate_mean_flow(&self) -> Result<(), Invalid> {
+        let is_known = self.network.mean_velocity();
+        Invalid::unless(
+            is_known || !self.sampling.sampler.takes_mean_velocity(),
+            "sampling.sampler",
+            || NO_MEAN_VELOCITY.into(),
+        )?;
+        if !self.objective.needs_mean_velocity() {
+            return Ok(());
+        }
+        Invalid::unless(self.prediction.path() == AnyPath::Straight, "prediction", || {
+            format!("is {:?}, expected flow for the objective mean-flow", self.prediction.name())
+        })?;
+        Invalid::unless(is_known, "network.mean_velocity", || {
+            "is false or unknown to this kind of network, expected true for the objective mean-flow".into()
+        })
+    }
+
     /// Pairs of noise and sample are trained on as they are.
     fn validate_pairs(&self) -> Result<(), Invalid> {
         if !matches!(self.data, DataConfig::Pairs(_)) {
@@ -108,6 +131,34 @@ mod tests {
         (taught.teacher, taught.teacher_checkpoint) = (Some("runs/other".into()), Some(3));
         taught.validate().unwrap();
         assert_eq!(RunConfig::from_toml(&taught.to_toml().unwrap()).unwrap(), taught);
+    }
+
+    #[test]
+    fn what_mean_flow_needs_is_named() {
+        let preset = "swissroll-mean-flow";
+        let plain = |config: &mut RunConfig| config.set("network.mean_velocity=false").unwrap();
+        assert_eq!(refused(preset, plain), "sampling.sampler");
+        let untold = |config: &mut RunConfig| {
+            plain(config);
+            config.sampling.set_sampler("euler").unwrap();
+        };
+        assert_eq!(refused(preset, untold), "network.mean_velocity");
+        let other = RunConfig::preset("swissroll").unwrap();
+        let diffusion = |config: &mut RunConfig| {
+            (config.prediction, config.schedule) = (other.prediction, other.schedule.clone());
+        };
+        assert_eq!(refused(preset, diffusion), "prediction");
+        let sampler = |config: &mut RunConfig| config.sampling.set_sampler("mean-flow").unwrap();
+        for other in ["swissroll", "swissroll-flow", "fashion-dit-small", "fashion-unet-small", "tree"] {
+            assert_eq!(refused(other, sampler), "sampling.sampler", "{other}");
+        }
+        // Of such a network other samplers and objectives are those of a flow.
+        let mut flow = RunConfig::preset(preset).unwrap();
+        flow.set_all(["objective.kind=prediction-mse", "sampling.sampler.kind=heun"]).unwrap();
+        flow.validate().unwrap();
+        let mut paired = RunConfig::preset(preset).unwrap();
+        paired.set_pairs("pairs");
+        paired.validate().unwrap();
     }
 
     #[test]

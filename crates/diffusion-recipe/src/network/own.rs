@@ -13,6 +13,9 @@ use toml::{Table, Value};
 /// A network's settings, and those of its labels if it has some: a table `labels` among the others.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Conditional<C> {
+    /// Whether it can be asked for mean velocities, as the objective mean-flow needs it.
+    #[serde(skip_serializing_if = "is_false")]
+    pub mean_velocity: bool,
     /// The settings.
     #[serde(flatten)]
     pub network: C,
@@ -23,17 +26,52 @@ pub struct Conditional<C> {
 
 impl<C> From<C> for Conditional<C> {
     fn from(network: C) -> Self {
-        Self { network, labels: None }
+        Self { mean_velocity: false, network, labels: None }
     }
+}
+
+fn is_false(setting: &bool) -> bool {
+    !setting
 }
 
 /// By hand, because a flattened field takes in unknown settings without a word.
 impl<'de, C: DeserializeOwned> Deserialize<'de> for Conditional<C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (network, labels) = with_table(deserializer, "labels")?;
-        Ok(Self { network, labels })
+        let mut table = Table::deserialize(deserializer)?;
+        let mean_velocity = taken(&mut table, MEAN_VELOCITY)?.unwrap_or_default();
+        let labels = taken(&mut table, "labels")?;
+        Ok(Self { mean_velocity, network: read(table.into())?, labels })
     }
 }
+
+/// The settings of an MLP, and whether it can be asked for mean velocities.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Points<C> {
+    /// Whether it can be asked for mean velocities, as the objective mean-flow needs it.
+    #[serde(skip_serializing_if = "is_false")]
+    pub mean_velocity: bool,
+    /// The settings.
+    #[serde(flatten)]
+    pub network: C,
+}
+
+impl<C> From<C> for Points<C> {
+    fn from(network: C) -> Self {
+        Self { mean_velocity: false, network }
+    }
+}
+
+/// By hand, as that of [`Conditional`].
+impl<'de, C: DeserializeOwned> Deserialize<'de> for Points<C> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut table = Table::deserialize(deserializer)?;
+        let mean_velocity = taken(&mut table, MEAN_VELOCITY)?.unwrap_or_default();
+        Ok(Self { mean_velocity, network: read(table.into())? })
+    }
+}
+
+/// The setting of networks that can be asked for mean velocities.
+const MEAN_VELOCITY: &str = "mean_velocity";
 
 /// A network's settings, and those in the table `name` among them, if there is one.
 pub(super) fn with_table<'de, D, C, T>(deserializer: D, name: &str) -> Result<(C, Option<T>), D::Error>
@@ -43,29 +81,42 @@ where
     T: DeserializeOwned,
 {
     let mut table = Table::deserialize(deserializer)?;
-    let inner = table.remove(name).map(Value::try_into).transpose();
-    let read = |error: toml::de::Error| D::Error::custom(error.message());
-    Ok((table.try_into().map_err(read)?, inner.map_err(read)?))
+    let inner = taken(&mut table, name)?;
+    Ok((read(table.into())?, inner))
 }
 
-impl NetworkSettings for TimeInputMlpConfig {
+/// The setting `name`, which is taken out of the table.
+fn taken<T: DeserializeOwned, E: Error>(table: &mut Table, name: &str) -> Result<Option<T>, E> {
+    table.remove(name).map(read).transpose()
+}
+
+fn read<T: DeserializeOwned, E: Error>(value: Value) -> Result<T, E> {
+    value.try_into().map_err(|error: toml::de::Error| E::custom(error.message()))
+}
+
+impl NetworkSettings for Points<TimeInputMlpConfig> {
     fn classes(&self) -> Option<usize> {
         None
     }
 
     fn self_condition(&self) -> bool {
-        self.self_condition
+        self.network.self_condition
+    }
+
+    fn mean_velocity(&self) -> bool {
+        self.mean_velocity
     }
 
     fn input_shape(&self) -> Vec<usize> {
-        self.input_shape()
+        self.network.input_shape()
     }
 
     fn size(&self) -> NetworkSize {
         NetworkSize {
-            params: self.num_params(),
-            layer: self.largest_layer(),
-            attention: self.attention_size(),
+            params: self.network.num_params()
+                + params_of(self.mean_velocity, self.network.averaging_params()),
+            layer: self.network.largest_layer(),
+            attention: self.network.attention_size(),
         }
     }
 
@@ -74,32 +125,37 @@ impl NetworkSettings for TimeInputMlpConfig {
     }
 
     fn validate(&self) -> Result<(), Invalid> {
-        self.validate()
+        self.network.validate()
     }
 }
 
-impl NetworkSettings for ConditionalMlpConfig {
+impl NetworkSettings for Points<ConditionalMlpConfig> {
     fn classes(&self) -> Option<usize> {
-        Some(self.labels.num_classes)
+        Some(self.network.labels.num_classes)
     }
 
     fn dropout(&self) -> Option<(&'static str, f64)> {
-        Some(("labels.dropout", self.labels.dropout))
+        Some(("labels.dropout", self.network.labels.dropout))
+    }
+
+    fn mean_velocity(&self) -> bool {
+        self.mean_velocity
     }
 
     fn self_condition(&self) -> bool {
-        self.self_condition
+        self.network.self_condition
     }
 
     fn input_shape(&self) -> Vec<usize> {
-        self.input_shape()
+        self.network.input_shape()
     }
 
     fn size(&self) -> NetworkSize {
         NetworkSize {
-            params: self.num_params(),
-            layer: self.largest_layer(),
-            attention: self.attention_size(),
+            params: self.network.num_params()
+                + params_of(self.mean_velocity, self.network.averaging_params()),
+            layer: self.network.largest_layer(),
+            attention: self.network.attention_size(),
         }
     }
 
@@ -108,7 +164,7 @@ impl NetworkSettings for ConditionalMlpConfig {
     }
 
     fn validate(&self) -> Result<(), Invalid> {
-        self.validate()
+        self.network.validate()
     }
 }
 
@@ -125,13 +181,18 @@ impl NetworkSettings for Conditional<DitConfig> {
         self.network.self_condition
     }
 
+    fn mean_velocity(&self) -> bool {
+        self.mean_velocity
+    }
+
     fn input_shape(&self) -> Vec<usize> {
         self.network.input_shape()
     }
 
     fn size(&self) -> NetworkSize {
         NetworkSize {
-            params: self.network.num_params(self.labels.as_ref()),
+            params: self.network.num_params(self.labels.as_ref())
+                + params_of(self.mean_velocity, self.network.averaging_params()),
             layer: self.network.largest_layer(),
             attention: self.network.attention_size(),
         }
@@ -160,13 +221,18 @@ impl NetworkSettings for Conditional<UnetConfig> {
         self.network.self_condition
     }
 
+    fn mean_velocity(&self) -> bool {
+        self.mean_velocity
+    }
+
     fn input_shape(&self) -> Vec<usize> {
         self.network.input_shape()
     }
 
     fn size(&self) -> NetworkSize {
         NetworkSize {
-            params: self.network.num_params(self.labels.as_ref()),
+            params: self.network.num_params(self.labels.as_ref())
+                + params_of(self.mean_velocity, self.network.averaging_params()),
             layer: self.network.largest_layer(),
             attention: self.network.attention_size(),
         }
@@ -183,6 +249,11 @@ impl NetworkSettings for Conditional<UnetConfig> {
         Invalid::unless(found == expected, "out_ch", reason)?;
         self.validate_labels()
     }
+}
+
+/// The parameters of a part that may be absent.
+fn params_of(is_there: bool, params: u128) -> u128 {
+    if is_there { params } else { 0 }
 }
 
 impl<C> Conditional<C> {

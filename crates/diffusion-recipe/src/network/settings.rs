@@ -23,6 +23,11 @@ pub(crate) trait NetworkSettings {
         false
     }
 
+    /// Whether it can be asked for mean velocities.
+    fn mean_velocity(&self) -> bool {
+        false
+    }
+
     /// Whether it has learned before the run to do without a condition.
     fn can_do_without(&self) -> bool {
         false

@@ -137,6 +137,7 @@ mod laws {
     mod levels;
     mod list;
     mod matrix;
+    mod mean_flow;
     mod muon;
     mod objective;
     mod objective_in_training;

@@ -4,13 +4,13 @@ use crate::support::parameters::{assert_same_bits, parameters};
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
 use diffusion::core::layer::{CondEmbedderLabelConfig, SigmaEmbedding};
-use diffusion::core::network::dit::DitConfig;
+use diffusion::core::network::dit::{AnyDit, DitConfig};
 use diffusion::core::network::mlp::{ConditionalMlpConfig, TimeInputMlpConfig};
 use diffusion::core::network::unet::UnetConfig;
 use diffusion::core::schedule::{AnySchedule, Flow, LogLinear};
 use diffusion::core::{
-    AnyCondition, AnyPrediction, Diffusion, FlowPrediction, GradientEstimation, Labels, Network, Noise,
-    Schedule, sample,
+    AnyCondition, AnyPrediction, Averaged, Diffusion, FlowPrediction, GradientEstimation, Labels, Network,
+    Noise, Schedule, Sigma, sample,
 };
 use diffusion::train::state_dict;
 use diffusion_tests::{TestBackend, backend_tests};
@@ -18,6 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 backend_tests!(
     a_network_with_any_condition_is_the_one_with_its_own,
+    a_network_that_knows_means_is_the_one_with_its_own,
     a_condition_of_another_kind_is_refused,
     flow_chosen_at_run_time_is_flow,
     another_path_is_refused,
@@ -101,6 +102,46 @@ fn a_network_with_any_condition_is_the_one_with_its_own<B: TestBackend>(device: 
     );
     let (any, one) = (unet.init_any(Some(&some), 4, device), unet.init_conditional(&some, 4, device));
     assert_same::<B, _, _, 4>(any, one, labels, unet.num_params(Some(&some)));
+}
+
+/// And apart from lengths, what it is without them.
+fn a_network_that_knows_means_is_the_one_with_its_own<B: TestBackend>(device: &B::Device) {
+    fn told<C>(condition: C) -> Averaged<C> {
+        Averaged { over: Sigma::Each(vec![0.2, 0.0, 0.7]), condition }
+    }
+    let (some, labels) = (labels(), Labels(vec![0, 7, 3]));
+    let mlp = TimeInputMlpConfig::default();
+    let counted = mlp.num_params() + mlp.averaging_params();
+    assert_same::<B, _, _, 2>(
+        mlp.init_any_averaged(4, device),
+        mlp.init_averaged(4, device),
+        told(()),
+        counted,
+    );
+    let mlp = ConditionalMlpConfig { labels: some.clone(), ..Default::default() };
+    let counted = mlp.num_params() + mlp.averaging_params();
+    let (any, one) = (mlp.init_any_averaged(4, device), mlp.init_averaged(4, device));
+    assert_same::<B, _, _, 2>(any, one, told(labels.clone()), counted);
+    let (dit, unet) = (dit(), unet());
+    let counted = |labels| dit.num_params(labels) + dit.averaging_params();
+    let any = |labels| dit.init_any_averaged(labels, 4, device);
+    assert_same::<B, _, _, 4>(any(None), dit.init_averaged(4, device), told(()), counted(None));
+    let one = dit.init_averaged_conditional(&some, 4, device);
+    assert_same::<B, _, _, 4>(any(Some(&some)), one, told(labels.clone()), counted(Some(&some)));
+    let counted = |labels| unet.num_params(labels) + unet.averaging_params();
+    let any = |labels| unet.init_any_averaged(labels, 4, device);
+    assert_same::<B, _, _, 4>(any(None), unet.init_averaged(4, device), told(()), counted(None));
+    let one = unet.init_averaged_conditional(&some, 4, device);
+    assert_same::<B, _, _, 4>(any(Some(&some)), one, told(labels), counted(Some(&some)));
+
+    let dict = |network: AnyDit<B>| state_dict::<B, _, 4>(&network);
+    let (plain, averaged) =
+        (dict(dit.init_any(Some(&some), 4, device)), dict(dit.init_any_averaged(Some(&some), 4, device)));
+    let names = |dict: &diffusion::weights::StateDict| dict.names().map(str::to_string).collect::<Vec<_>>();
+    let (own, all) = (names(&plain), names(&averaged));
+    assert!(own.iter().all(|name| all.contains(name)), "{own:?}, {all:?}");
+    let added: Vec<&String> = all.iter().filter(|name| !own.contains(name)).collect();
+    assert!(added.len() == 4 && added.iter().all(|name| name.starts_with("cond_embed.length.")), "{added:?}");
 }
 
 fn a_condition_of_another_kind_is_refused<B: TestBackend>(device: &B::Device) {

@@ -69,7 +69,7 @@ fn of_denoiser<B: TestBackend, P: Path + Default>(
 
 /// Of every sampler with every guidance.
 fn all(mut compare: impl FnMut(AnySampler, &AnyGuidance, &str)) {
-    for name in AnySampler::NAMES {
+    for name in AnySampler::names_for_any_model() {
         // The one that averages outputs as they are: which is another method for every prediction.
         if name == "pndm" {
             continue;

@@ -36,7 +36,7 @@ backend_tests!(
 
 /// Those with a name, and those of their parameters that have an order or a number of evaluations of their own.
 fn samplers() -> Vec<AnySampler> {
-    let named = AnySampler::NAMES.iter().map(|name| AnySampler::from_name(name).unwrap());
+    let named = AnySampler::names_for_any_model().map(|name| AnySampler::from_name(name).unwrap());
     let adams_bashforth = GradientEstimation::new(1.5, 0.0).into();
     let noisy = GradientEstimation::new(1.5, 0.2).into();
     let churn = Heun { s_churn: 5.0, ..Heun::default() }.into();

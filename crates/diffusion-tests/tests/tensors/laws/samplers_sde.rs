@@ -12,7 +12,6 @@ use diffusion_tests::{TestBackend, assert_close, backend_tests};
 use std::cell::RefCell;
 
 backend_tests!(
-    a_picture_stays_at_any_number_of_steps,
     samples_do_not_depend_on_their_batch,
     sampling_takes_the_noise_of_its_sampler,
     later_draws_of_a_step_are_others,
@@ -21,13 +20,40 @@ backend_tests!(
     without_noise_none_is_asked_for,
     a_run_may_begin_and_end_anywhere,
     a_brownian_step_adds_up,
-    tolerances_control_the_error,
     adaptive_steps_are_each_samples_own,
     restarts_draw_and_return,
-    restarts_contract_errors,
-    predictors_and_correctors_keep_the_variance,
-    correctors_repair_a_predictor,
 );
+
+/// Runs of many steps, whose outcome is the method's and not the device's: on one backend.
+#[cfg(feature = "flex")]
+mod on_flex {
+    use burn::backend::Flex;
+
+    #[test]
+    fn a_picture_stays_at_any_number_of_steps() {
+        super::a_picture_stays_at_any_number_of_steps::<Flex>(&Default::default());
+    }
+
+    #[test]
+    fn tolerances_control_the_error() {
+        super::tolerances_control_the_error::<Flex>(&Default::default());
+    }
+
+    #[test]
+    fn restarts_contract_errors() {
+        super::restarts_contract_errors::<Flex>(&Default::default());
+    }
+
+    #[test]
+    fn predictors_and_correctors_keep_the_variance() {
+        super::predictors_and_correctors_keep_the_variance::<Flex>(&Default::default());
+    }
+
+    #[test]
+    fn correctors_repair_a_predictor() {
+        super::correctors_repair_a_predictor::<Flex>(&Default::default());
+    }
+}
 
 /// Those with noise by default.
 fn stochastic() -> [AnySampler; 8] {
@@ -59,6 +85,7 @@ fn distance<B: Backend>(a: Tensor<B, 2>, b: Tensor<B, 2>) -> f64 {
 
 /// Strong convergence: with the noise of one path, more steps refine the picture; with other noise in each step they
 /// draw another.
+#[cfg(feature = "flex")]
 fn a_picture_stays_at_any_number_of_steps<B: TestBackend>(device: &B::Device) {
     fn check<B: TestBackend, P: Path>(path: P, sigmas: impl Fn(usize) -> Sigmas<P>, device: &B::Device) {
         let model = plane(path);
@@ -88,7 +115,7 @@ fn a_picture_stays_at_any_number_of_steps<B: TestBackend>(device: &B::Device) {
 fn samples_do_not_depend_on_their_batch<B: TestBackend>(device: &B::Device) {
     let sigmas = Sigmas::karras(12, 0.02, 80.0, 7.0);
     let model = plane(VarianceExploding);
-    for name in AnySampler::NAMES {
+    for name in AnySampler::names_for_any_model() {
         let sampler = AnySampler::from_name(name).unwrap();
         let end = |first, count| {
             let noise = Noise::new(11).starting_at(first);
@@ -189,7 +216,7 @@ fn a_run_may_begin_and_end_anywhere<B: TestBackend>(device: &B::Device) {
             assert!(values.iter().all(|x| x.abs() < bound), "{sampler:?}, {levels:?}: {values:?}");
         }
     }
-    for name in AnySampler::NAMES {
+    for name in AnySampler::names_for_any_model() {
         let sampler = AnySampler::from_name(name).unwrap();
         for levels in
             [&[1e15, 1.0, 1.0, 1e-15, 0.0][..], &[80.0, 3.0, 0.5], &[700.0, 0.0], &[1e-15, 1e-15, 0.0]]
@@ -266,6 +293,7 @@ impl<B: Backend, M: Denoiser<B, 2>> Denoiser<B, 2> for Counting<M> {
 }
 
 /// A tighter tolerance takes more evaluations and ends nearer, on a grid of a few levels and to σ = 0.
+#[cfg(feature = "flex")]
 fn tolerances_control_the_error<B: TestBackend>(device: &B::Device) {
     fn check<B: TestBackend, P: Path>(path: P, grid: Sigmas<P>, fine: Sigmas<P>, device: &B::Device) {
         let x = || Noise::new(12).initial::<B, 2>([32, 2], device) * grid[0];
@@ -340,6 +368,7 @@ fn restarts_draw_and_return<B: TestBackend>(device: &B::Device) {
 }
 
 /// The start has a fifth too much variance; restarts bring the end back to the data's, on both paths.
+#[cfg(feature = "flex")]
 fn restarts_contract_errors<B: TestBackend>(device: &B::Device) {
     fn std<B: TestBackend, P: Path + Default>(
         sampler: AnySampler,
@@ -365,6 +394,7 @@ fn restarts_contract_errors<B: TestBackend>(device: &B::Device) {
     }
 }
 
+#[cfg(feature = "flex")]
 fn end_std<B: TestBackend, P: Path + Default>(
     sampler: impl Sampler,
     sigmas: &Sigmas<P>,
@@ -377,6 +407,7 @@ fn end_std<B: TestBackend, P: Path + Default>(
     distance(end.clone(), end.zeros_like())
 }
 
+#[cfg(feature = "flex")]
 fn predictors_and_correctors_keep_the_variance<B: TestBackend>(device: &B::Device) {
     for predictor in [Predictor::ReverseDiffusion, Predictor::Ancestral, Predictor::Euler] {
         for corrections in [0, 1] {
@@ -394,6 +425,7 @@ fn predictors_and_correctors_keep_the_variance<B: TestBackend>(device: &B::Devic
 }
 
 /// The reverse diffusion of few steps has too much variance; the corrector takes most of it away.
+#[cfg(feature = "flex")]
 fn correctors_repair_a_predictor<B: TestBackend>(device: &B::Device) {
     let sigmas = Sigmas::karras(40, 0.01, 80.0, 7.0);
     let error = |corrections| {

@@ -44,7 +44,7 @@ pub struct BenchArgs {
     pub python: PathBuf,
     /// Measure latent diffusion alone, beside diffusers, with networks of the sizes of Stable Diffusion 1.5 in this folder;
     /// they are made, of 2.2 GB, if there is no such folder.
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["scaling", "curves"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["scaling", "curves", "options"])]
     pub latent: Option<PathBuf>,
     /// Measure these only: works of the tables or curves, by their names.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
@@ -64,6 +64,9 @@ pub struct BenchArgs {
     /// What a training step costs as batch, tokens or width grow.
     #[arg(long)]
     pub curves: bool,
+    /// What options cost: an objective with every part beside the plain one, and each sampler beside its calls of the network.
+    #[arg(long)]
+    pub options: bool,
     /// Write every single measurement to this file as well.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

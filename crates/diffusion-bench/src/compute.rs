@@ -3,6 +3,7 @@
 use crate::error::BenchError;
 use crate::latent;
 use crate::serve::{Serve, finish};
+use crate::trajectory::trajectory;
 use crate::work::{DitSizes, Work, mlp};
 use burn::module::{AutodiffModule, Module, ModuleDisplay};
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -26,28 +27,53 @@ pub fn run<B: AutodiffBackend>(
             let network = mlp(hidden_dims).init::<B>(0, device);
             let points = Swissroll::new(PI / 2.0, 5.0 * PI, *batch);
             let schedule = LogLinear::new(200, 0.005, 10.0);
-            training::<B, _, _, _, _, 2>(network, EpsPrediction, &schedule, points, *batch, device, serve)
+            let run = begin::<B, _, _, _, _, 2>(network, EpsPrediction, schedule, points, *batch);
+            training(run, device, serve)
         }
         Work::TrainDit { dit, batch } => {
-            let network = dit.config().init::<B>(0, device);
-            let images = images::<B::InnerBackend>(dit.in_dim, device);
-            let schedule = Ddpm::default();
+            let (network, images) = transformer::<B>(dit, device);
             if dit.scaled {
                 let prediction = Scaled(EpsPrediction);
-                training::<B, _, _, _, _, 4>(network, prediction, &schedule, images, *batch, device, serve)
+                let run = begin::<B, _, _, _, _, 4>(network, prediction, Ddpm::default(), images, *batch);
+                training(run, device, serve)
             } else {
-                training::<B, _, _, _, _, 4>(network, EpsPrediction, &schedule, images, *batch, device, serve)
+                let run = begin::<B, _, _, _, _, 4>(network, EpsPrediction, Ddpm::default(), images, *batch);
+                training(run, device, serve)
             }
+        }
+        Work::TrainUnder { dit, batch, objective } => {
+            let (network, images) = transformer::<B>(dit, device);
+            let prediction = Scaled(EpsPrediction);
+            let run = begin::<B, _, _, _, _, 4>(network, prediction, Ddpm::default(), images, *batch);
+            training(run.under((**objective).clone()), device, serve)
         }
         Work::TrainUnet { unet, batch } => {
             let network = unet.config().init::<B>(0, device);
             let images = images::<B::InnerBackend>(unet.in_dim, device);
-            let schedule = LogLinear::new(800, 0.01, 20.0);
-            let prediction = Scaled(EpsPrediction);
-            training::<B, _, _, _, _, 4>(network, prediction, &schedule, images, *batch, device, serve)
+            let (prediction, schedule) = (Scaled(EpsPrediction), LogLinear::new(800, 0.01, 20.0));
+            let run = begin::<B, _, _, _, _, 4>(network, prediction, schedule, images, *batch);
+            training(run, device, serve)
         }
         Work::SampleDit { dit, batch, steps } => {
             sampling::<B::InnerBackend>(dit, *batch, *steps, device, serve)
+        }
+        Work::SampleBy { dit, batch, steps, sampler, part } => {
+            let (network, _) = transformer::<B::InnerBackend>(dit, device);
+            let model = Diffusion::<B::InnerBackend, _, _>::new(network, Scaled(EpsPrediction));
+            let parameters = model.num_params();
+            let sigmas = Ddpm::default().sigmas(*steps);
+            let chosen =
+                AnySampler::from_name(sampler).ok_or_else(|| BenchError::Sampler(sampler.clone()))?;
+            let mut seed = 0;
+            serve(parameters, &mut |count| {
+                let mut seconds = 0.0;
+                for _ in 0..count {
+                    seed += 1;
+                    let timed = trajectory(&model, chosen, &sigmas, *batch, Noise::new(seed), device)?;
+                    seconds += timed.of(*part);
+                }
+                Ok(seconds)
+            })
         }
         Work::Ideal { examples, numbers, queries } => {
             ideal::<B::InnerBackend>([*examples, *numbers], *queries, device, serve)
@@ -66,14 +92,34 @@ fn images<B: Backend>(in_dim: usize, device: &B::Device) -> Points {
     Points::new(noise.into_vec::<f32>().expect("noise is f32"), &[1, in_dim, in_dim])
 }
 
-/// Whole training steps of the library's own loop: batch, noise, forward, loss, backward, the look at the gradients,
-/// AdamW and the EMA of the weights.
-fn training<B, N, P, S, T, const D: usize>(
+/// A transformer, and what it is trained on.
+fn transformer<B: Backend>(dit: &DitSizes, device: &B::Device) -> (Dit<B>, Points) {
+    (dit.config().init(0, device), images::<B>(dit.in_dim, device))
+}
+
+/// An endless training by the library's own loop.
+fn begin<B, N, P, S, T, const D: usize>(
     network: N,
     prediction: P,
-    schedule: &S,
+    schedule: S,
     data: T,
     batch: usize,
+) -> Training<B, N, P, S, Batches<T>, D>
+where
+    B: AutodiffBackend,
+    N: Network<B, D, Condition = ()> + AutodiffModule<B> + ModuleDisplay,
+    N::InnerModule: ModuleDisplay,
+    P: Parameterization<Path = VarianceExploding>,
+    S: Schedule<Path = VarianceExploding>,
+    T: Dataset<Label = ()>,
+{
+    let model = Diffusion::<B, _, _>::new(network, prediction);
+    train(Batches::new(data, batch, 0), model, schedule, &TrainConfig::new(u64::MAX))
+}
+
+/// Whole training steps: batch, noise, forward, loss, backward, the look at the gradients, AdamW and the EMA of the weights.
+fn training<B, N, P, S, T, O, const D: usize>(
+    mut run: Training<B, N, P, S, Batches<T>, D, O>,
     device: &B::Device,
     serve: &mut Serve<'_>,
 ) -> Result<(), BenchError>
@@ -84,10 +130,9 @@ where
     P: Parameterization<Path = VarianceExploding>,
     S: Schedule<Path = VarianceExploding>,
     T: Dataset<Label = ()>,
+    O: Objective,
 {
-    let model = Diffusion::<B, _, _>::new(network, prediction);
-    let parameters = model.num_params();
-    let mut run = train(Batches::new(data, batch, 0), model, schedule, &TrainConfig::new(u64::MAX));
+    let parameters = run.model().num_params();
     serve(parameters, &mut |count| {
         let begun = Instant::now();
         for _ in 0..count {

@@ -18,6 +18,8 @@ pub enum BenchError {
     Latent(#[from] LatentError),
     #[error("a step was skipped: its loss or gradients are not finite")]
     Skipped,
+    #[error("there is no sampler {0:?}")]
+    Sampler(String),
     #[error("the device failed: {0}")]
     Device(String),
     #[error("{0}")]

@@ -13,12 +13,14 @@ mod error;
 mod facts;
 mod latent;
 mod measure;
+mod options;
 mod protocol;
 mod report;
 mod serve;
 mod statistics;
 mod suite;
 mod table;
+mod trajectory;
 mod work;
 mod worker;
 

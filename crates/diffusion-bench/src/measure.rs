@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a turn lasts at least, in seconds: as many steps as that takes, so that clocks and pipes do not matter.
-const TURN: f64 = 0.1;
+pub const TURN: f64 = 0.1;
 
 /// The most steps in a turn.
 const STEPS: f64 = 10_000.0;
@@ -65,19 +65,28 @@ pub fn take_turns(
     repeats: u32,
 ) -> Result<Vec<Measured>, BenchError> {
     match measure {
-        Measure::Step => steps(contestants, work, repeats),
+        Measure::Step => {
+            let turns: Vec<_> = contestants.iter().map(|contestant| (contestant, work)).collect();
+            take_turns_between(&turns, repeats, TURN)
+        }
         Measure::Start => starts(contestants, work, repeats),
     }
 }
 
-fn steps(contestants: &[Contestant], work: &Work, repeats: u32) -> Result<Vec<Measured>, BenchError> {
-    let mut workers = Vec::with_capacity(contestants.len());
-    for contestant in contestants {
+/// Measures steps of works, each by its contestant, `repeats` times in turn, and every other time in the reverse order; a
+/// turn lasts at least `turn` seconds, and with 0 is a single step.
+pub fn take_turns_between(
+    turns: &[(&Contestant, &Work)],
+    repeats: u32,
+    turn: f64,
+) -> Result<Vec<Measured>, BenchError> {
+    let mut workers = Vec::with_capacity(turns.len());
+    for &(contestant, work) in turns {
         let mut worker = Worker::start(contestant)?;
         let (parameters, versions) = worker.prepare(work)?;
         // The first steps choose kernels, fill caches and start threads.
         let mut seconds = worker.steps(1)?.min(worker.steps(1)?);
-        let count = |seconds: f64| (TURN / seconds.max(1e-9)).ceil().clamp(1.0, STEPS) as u64;
+        let count = |seconds: f64| (turn / seconds.max(1e-9)).ceil().clamp(1.0, STEPS) as u64;
         if count(seconds) > 1 {
             let warm = count(seconds);
             seconds = worker.steps(warm)? / warm as f64;

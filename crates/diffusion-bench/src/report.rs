@@ -5,9 +5,10 @@ use crate::driver::{self, Contestant};
 use crate::error::BenchError;
 use crate::facts::{Facts, processors};
 use crate::measure::{Measured, take_turns};
+use crate::options::{self, Compared};
 use crate::statistics::{Summary, ratios, slope};
 use crate::suite::{self, Curve, Entry, Measure, Sum};
-use crate::table::{Table, grouped, short};
+use crate::table::{Table, grouped, short, verdict, with_spread};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,6 +26,7 @@ struct Report {
     table: Vec<Pair>,
     scaling: Vec<Scaling>,
     curves: Vec<Measurements>,
+    options: Vec<Compared>,
 }
 
 /// One work, here and by the peer.
@@ -78,6 +80,7 @@ pub fn main(args: &BenchArgs) -> Result<(), BenchError> {
         table: Vec::new(),
         scaling: Vec::new(),
         curves: Vec::new(),
+        options: Vec::new(),
     };
     if wants_table(args) {
         for Entry { name, work, measure, .. } in &entries {
@@ -107,6 +110,9 @@ pub fn main(args: &BenchArgs) -> Result<(), BenchError> {
             });
         }
     }
+    if args.options {
+        report.options = options::measure(args, &contestants[0])?;
+    }
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&report).map_err(io::Error::from);
         let written = text.and_then(|text| fs::write(path, text + "\n"));
@@ -116,11 +122,12 @@ pub fn main(args: &BenchArgs) -> Result<(), BenchError> {
 }
 
 fn wants_table(args: &BenchArgs) -> bool {
-    args.table || !(args.scaling || args.curves)
+    args.table || !(args.scaling || args.curves || args.options)
 }
 
 /// What `--only` leaves.
 fn chosen(args: &BenchArgs) -> Result<(Vec<Entry>, Vec<Curve>), BenchError> {
+    let options = if args.options { options::choices() } else { Vec::new() };
     let (mut entries, mut curves) = match &args.latent {
         Some(folder) => (suite::latent(folder), Vec::new()),
         None => (suite::entries(), suite::curves()),
@@ -128,7 +135,10 @@ fn chosen(args: &BenchArgs) -> Result<(Vec<Entry>, Vec<Curve>), BenchError> {
     if args.only.is_empty() {
         return Ok((entries, curves));
     }
-    let names = || entries.iter().map(|entry| entry.name).chain(curves.iter().map(|curve| curve.name));
+    let names = || {
+        let options = options.iter().map(|option| &option.name[..]);
+        entries.iter().map(|entry| entry.name).chain(curves.iter().map(|curve| curve.name)).chain(options)
+    };
     if let Some(name) = args.only.iter().find(|only| !names().any(|name| name == **only)) {
         let known = names().collect::<Vec<_>>().join(", ");
         return Err(BenchError::Unknown { name: name.clone(), known });
@@ -137,7 +147,8 @@ fn chosen(args: &BenchArgs) -> Result<(Vec<Entry>, Vec<Curve>), BenchError> {
     curves.retain(|curve| args.only.iter().any(|only| only == curve.name));
     let some = wants_table(args) && !entries.is_empty()
         || args.scaling && entries.iter().any(|entry| entry.scales)
-        || args.curves && !curves.is_empty();
+        || args.curves && !curves.is_empty()
+        || options.iter().any(|option| args.only.contains(&option.name));
     if some { Ok((entries, curves)) } else { Err(BenchError::Nothing(args.only.join(", "))) }
 }
 
@@ -210,6 +221,9 @@ impl Report {
             parts.push(scaling_table(&self.scaling));
         }
         parts.extend(self.curves.iter().map(curve_table));
+        if !self.options.is_empty() {
+            parts.push(options::table(&self.options));
+        }
         parts.join("\n")
     }
 
@@ -239,20 +253,6 @@ impl Report {
 /// A time in milliseconds with its quartiles.
 fn milliseconds(measured: &Measured) -> String {
     with_spread(measured.summary().times(1e3))
-}
-
-fn with_spread(Summary { median, low, high }: Summary) -> String {
-    format!("{} ({}–{})", short(median), short(low), short(high))
-}
-
-/// What a ratio must be, and whether it is.
-fn verdict(most: Option<f64>, found: Option<f64>) -> Option<String> {
-    let most = most?;
-    Some(match found {
-        None => format!("≤ {most}"),
-        Some(found) if found <= most => format!("≤ {most}: met"),
-        Some(_) => format!("≤ {most}: missed"),
-    })
 }
 
 fn table(pairs: &[Pair], entries: &[Entry]) -> String {
@@ -395,14 +395,6 @@ mod tests {
         assert!(sum(&whole, &pairs[1..]).is_none());
         pairs[2].peer = None;
         assert!(sum(&whole, &pairs).expect("all pieces are there").peer.is_none());
-    }
-
-    #[test]
-    fn what_must_be_is_met_or_missed() {
-        assert_eq!(verdict(None, Some(1.0)), None);
-        assert_eq!(verdict(Some(1.5), None).as_deref(), Some("≤ 1.5"));
-        assert_eq!(verdict(Some(1.5), Some(1.5)).as_deref(), Some("≤ 1.5: met"));
-        assert_eq!(verdict(Some(1.5), Some(1.6)).as_deref(), Some("≤ 1.5: missed"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Markdown tables.
 
+use crate::statistics::Summary;
 use std::fmt::{self, Display};
 
 /// A table; its first column holds names, the others numbers.
@@ -52,6 +53,21 @@ pub fn grouped(count: usize) -> String {
     text
 }
 
+/// A median with its quartiles.
+pub fn with_spread(Summary { median, low, high }: Summary) -> String {
+    format!("{} ({}–{})", short(median), short(low), short(high))
+}
+
+/// What a ratio must be, and whether it is.
+pub fn verdict(most: Option<f64>, found: Option<f64>) -> Option<String> {
+    let most = most?;
+    Some(match found {
+        None => format!("≤ {most}"),
+        Some(found) if found <= most => format!("≤ {most}: met"),
+        Some(_) => format!("≤ {most}: missed"),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,5 +89,13 @@ mod tests {
     #[test]
     fn counts_are_grouped() {
         assert_eq!([0, 999, 1000, 4_154_884].map(grouped), ["0", "999", "1,000", "4,154,884"]);
+    }
+
+    #[test]
+    fn what_must_be_is_met_or_missed() {
+        assert_eq!(verdict(None, Some(1.0)), None);
+        assert_eq!(verdict(Some(1.5), None).as_deref(), Some("≤ 1.5"));
+        assert_eq!(verdict(Some(1.5), Some(1.5)).as_deref(), Some("≤ 1.5: met"));
+        assert_eq!(verdict(Some(1.5), Some(1.6)).as_deref(), Some("≤ 1.5: missed"));
     }
 }

@@ -1,6 +1,6 @@
 //! What a step is: the kinds of work and their sizes, as both workers understand them.
 
-use diffusion::prelude::{DitConfig, TimeInputMlpConfig, UnetConfig};
+use diffusion::prelude::{AnyObjective, DitConfig, TimeInputMlpConfig, UnetConfig};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -40,6 +40,28 @@ pub enum Work {
         /// Steps from noise to data.
         steps: usize,
     },
+    /// A training step of a transformer on images under an objective of its own.
+    TrainUnder {
+        /// The network.
+        dit: DitSizes,
+        /// Examples per step.
+        batch: usize,
+        /// What is minimized.
+        objective: Box<AnyObjective>,
+    },
+    /// A part of a transformer's samples; one step is the whole trajectory of a batch.
+    SampleBy {
+        /// The network.
+        dit: DitSizes,
+        /// How many samples are drawn at once.
+        batch: usize,
+        /// Steps from noise to data.
+        steps: usize,
+        /// The sampler's name.
+        sampler: String,
+        /// What of it is timed.
+        part: Part,
+    },
     /// One answer of the ideal denoiser.
     Ideal {
         /// Examples in the data set.
@@ -68,6 +90,16 @@ pub enum Work {
         /// Height and width of the latents.
         size: usize,
     },
+}
+
+/// A part of sampling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// What the model is asked.
+    Calls,
+    /// Everything else: the sampler's own steps and its noise.
+    Sampler,
 }
 
 /// What is done of latent diffusion.

@@ -82,49 +82,66 @@ impl ConditionalMlpConfig {
     }
 }
 
+/// The constructors of networks for images, whose conditions all end in one embedding of the size of a length's.
+macro_rules! init_averaged {
+    ($($config:ident: $network:ident, $any:ident;)+) => {$(
+        impl $config {
+            /// The unconditional network that `seed` stands for, which can be asked for mean velocities. All that it has in
+            /// common with that of [`init`](Self::init) starts the same.
+            ///
+            /// # Panics
+            /// As [`init`](Self::init).
+            pub fn init_averaged<B: Backend>(
+                &self,
+                seed: u64,
+                device: &B::Device,
+            ) -> $network<B, AveragedEmbedder<B>> {
+                let length = self.length_embedder(seed, device);
+                self.build(seed, device, |_| WithLength { told: NoCondition::new(), length })
+            }
+
+            /// The network conditioned on labels that `seed` stands for, which can be asked for mean velocities.
+            ///
+            /// # Panics
+            /// As [`init_conditional`](Self::init_conditional).
+            pub fn init_averaged_conditional<B: Backend>(
+                &self,
+                labels: &CondEmbedderLabelConfig,
+                seed: u64,
+                device: &B::Device,
+            ) -> $network<B, AveragedEmbedder<B, CondEmbedderLabel<B>>> {
+                let length = self.length_embedder(seed, device);
+                self.build(seed, device, |stream| WithLength {
+                    told: self.label_embedder(labels, stream, device),
+                    length,
+                })
+            }
+
+            /// The network that `seed` stands for, which can be asked for mean velocities, conditioned on labels if there
+            /// are any.
+            ///
+            /// # Panics
+            /// As [`init_conditional`](Self::init_conditional).
+            pub fn init_any_averaged<B: Backend>(
+                &self,
+                labels: Option<&CondEmbedderLabelConfig>,
+                seed: u64,
+                device: &B::Device,
+            ) -> $any<B> {
+                let length = Some(self.length_embedder(seed, device));
+                let told = |stream: &mut _| labels.map(|labels| self.label_embedder(labels, stream, device));
+                self.build(seed, device, |stream| AnyEmbedder { told: told(stream), length })
+            }
+        }
+    )+};
+}
+
+init_averaged! {
+    DitConfig: Dit, AnyDit;
+    UnetConfig: Unet, AnyUnet;
+}
+
 impl DitConfig {
-    /// The unconditional network that `seed` stands for, which can be asked for mean velocities. All that it has in common
-    /// with that of [`init`](Self::init) starts the same.
-    ///
-    /// # Panics
-    /// As [`init`](Self::init).
-    pub fn init_averaged<B: Backend>(&self, seed: u64, device: &B::Device) -> Dit<B, AveragedEmbedder<B>> {
-        let length = self.length_embedder(seed, device);
-        self.build(seed, device, |_| WithLength { told: NoCondition::new(), length })
-    }
-
-    /// The network conditioned on labels that `seed` stands for, which can be asked for mean velocities.
-    ///
-    /// # Panics
-    /// As [`init_conditional`](Self::init_conditional).
-    pub fn init_averaged_conditional<B: Backend>(
-        &self,
-        labels: &CondEmbedderLabelConfig,
-        seed: u64,
-        device: &B::Device,
-    ) -> Dit<B, AveragedEmbedder<B, CondEmbedderLabel<B>>> {
-        let length = self.length_embedder(seed, device);
-        self.build(seed, device, |stream| WithLength {
-            told: self.label_embedder(labels, stream, device),
-            length,
-        })
-    }
-
-    /// The network that `seed` stands for, which can be asked for mean velocities, conditioned on labels if there are any.
-    ///
-    /// # Panics
-    /// As [`init_conditional`](Self::init_conditional).
-    pub fn init_any_averaged<B: Backend>(
-        &self,
-        labels: Option<&CondEmbedderLabelConfig>,
-        seed: u64,
-        device: &B::Device,
-    ) -> AnyDit<B> {
-        let length = Some(self.length_embedder(seed, device));
-        let told = |stream: &mut _| labels.map(|labels| self.label_embedder(labels, stream, device));
-        self.build(seed, device, |stream| AnyEmbedder { told: told(stream), length })
-    }
-
     /// The number of parameters that lengths add.
     pub fn averaging_params(&self) -> u128 {
         length_params(self.dim())
@@ -137,48 +154,6 @@ impl DitConfig {
 }
 
 impl UnetConfig {
-    /// The unconditional network that `seed` stands for, which can be asked for mean velocities. All that it has in common
-    /// with that of [`init`](Self::init) starts the same.
-    ///
-    /// # Panics
-    /// As [`init`](Self::init).
-    pub fn init_averaged<B: Backend>(&self, seed: u64, device: &B::Device) -> Unet<B, AveragedEmbedder<B>> {
-        let length = self.length_embedder(seed, device);
-        self.build(seed, device, |_| WithLength { told: NoCondition::new(), length })
-    }
-
-    /// The network conditioned on labels that `seed` stands for, which can be asked for mean velocities.
-    ///
-    /// # Panics
-    /// As [`init_conditional`](Self::init_conditional).
-    pub fn init_averaged_conditional<B: Backend>(
-        &self,
-        labels: &CondEmbedderLabelConfig,
-        seed: u64,
-        device: &B::Device,
-    ) -> Unet<B, AveragedEmbedder<B, CondEmbedderLabel<B>>> {
-        let length = self.length_embedder(seed, device);
-        self.build(seed, device, |stream| WithLength {
-            told: self.label_embedder(labels, stream, device),
-            length,
-        })
-    }
-
-    /// The network that `seed` stands for, which can be asked for mean velocities, conditioned on labels if there are any.
-    ///
-    /// # Panics
-    /// As [`init_conditional`](Self::init_conditional).
-    pub fn init_any_averaged<B: Backend>(
-        &self,
-        labels: Option<&CondEmbedderLabelConfig>,
-        seed: u64,
-        device: &B::Device,
-    ) -> AnyUnet<B> {
-        let length = Some(self.length_embedder(seed, device));
-        let told = |stream: &mut _| labels.map(|labels| self.label_embedder(labels, stream, device));
-        self.build(seed, device, |stream| AnyEmbedder { told: told(stream), length })
-    }
-
     /// The number of parameters that lengths add.
     pub fn averaging_params(&self) -> u128 {
         length_params(self.temb_ch())

@@ -41,8 +41,8 @@ pub use names::{NameTable, Place};
 pub use regular::{check_regular, open_regular, read_regular};
 pub use shapes::shapes;
 pub use state_dict::{
-    export_state_dict, import_state_dict, import_state_dict_at, import_tensors, load_state_dict, restore,
-    state_dict, write_each, write_half, write_state_dict, write_tensors,
+    export_state_dict, import_state_dict, import_state_dict_at, import_tensors, load_state_dict,
+    read_tensors, restore, state_dict, write_each, write_half, write_state_dict, write_tensors,
 };
 
 #[cfg(test)]

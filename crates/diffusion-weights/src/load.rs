@@ -97,42 +97,66 @@ pub(crate) fn load<B: Backend, M: Module<B>>(
     names: &NameTable,
     buffers: &[(&str, TensorData)],
     source: &impl Tensors,
-    (accept, key): (Accept, Option<&str>),
+    choice: (Accept, Option<&str>),
 ) -> Result<(M, Taken), WeightsError> {
     let expected = shapes(&module, names, buffers);
-    let entries = source.entries();
-    let fit = match accept {
-        Accept::Foreign => choose(source, &entries, &expected, key)?,
-        Accept::Own => own(&entries, &expected),
-    };
-    let mut problems = compare(&entries, &expected, &fit, accept);
-    let (key, others) = (fit.key.clone(), fit.less);
-    let taken = Taken {
-        key: key.clone(),
-        tensors: fit.names.len(),
-        others: entries.len() - fit.names.len(),
-        not_run: source.beside().objects.clone(),
-    };
-    let unfit = problems.iter().map(|problem| problem.name().to_string()).collect();
-    let mut loader = Loader {
-        place: Place::new(names),
-        reader: Reader { source, accept, names: fit.names, unfit, problems: Vec::new(), failure: None },
-        all_fit: problems.is_empty(),
-        backend: PhantomData,
-    };
+    let Compared { entries, mut reader, taken, others } = Compared::new(&expected, source, choice)?;
+    let all_fit = reader.problems.is_empty();
     for (name, ours) in buffers {
-        let entry = loader.reader.names.get(*name).and_then(|name| entries.get(name));
-        loader.reader.check_buffer(name, ours, entry.map_or(0.0, |entry| entry.dtype.rounding()));
+        let entry = reader.names.get(*name).and_then(|name| entries.get(name));
+        reader.check_buffer(name, ours, entry.map_or(0.0, |entry| entry.dtype.rounding()));
     }
+    let mut loader = Loader { place: Place::new(names), reader, all_fit, backend: PhantomData };
     let module = module.map(&mut loader);
-    let Reader { problems: unread, failure, .. } = loader.reader;
-    problems.extend(unread);
-    match failure {
-        Some(error) => Err(error),
-        None if problems.is_empty() => Ok((module, taken)),
-        None => {
-            Err(WeightsError::Tensors { path: source.path().map(Path::to_path_buf), key, others, problems })
+    Ok((module, loader.reader.finish(taken, others)?))
+}
+
+/// The tensors of these names and shapes, of those under the path `key` where it is given.
+pub(crate) fn read(
+    expected: &BTreeMap<String, Vec<usize>>,
+    source: &impl Tensors,
+    choice: (Accept, Option<&str>),
+) -> Result<(StateDict, Taken), WeightsError> {
+    let Compared { mut reader, taken, others, .. } = Compared::new(expected, source, choice)?;
+    let mut dict = StateDict::default();
+    for (name, shape) in expected {
+        if let Some(values) = reader.read(name) {
+            dict.insert(name, TensorData::new(values, shape.clone()));
         }
+    }
+    Ok((dict, reader.finish(taken, others)?))
+}
+
+/// A source's tensors that were compared with those that are expected, their values unread.
+struct Compared<'a, S> {
+    entries: BTreeMap<String, Entry>,
+    reader: Reader<'a, S>,
+    taken: Taken,
+    /// The paths to others that could have been meant.
+    others: Vec<(String, usize)>,
+}
+
+impl<'a, S: Tensors> Compared<'a, S> {
+    fn new(
+        expected: &BTreeMap<String, Vec<usize>>,
+        source: &'a S,
+        (accept, key): (Accept, Option<&str>),
+    ) -> Result<Self, WeightsError> {
+        let entries = source.entries();
+        let fit = match accept {
+            Accept::Foreign => choose(source, &entries, expected, key)?,
+            Accept::Own => own(&entries, expected),
+        };
+        let problems = compare(&entries, expected, &fit, accept);
+        let taken = Taken {
+            key: fit.key,
+            tensors: fit.names.len(),
+            others: entries.len() - fit.names.len(),
+            not_run: source.beside().objects.clone(),
+        };
+        let unfit = problems.iter().map(|problem| problem.name().to_string()).collect();
+        let reader = Reader { source, accept, names: fit.names, unfit, problems, failure: None };
+        Ok(Self { entries, reader, taken, others: fit.less })
     }
 }
 
@@ -215,7 +239,7 @@ fn compare(
     problems
 }
 
-/// Reads tensors that fit, and notes which of them do not after all.
+/// Reads tensors that fit, and notes which of them do not, now or when they are read.
 struct Reader<'a, S> {
     source: &'a S,
     accept: Accept,
@@ -229,6 +253,18 @@ struct Reader<'a, S> {
 }
 
 impl<S: Tensors> Reader<'_, S> {
+    /// What was taken, if all of it could be read and fits.
+    fn finish(self, taken: Taken, others: Vec<(String, usize)>) -> Result<Taken, WeightsError> {
+        let path = || self.source.path().map(Path::to_path_buf);
+        match self.failure {
+            Some(error) => Err(error),
+            None if self.problems.is_empty() => Ok(taken),
+            None => {
+                Err(WeightsError::Tensors { path: path(), key: taken.key, others, problems: self.problems })
+            }
+        }
+    }
+
     /// The values of a tensor, if they are there and accepted.
     fn read(&mut self, name: &str) -> Option<Vec<f32>> {
         if self.failure.is_some() || self.unfit.contains(name) {

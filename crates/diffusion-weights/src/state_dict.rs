@@ -105,6 +105,20 @@ pub fn import_tensors<B: Backend, M: Module<B>>(
     load::load(module, names, buffers, file, (Accept::Foreign, key))
 }
 
+/// The tensors of these names and `shapes`, in f32, of a file that is open, and what was taken of it: for networks whose
+/// tensors are changed before they become parameters. Names and shapes are compared before a value is read; files and `key`
+/// are as those of [`import_state_dict_at`].
+///
+/// # Errors
+/// As [`import_tensors`].
+pub fn read_tensors(
+    shapes: &BTreeMap<String, Vec<usize>>,
+    file: &TensorFile,
+    key: Option<&str>,
+) -> Result<(StateDict, Taken), WeightsError> {
+    load::read(shapes, file, (Accept::Foreign, key))
+}
+
 /// Writes the module's [`state_dict`] as a safetensors file of f32, which `safetensors.torch.load_file` reads; one that
 /// is there is replaced, [whole or not at all](write_atomically). The tensors are written one by one, so that they are
 /// not in memory twice.

@@ -120,6 +120,13 @@ mod latent {
     mod unet;
 }
 
+/// Features of images, as other programs compute them.
+mod features {
+    mod dino;
+    #[cfg(feature = "flex")]
+    mod inception;
+}
+
 /// What must hold whatever smalldiffusion does.
 mod laws {
     mod activations;

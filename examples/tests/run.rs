@@ -76,6 +76,33 @@ fn fashion_unet() {
     assert!((0.7..1.4).contains(&loss), "loss {loss}");
 }
 
+/// On black and white images, which a few steps tell apart.
+#[test]
+fn fashion_classifier() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for part in ["train", "t10k"] {
+        let (labels, images) =
+            ([&[0, 0, 8, 1, 0, 0, 0, 16][..], &[0, 1].repeat(8)], [0u8, 255].map(|gray| vec![gray; 784]));
+        let header = [0, 0, 8, 3, 0, 0, 0, 16, 0, 0, 0, 28, 0, 0, 0, 28];
+        let files = [
+            ("labels-idx1", labels.concat()),
+            ("images-idx3", [&header[..], &images.concat().repeat(8)].concat()),
+        ];
+        for (name, bytes) in files {
+            std::fs::write(folder.path().join(format!("{part}-{name}-ubyte")), bytes).expect("a file");
+        }
+    }
+    let out = folder.path().join("weights.safetensors").display().to_string();
+    let arguments = [folder.path().to_str().expect("a name"), &out, "20", "4"];
+    let run = || {
+        let accuracy = number(env!("CARGO_BIN_EXE_fashion_classifier"), &arguments, "accuracy ");
+        (accuracy, std::fs::read(&out).expect("weights"))
+    };
+    let (accuracy, weights) = run();
+    assert!(accuracy == 1.0 && weights.len() < 300_000, "accuracy {accuracy}, {} bytes", weights.len());
+    assert!(run() == (accuracy, weights), "a second run is another");
+}
+
 /// On pictures of one colour each, by a network of a quarter of the width.
 #[test]
 fn cifar_unet() {

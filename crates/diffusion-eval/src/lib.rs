@@ -4,8 +4,8 @@
 //! [`Validation`] holds a fixed set of (example, σ, noise) triples and evaluates models on it. Distances are between
 //! [`Features`] on the host, f32 that are computed with in f64: the Fréchet distance of [`Moments`], [`kid`], [`mmd`],
 //! [`energy_distance`], [`sliced_wasserstein`], [`neighborhoods`] for precision, recall, density and coverage, and
-//! [`Memorization`]. [`jackknife`] gives any of them its standard error, [`Features::halves`] the floor. Nothing here needs
-//! a data set or a training run.
+//! [`Memorization`]. [`jackknife`] gives any of them its standard error, [`Features::halves`] the floor. The networks of
+//! [`extract`] make features of images. Nothing here needs a data set or a training run.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

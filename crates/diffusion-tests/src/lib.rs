@@ -52,6 +52,11 @@ macro_rules! tests_on {
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+/// The code block about the classifier is a test.
+#[cfg(all(doctest, feature = "flex"))]
+#[doc = include_str!("../../../docs/evaluation.md")]
+struct Evaluation;
+
 /// The tutorial's code blocks are tests.
 #[cfg(all(doctest, feature = "flex"))]
 #[doc = include_str!("../../../docs/own-data-and-network.md")]

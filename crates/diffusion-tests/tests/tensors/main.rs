@@ -21,6 +21,7 @@ mod support {
 /// Equality with smalldiffusion 0.5.0, by the numbers that `fixtures/make.py` draws from it.
 mod reference {
     mod adamw;
+    mod classifier;
     mod diffusers;
     mod dit;
     mod hashes;

@@ -18,7 +18,9 @@ use diffusion::core::AnySampler;
 use diffusion::core::schedule::AnySpacing;
 use diffusion::train::Which;
 use diffusion_backends::BackendName;
-use diffusion_recipe::{ImageNetwork, ImageSize, Interval, LatentCondition, ModelSize, Preset};
+use diffusion_recipe::{
+    ImageNetwork, ImageSize, Interval, LatentCondition, ModelSize, PictureInterval, Preset,
+};
 use std::env;
 use std::error::Error;
 use std::path::PathBuf;
@@ -175,6 +177,10 @@ pub struct TrainArgs {
     /// [default: the configuration's].
     #[arg(long, value_name = "N")]
     pub val_every: Option<u64>,
+    /// Draws samples into the run's folder `samples` on the way: after every N steps, `never`, or `auto`, which is about ten
+    /// times in a run and takes at most 2 % of its time [default: the configuration's].
+    #[arg(long, value_name = "N|auto|never")]
+    pub sample_every: Option<PictureInterval>,
     /// The seed of every random number of the run [default: the configuration's].
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -242,7 +248,8 @@ pub struct SampleArgs {
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]
     pub backend: BackendName,
-    /// The picture, or the tensors where it ends in .safetensors [default: samples-seed-N.png in the run's folder].
+    /// The picture, the tensors where it ends in .safetensors, or an animation of the way from noise where it ends in .gif or
+    /// .apng [default: samples-seed-N.png in the run's folder].
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Replace the file that is there already.
@@ -385,6 +392,7 @@ mod tests {
             "diffusion train --steps -1",
             "diffusion train --batch-size -1",
             "diffusion train --val-every -3",
+            "diffusion train --sample-every -3",
             "diffusion train --seed -1",
             "diffusion train --images a --image-size -8",
             "diffusion train --checkpoint-every -1",

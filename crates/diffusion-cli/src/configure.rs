@@ -126,6 +126,7 @@ pub fn set(config: &mut RunConfig, args: &TrainArgs) -> Result<Vec<String>, CliE
         ("training.seed", args.seed.map(|n| n.to_string())),
         ("checkpoint_every", args.checkpoint_every.map(|every| every.to_string())),
         ("validation.every", args.val_every.map(|n| n.to_string())),
+        ("pictures.every", args.sample_every.map(|every| every.to_string())),
     ];
     let keys =
         args.set.iter().filter_map(|assignment| Some(assignment.split_once('=')?.0.trim().to_string()));

@@ -6,11 +6,16 @@ use crate::pictures;
 use burn::tensor::TensorData;
 use diffusion::core::counted;
 use diffusion_recipe::{RunConfig, Samples, ValidationLosses};
+use image::{DynamicImage, RgbImage};
 use std::borrow::Cow;
 use std::path::Path;
+use std::{fs, process};
 
 /// The most points of the data that a picture shows, and the most samples: more are one cloud, and take long to draw.
 pub const POINTS: usize = 100_000;
+
+/// The most pixels of an animation across and down.
+const FRAME: u32 = 900;
 
 /// Writes `samples` as a picture, or where `path` ends in .safetensors as tensors. Latents, which need a decoder to be
 /// seen, are written both ways.
@@ -67,6 +72,27 @@ pub fn picture(path: &Path, samples: &Samples, behind: Option<TensorData>) -> Re
             Err(CliError::usage(what, "let --out end in .safetensors"))
         }
     }
+}
+
+/// The picture of `samples`, as [`picture`] draws it, for an animation that will be `path`.
+pub fn frame(path: &Path, samples: &Samples, behind: Option<TensorData>) -> Result<RgbImage, CliError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let place = path.with_file_name(format!(".{name}.{}-0.partial", process::id()));
+    let drawn = picture(&place, samples, behind).and_then(|()| Ok(pictures::open(&place)?));
+    // Where it was not drawn it is not there.
+    let _ = fs::remove_file(&place);
+    drawn
+}
+
+/// A frame of an animation, which is no larger than [`FRAME`].
+pub fn shrunk(frame: RgbImage) -> RgbImage {
+    let (width, height) = frame.dimensions();
+    let scale = f64::from(FRAME) / f64::from(width.max(height).max(1));
+    if scale >= 1.0 {
+        return frame;
+    }
+    let [width, height] = [width, height].map(|side| ((f64::from(side) * scale) as u32).max(1));
+    DynamicImage::ImageRgb8(frame).thumbnail_exact(width, height).into_rgb8()
 }
 
 /// Says that a picture shows some of the samples only, where it does.

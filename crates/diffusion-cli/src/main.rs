@@ -3,8 +3,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod args;
+mod budget;
 mod chosen;
 mod configure;
+mod denoising;
 mod display;
 mod doctor;
 mod draw;
@@ -13,6 +15,7 @@ mod encode;
 mod error;
 mod estimate;
 mod export;
+mod gallery;
 mod generate;
 mod going_on;
 mod import;

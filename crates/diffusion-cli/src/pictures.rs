@@ -1,5 +1,6 @@
-//! Pictures of a training run, as PNG files: scatter plots, grids of images and loss curves.
+//! Pictures of a training run, as PNG files: scatter plots, grids of images and loss curves; and animations of pictures.
 
+mod animation;
 mod axis;
 mod curve;
 mod grid;
@@ -7,7 +8,8 @@ mod scatter;
 #[cfg(test)]
 mod tests;
 
-pub use curve::{curve, curves};
+pub use animation::{animation, is_animation};
+pub use curve::{curve, curves, rates};
 pub use grid::grid;
 pub use scatter::scatter;
 
@@ -19,7 +21,7 @@ use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 use std::io::{self, Cursor, Write};
 use std::path::{Path, PathBuf};
-use std::{error, sync::OnceLock};
+use std::{error, fs, sync::OnceLock};
 
 /// Why a picture could not be made; `path` is the picture that was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +35,12 @@ pub enum PictureError {
     /// The plotting library gave up.
     #[error("cannot draw {path}")]
     Draw { path: PathBuf, source: Box<dyn error::Error + Send + Sync> },
-    /// The pixels did not become a PNG file.
-    #[error("cannot encode {path} as PNG")]
+    /// The pixels did not become a file.
+    #[error("cannot encode {path}")]
     Encode { path: PathBuf, source: image::ImageError },
+    /// A picture that was drawn before cannot be read.
+    #[error("cannot read {path}")]
+    Read { path: PathBuf, source: image::ImageError },
     /// The file system refused.
     #[error("cannot write {path}")]
     Write { path: PathBuf, source: io::Error },
@@ -86,8 +91,22 @@ fn save(path: &Path, picture: &RgbImage) -> Result<(), PictureError> {
     encoded.map_err(|source| PictureError::Encode { path: path.into(), source })?;
     let mut png = png.into_inner();
     mark_png(&mut png);
-    let written = write_atomically(path, |file| file.write_all(&png));
+    write(path, &png)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), PictureError> {
+    let written = write_atomically(path, |file| file.write_all(bytes));
     written.map_err(|source| PictureError::Write { path: path.into(), source })
+}
+
+/// Reads a picture that was drawn before, whatever its name.
+///
+/// # Errors
+/// If it is not there, or is no picture.
+pub fn open(path: &Path) -> Result<RgbImage, PictureError> {
+    let failed = |source| PictureError::Read { path: path.into(), source };
+    let bytes = fs::read(path).map_err(|error| failed(error.into()))?;
+    Ok(image::load_from_memory(&bytes).map_err(failed)?.into_rgb8())
 }
 
 fn check_length(path: &Path, what: &'static str, found: usize, expected: usize) -> Result<(), PictureError> {

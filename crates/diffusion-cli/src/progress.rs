@@ -2,9 +2,10 @@
 
 use crate::display::Display;
 use crate::estimate::{Estimate, text};
+use crate::gallery::Gallery;
 use crate::output::log;
 use crate::table;
-use diffusion_recipe::{Observer, StepReport, ValidationLosses};
+use diffusion_recipe::{History, Observer, Run, RunFolder, StepReport, ValidationLosses};
 use std::time::{Duration, Instant};
 
 /// Between two plain lines.
@@ -24,12 +25,14 @@ pub struct Progress {
     /// The mean of the newest losses, and how many there were.
     loss: Option<(f64, u64)>,
     skipped: u64,
+    /// The pictures that are drawn on the way.
+    pub gallery: Gallery,
 }
 
 impl Progress {
-    /// Of a run of `steps` steps.
-    pub fn new(display: Display, steps: u64) -> Self {
-        Self { display, steps, written: None, estimate: Estimate::default(), loss: None, skipped: 0 }
+    /// Of a run of `steps` steps, with the pictures of `gallery`.
+    pub fn new(display: Display, steps: u64, gallery: Gallery) -> Self {
+        Self { display, steps, written: None, estimate: Estimate::default(), loss: None, skipped: 0, gallery }
     }
 
     /// Takes in the newest loss, and returns the one to be shown.
@@ -79,5 +82,10 @@ impl Observer for Progress {
 
     fn validated(&mut self, step: u64, losses: &ValidationLosses) {
         log(format_args!("step {step}  {}", table::sentence(losses)));
+        self.gallery.validated();
+    }
+
+    fn look(&mut self, run: &dyn Run, folder: &RunFolder, history: &History) {
+        self.gallery.look(run, folder, history);
     }
 }

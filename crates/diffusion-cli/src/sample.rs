@@ -3,11 +3,13 @@
 use crate::args::{GuidanceArgs, SampleArgs, with_weight};
 use crate::chosen::Chosen;
 use crate::configure::{set_all, set_pretrained};
+use crate::denoising::{self, Denoising};
 use crate::display::Display;
 use crate::draw;
 use crate::error::CliError;
 use crate::memory::{Work, during};
 use crate::output::{log, try_print};
+use crate::pictures;
 use crate::place::check_file;
 use crate::prompts::{Prompts, prompts};
 use crate::signals::{self, Busy, NOTHING_WRITTEN};
@@ -60,6 +62,9 @@ pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
         Some(folder) => Some(checked_decoder(folder, &config)?),
         None => None,
     };
+    if pictures::is_animation(&out) {
+        show_few(&mut config);
+    }
     let (sampling, batch_size) = (config.sampling.clone(), args.batch_size);
     let guidance = args.guidance;
     let negative_labels = match &guidance.negative {
@@ -101,6 +106,15 @@ fn set(config: &mut RunConfig, args: &SampleArgs) -> Result<(), CliError> {
     set_guidance(&mut config.sampling, &args.guidance)?;
     let flags = [("sampling.count", args.count), ("sampling.steps", args.steps)];
     set_all(config, flags.map(|(key, n)| (key, n.map(|n| n.to_string()))), &args.set)
+}
+
+/// Asks for no more samples than an animation shows.
+fn show_few(config: &mut RunConfig) {
+    let (count, most) = (config.sampling.count, denoising::most(&config.network.input_shape()));
+    if count > most {
+        log(format_args!("the animation shows the first {most} of {}", counted(count, "sample")));
+        config.sampling.count = most;
+    }
 }
 
 /// Changes how the samples are guided.
@@ -153,11 +167,15 @@ fn checked_decoder(folder: PathBuf, config: &RunConfig) -> Result<PathBuf, CliEr
 /// Finds out before hours of sampling that the picture, or a file of latents beside it, will have no place.
 fn check_out(out: &Path, config: &RunConfig, overwrite: bool) -> Result<(), CliError> {
     let is_png = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
-    if !is_png && !draw::is_safetensors(out) {
-        let what = format!("{} is not the name of a PNG picture or a safetensors file", out.display());
-        return Err(CliError::usage(what, "let --out end in .png or .safetensors"));
+    if !is_png && !draw::is_safetensors(out) && !pictures::is_animation(out) {
+        let what =
+            format!("{} is not the name of a PNG picture, an animation or a safetensors file", out.display());
+        return Err(CliError::usage(what, "let --out end in .png, .gif, .apng or .safetensors"));
     }
     check_file(out, overwrite)?;
+    if pictures::is_animation(out) {
+        return Ok(());
+    }
     let endings = if is_png { draw::endings(config) } else { &["safetensors"] };
     for out in endings.iter().map(|ending| out.with_extension(ending)).filter(|out| draw::is_safetensors(out))
     {
@@ -253,14 +271,26 @@ impl Sampling<'_> {
         run.open_weaker(&self.folder)?;
         let begun = Instant::now();
         during(Work::Samples);
-        let samples = run.sample(&self.request, &mut |_| {})?;
+        let is_moving = pictures::is_animation(&self.out);
+        let mut denoising = Denoising::default();
+        let samples = run.sample(&self.request, &mut |progress| {
+            if is_moving {
+                denoising.take(&progress);
+            }
+        })?;
         let behind = self.behind(&mut *run)?;
-        let images = decode(&samples)?;
-        self.display.end();
-        let _busy = Busy::begin();
-        draw::samples(&self.out, &samples, &self.config, behind)?;
-        if let Some(images) = images.filter(|_| !draw::is_safetensors(&self.out)) {
-            draw::picture(&self.out, &images, None)?;
+        if is_moving {
+            let _busy = Busy::begin();
+            denoising.write(&self.out, &samples, behind, decode, self.display.watch())?;
+            self.display.end();
+        } else {
+            let images = decode(&samples)?;
+            self.display.end();
+            let _busy = Busy::begin();
+            draw::samples(&self.out, &samples, &self.config, behind)?;
+            if let Some(images) = images.filter(|_| !draw::is_safetensors(&self.out)) {
+                draw::picture(&self.out, &images, None)?;
+            }
         }
         try_print(format_args!(
             "{} of step {} in {:.1} s: {}",

@@ -6,11 +6,11 @@ use crate::configure::{absolute, configure, say_settings, set, set_data, set_pre
 use crate::display::Display;
 use crate::draw;
 use crate::error::CliError;
+use crate::gallery::Gallery;
 use crate::going_on::GoingOn;
 use crate::invocation::{go_on, invocation, word};
 use crate::memory::{Work, during};
 use crate::output::{log, print, try_print};
-use crate::pictures;
 use crate::place::{output, say_kept, still_there};
 use crate::progress::Progress;
 use crate::report::report;
@@ -214,19 +214,24 @@ impl Training {
         signals::advise(go_on(folder.path()));
         display.begin("computing the first step");
         during(Work::Steps);
-        let mut progress = Progress::new(display.clone(), self.config.training.steps);
+        let gallery = Gallery::new(&mut *run);
+        let mut progress = Progress::new(display.clone(), self.config.training.steps, gallery);
         let trained = train(&mut *run, &folder, &mut progress);
+        let mut gallery = progress.gallery;
         display.end();
         let trained = trained?;
-        let title = format!("{}: training loss", self.config.preset);
-        let drawn = still_there(&folder, &*run)
-            .and_then(|()| Ok(pictures::curve(&output(&folder, "loss", &["png"]), &trained.losses, &title)?));
+        let drawn =
+            still_there(&folder, &*run).and_then(|()| gallery.draw_last_curves(&folder, &trained.history));
+        if matches!(trained.stopped, Some(RecipeError::Interrupted { .. })) {
+            gallery.last(&mut *run, &folder);
+            display.end();
+        }
         match trained.stopped {
             Some(error) => Err(error.into()),
             None => {
                 drawn?;
                 drop(busy);
-                self.finish(&mut *run, &folder, &trained, display)
+                self.finish(&mut *run, &folder, (&trained, &gallery), display)
             }
         }
     }
@@ -236,7 +241,7 @@ impl Training {
         &self,
         run: &mut dyn Run,
         folder: &RunFolder,
-        trained: &Trained,
+        (trained, gallery): (&Trained, &Gallery),
         display: &Display,
     ) -> Result<(), CliError> {
         let (program, path) = (invocation(), word(folder.path()));
@@ -252,6 +257,7 @@ impl Training {
         still_there(folder, run)?;
         let place = output(folder, "samples", draw::endings(&self.config));
         draw::samples(&place, &samples, &self.config, behind)?;
+        gallery.animate(folder)?;
         if let Some(losses) = &trained.validation {
             let title = format!("{}: loss by noise level", self.config.preset);
             draw::validation(&output(folder, "val_loss", &["png"]), losses, &title)?;

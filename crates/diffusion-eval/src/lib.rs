@@ -30,7 +30,7 @@ mod validation;
 pub use budget::{evaluations, steps_within};
 pub use energy::energy_distance;
 pub use error::MetricError;
-pub use extract::{Dinov2, Dinov2Config, ExtractError, FeatureExtractor, InceptionV3};
+pub use extract::{Classifier, Dinov2, Dinov2Config, ExtractError, FeatureExtractor, InceptionV3};
 pub use features::{Features, HALVES};
 pub use frechet::frechet_distance;
 pub use gaussian::Gaussian;

@@ -13,6 +13,7 @@ use crate::encoded::Encoded;
 use crate::error::RecipeError;
 use crate::interval::Interval;
 use crate::network::NetworkConfig;
+use crate::pictures::PicturesConfig;
 use diffusion::core::invalid::MAX_SIZE;
 use diffusion::core::objective::AnyPairing;
 use diffusion::core::schedule::PURE_NOISE;
@@ -89,6 +90,9 @@ pub struct RunConfig {
     pub validation: Option<ValidationConfig>,
     /// How samples are drawn.
     pub sampling: SamplingConfig,
+    /// Which pictures are drawn while it trains.
+    #[serde(default)]
+    pub pictures: PicturesConfig,
 }
 
 impl RunConfig {
@@ -215,6 +219,7 @@ impl RunConfig {
             validation.validate().map_err(|error| error.within("validation"))?;
         }
         self.sampling.validate().map_err(|error| error.within("sampling"))?;
+        self.pictures.validate().map_err(|error| error.within("pictures"))?;
         self.validate_paths()?;
         self.validate_levels()?;
         self.validate_objective()?;
@@ -319,6 +324,8 @@ impl RunConfig {
         product_at_most(&attention, "attention, positions squared,", size.attention, 1)?;
         product_at_most("batch_size", "a layer's output for a batch", size.layer, self.batch_size)?;
         product_at_most("sampling.count", "all samples together", example, self.sampling.count)?;
+        let shown = self.pictures.count.unwrap_or(1);
+        product_at_most("pictures.count", "all samples of a picture together", example, shown)?;
         if let Some(ValidationConfig { bins, per_bin, .. }) = self.validation {
             product_at_most("validation.per_bin", "a layer's output", size.layer, per_bin)?;
             let all = bins.saturating_mul(per_bin);

@@ -4,6 +4,7 @@ use crate::config::RunConfig;
 use crate::error::RecipeError;
 use crate::held::{Held, LOCK};
 use crate::made::{is_made, is_partial, is_written_here};
+use crate::picture_folder;
 use diffusion::train::{Checkpoint, CheckpointError, Found, Weights, Which};
 use diffusion::weights::{check_regular, write_atomically};
 use std::fs::{self, File};
@@ -100,9 +101,12 @@ impl RunFolder {
                 fs::remove_dir(&snapshots).map_err(RecipeError::io("remove", &snapshots))?;
             }
         }
+        let pictures = self.pictures();
+        kept.extend(picture_folder::remove_all(&pictures)?);
         let entries = fs::read_dir(&self.path).map_err(RecipeError::io("read", &self.path))?;
         for path in entries.flatten().map(|entry| entry.path()) {
-            if path.ends_with(LOCK) || path == self.checkpoints() || path == snapshots && path.is_dir() {
+            let is_looked_at = path == snapshots || path == pictures;
+            if path.ends_with(LOCK) || path == self.checkpoints() || is_looked_at && path.is_dir() {
                 continue;
             }
             if is_made(&path) {
@@ -121,7 +125,7 @@ impl RunFolder {
     }
 
     /// Moves all that the run did after the step `step` aside, into the folder `abandoned-N` of the first free number N:
-    /// its checkpoints and snapshots, and a copy of all metrics so far. Returns that folder; none if there was nothing after
+    /// its checkpoints, snapshots and pictures, and a copy of all metrics so far. Returns that folder; none if there was nothing after
     /// the step.
     ///
     /// A process that is killed meanwhile leaves a run that goes on from its newest checkpoint.
@@ -131,18 +135,21 @@ impl RunFolder {
     pub fn abandon_after(&self, step: u64) -> Result<Option<PathBuf>, RecipeError> {
         let later = Checkpoint::after(self.checkpoints(), step)?;
         let snapshots = Checkpoint::after(self.snapshots(), step)?;
+        let pictures = picture_folder::after(&self.pictures(), step);
         let metrics = self.file("metrics.jsonl");
-        if later.is_empty() && snapshots.is_empty() && last_step(&metrics) <= step {
+        if later.is_empty() && snapshots.is_empty() && pictures.is_empty() && last_step(&metrics) <= step {
             return Ok(None);
         }
         let mut places = (1..).map(|n: u64| self.file(&format!("abandoned-{n}")));
         let aside = places.find(|path| path.symlink_metadata().is_err()).unwrap_or_default();
         let checkpoints = aside.join("checkpoints");
         fs::create_dir_all(&checkpoints).map_err(RecipeError::io("create", &checkpoints))?;
-        if !snapshots.is_empty() {
-            let aside = aside.join("snapshots");
-            fs::create_dir_all(&aside).map_err(RecipeError::io("create", &aside))?;
-            for path in snapshots {
+        for (name, paths) in [("snapshots", snapshots), ("samples", pictures)] {
+            let aside = aside.join(name);
+            if !paths.is_empty() {
+                fs::create_dir_all(&aside).map_err(RecipeError::io("create", &aside))?;
+            }
+            for path in paths {
                 let place = aside.join(path.file_name().unwrap_or_default());
                 fs::rename(&path, place).map_err(RecipeError::io("move", &path))?;
             }
@@ -206,7 +213,8 @@ impl RunFolder {
     /// Removes what a process left half written that was killed while it held the lock.
     fn tidy(&self) -> Result<(), RecipeError> {
         let entries = fs::read_dir(&self.path).map_err(RecipeError::io("read", &self.path))?;
-        for path in entries.flatten().map(|entry| entry.path()) {
+        let drawn = fs::read_dir(self.pictures()).into_iter().flatten();
+        for path in entries.chain(drawn).flatten().map(|entry| entry.path()) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if is_partial(&name) && path.is_file() {
                 fs::remove_file(&path).map_err(RecipeError::io("remove", &path))?;
@@ -259,6 +267,30 @@ impl RunFolder {
     /// The folder of its snapshots, from which other averages are made.
     pub fn snapshots(&self) -> PathBuf {
         self.file("snapshots")
+    }
+
+    /// The folder of the pictures that are drawn while it trains.
+    pub fn pictures(&self) -> PathBuf {
+        self.file(picture_folder::NAME)
+    }
+
+    /// Where to draw the picture of the step `step`; its folder is made if it is not there. What no run drew stays, as with
+    /// [`output`](Self::output).
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn picture(&self, step: u64) -> Result<PathBuf, RecipeError> {
+        let folder = self.pictures();
+        if !folder.is_dir() {
+            // A folder that is gone is not made anew.
+            fs::create_dir(&folder).map_err(RecipeError::io("create", &folder))?;
+        }
+        Ok(self.output(&format!("{}/step-{step:08}", picture_folder::NAME), &["png"]))
+    }
+
+    /// The pictures that were drawn while it trained, with their steps, in their order.
+    pub fn pictures_drawn(&self) -> Vec<(u64, PathBuf)> {
+        picture_folder::drawn(&self.pictures())
     }
 
     /// The file of the average of this width that was made of its snapshots, after its last step or after `step`.

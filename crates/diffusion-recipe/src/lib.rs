@@ -39,6 +39,8 @@ mod likelihood;
 mod made;
 mod metrics;
 mod network;
+mod picture_folder;
+mod pictures;
 mod preset;
 mod record;
 mod reflow;
@@ -66,11 +68,13 @@ pub use images::{ImageNetwork, ImageSize, ModelSize, ParseError};
 pub use interval::Interval;
 pub use latents::{LatentCondition, LatentModel};
 pub use likelihood::{LikelihoodRequest, Likelihoods};
-pub use made::mark_png;
+pub use made::{mark_gif, mark_png};
+pub use metrics::History;
 pub use network::{
     Conditional, CustomNetworkConfig, NetworkConfig, NetworkSize, NetworkVisitor, RunNetwork, SampledNetwork,
     TextDitConfig, TextUnetConfig,
 };
+pub use pictures::{PictureInterval, PicturesConfig};
 pub use preset::Preset;
 pub use record::RunRecord;
 pub use reflow::{ReflowRequest, Reflowed, reflow};

@@ -4,19 +4,30 @@ use crate::samples::is_samples;
 use diffusion::train::AverageFile;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// A PNG file's signature and its first chunk, the header, which always has the same length.
 const HEADER: usize = 8 + 25;
 /// The text by which a picture says who made it.
 const TEXT: &[u8] = b"tEXtSoftware\0diffusion-burn";
+/// The comment by which an animation says who made it, as its last block, and the end of the file (GIF89a).
+const GIF_TAIL: &[u8] = b"\x21\xfe\x0ediffusion-burn\0;";
 
 /// Lets the PNG file `png` say that this program made it, as a chunk of text behind its header. Bytes that are no PNG
 /// file stay as they are.
 pub fn mark_png(png: &mut Vec<u8>) {
     if png.len() > HEADER && png.starts_with(b"\x89PNG\r\n\x1a\n") {
         png.splice(HEADER..HEADER, mark());
+    }
+}
+
+/// Lets the GIF file `gif` say that this program made it, as a comment at its end. Bytes that are no GIF file stay as they
+/// are.
+pub fn mark_gif(gif: &mut Vec<u8>) {
+    if gif.starts_with(b"GIF89a") && gif.last() == Some(&b';') {
+        gif.pop();
+        gif.extend(GIF_TAIL);
     }
 }
 
@@ -38,7 +49,7 @@ pub(crate) fn is_made(path: &Path) -> bool {
 }
 
 /// What a run draws and samples at its end, by the names without their endings.
-const OUTPUTS: [&str; 3] = ["loss", "val_loss", "samples"];
+const OUTPUTS: [&str; 5] = ["loss", "learning_rate", "val_loss", "samples", "training"];
 
 /// Whether `name` is `output` or, where that was taken, `output-N`, with an ending.
 fn is_output(name: &str, output: &str) -> bool {
@@ -51,6 +62,7 @@ fn is_output(name: &str, output: &str) -> bool {
 pub(crate) fn is_written_here(path: &Path) -> bool {
     match path.extension().and_then(OsStr::to_str) {
         Some("png") => is_marked(path),
+        Some("gif") => is_marked_gif(path),
         Some("safetensors") => path.is_file() && is_samples(path),
         _ => false,
     }
@@ -79,6 +91,31 @@ fn is_marked(path: &Path) -> bool {
     is_read && found.get(HEADER..) == Some(&mark[..])
 }
 
+/// Whether a file ends with the mark of [`mark_gif`].
+fn is_marked_gif(path: &Path) -> bool {
+    let mut found = Vec::new();
+    let mut read = || -> io::Result<()> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::End(-(GIF_TAIL.len() as i64)))?;
+        file.take(GIF_TAIL.len() as u64).read_to_end(&mut found)?;
+        Ok(())
+    };
+    path.is_file() && read().is_ok() && found == GIF_TAIL
+}
+
+/// Whether a run made the picture `path` in the folder of those that are drawn while it trains.
+pub(crate) fn is_picture(path: &Path) -> bool {
+    picture_step(path).is_some() && is_written_here(path)
+}
+
+/// The step of the picture `step-N.png`, or `step-N-M.png` where the first name was taken.
+pub(crate) fn picture_step(path: &Path) -> Option<u64> {
+    let stem = path.file_name()?.to_str()?.strip_suffix(".png")?.strip_prefix("step-")?;
+    let (step, number) = stem.split_once('-').map_or((stem, "0"), |(step, number)| (step, number));
+    number.parse::<u64>().ok()?;
+    step.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +137,16 @@ mod tests {
     }
 
     #[test]
+    fn pictures_of_the_training_have_their_steps() {
+        let step = |name: &str| picture_step(Path::new(name));
+        assert_eq!([step("step-00000120.png"), step("a/step-7-2.png")], [Some(120), Some(7)]);
+        for name in ["step-1.gif", "step-.png", "step-1-.png", "step-a.png", "samples.png", "step-1-2-3.png"]
+        {
+            assert_eq!(step(name), None, "{name}");
+        }
+    }
+
+    #[test]
     fn a_picture_is_a_run_s_if_it_says_so() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("samples.png");
@@ -116,8 +163,18 @@ mod tests {
             fs::copy(&path, &copy).unwrap();
             assert_eq!(is_made(&copy), expected, "{name}");
         }
+        let path = folder.path().join("training.gif");
+        let mut gif = b"GIF89a and so on;".to_vec();
+        fs::write(&path, &gif).unwrap();
+        assert!(!is_made(&path));
+        mark_gif(&mut gif);
+        fs::write(&path, &gif).unwrap();
+        assert!(is_made(&path) && gif.starts_with(b"GIF89a and so on!") && gif.ends_with(b";"));
+        fs::write(&path, "short").unwrap();
+        assert!(!is_made(&path));
         let mut letter = b"dear reader".to_vec();
         mark_png(&mut letter);
+        mark_gif(&mut letter);
         assert_eq!(letter, b"dear reader");
     }
 }

@@ -7,8 +7,8 @@ use crate::run::StepReport;
 use crate::validation::ValidationLosses;
 use diffusion::train::NonFinite;
 use diffusion::weights::{check_regular, open_regular};
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -42,7 +42,43 @@ struct Line<'a> {
 struct Seen {
     step: u64,
     loss: Option<f64>,
-    val: Option<IgnoredAny>,
+    lr: Option<f64>,
+    val: Option<Value>,
+}
+
+/// What was measured of a run so far, in all of its processes. A number that is not finite may be NaN.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    /// The loss of each step: (step, loss).
+    pub losses: Vec<(f64, f64)>,
+    /// The learning rate of each step: (step, rate).
+    pub rates: Vec<(f64, f64)>,
+    /// The mean loss of each validation on training examples: (step, loss).
+    pub training: Vec<(f64, f64)>,
+    /// The mean loss of each validation on validation examples, where there are some: (step, loss).
+    pub validation: Vec<(f64, f64)>,
+}
+
+impl History {
+    /// Adds a line that was read again.
+    fn read(&mut self, seen: &Seen) {
+        let step = seen.step as f64;
+        self.losses.push((step, seen.loss.unwrap_or(f64::NAN)));
+        self.rates.push((step, seen.lr.unwrap_or(f64::NAN)));
+        let mean = |examples: &str| {
+            let losses = seen.val.as_ref()?.get(examples)?;
+            Some(losses.get("mean")?.as_f64().unwrap_or(f64::NAN))
+        };
+        self.training.extend(mean("training").map(|loss| (step, loss)));
+        self.validation.extend(mean("validation").map(|loss| (step, loss)));
+    }
+
+    /// Adds the validation after the last step.
+    fn validate(&mut self, val: &ValidationLosses) {
+        let Some(&(step, _)) = self.losses.last() else { return };
+        self.training.push((step, val.training.mean));
+        self.validation.extend(val.validation.as_ref().map(|losses| (step, losses.mean)));
+    }
 }
 
 /// The metrics of a run that is going on.
@@ -54,8 +90,7 @@ pub(crate) struct MetricsFile {
     timing: Option<BufWriter<File>>,
     begun: Instant,
     flushed: Instant,
-    /// (step, loss) of all steps so far.
-    losses: Vec<(f64, f64)>,
+    history: History,
     /// The last step so far, if its line has no validation.
     unvalidated: Option<u64>,
 }
@@ -65,13 +100,13 @@ impl MetricsFile {
     /// checkpoint will be computed again.
     pub fn resume(run: &RunFolder, step: u64) -> Result<Self, RecipeError> {
         let path = run.file("metrics.jsonl");
-        let Kept { text, losses, unvalidated } = kept(&path, step)?;
+        let Kept { text, history, unvalidated } = kept(&path, step)?;
         write_text(&path, &text)?;
         let file = append(&path).map_err(RecipeError::io("open", &path))?;
         // Nothing depends on these; a run without them is as good.
         let timing = append(&run.file("timing.jsonl")).ok().map(BufWriter::new);
         let (now, pending) = (Instant::now(), Vec::new());
-        Ok(Self { path, file, pending, timing, begun: now, flushed: now, losses, unvalidated })
+        Ok(Self { path, file, pending, timing, begun: now, flushed: now, history, unvalidated })
     }
 
     /// The same in the folder `run`, where all lines so far are copied to, though the file may be gone from its own.
@@ -85,7 +120,7 @@ impl MetricsFile {
         bytes.extend(&self.pending);
         let path = run.file("metrics.jsonl");
         write_text(&path, &String::from_utf8_lossy(&bytes))?;
-        let step = self.losses.last().map_or(0, |&(step, _)| step as u64);
+        let step = self.history.losses.last().map_or(0, |&(step, _)| step as u64);
         Ok(Self { begun: self.begun, ..Self::resume(run, step)? })
     }
 
@@ -98,13 +133,14 @@ impl MetricsFile {
     pub fn validate(&mut self, val: &ValidationLosses) -> Result<(), RecipeError> {
         let failed = |error: io::Error| RecipeError::io("write", &self.path)(error);
         let Kept { mut text, .. } = kept(&self.path, u64::MAX)?;
-        let val = serde_json::to_string(val).map_err(|error| failed(error.into()))?;
+        let json = serde_json::to_string(val).map_err(|error| failed(error.into()))?;
         let end = text.trim_end().trim_end_matches('}').len();
         text.truncate(end);
-        text.push_str(&format!(",\"val\":{val}}}\n"));
+        text.push_str(&format!(",\"val\":{json}}}\n"));
         write_text(&self.path, &text)?;
         self.file = append(&self.path).map_err(failed)?;
         self.unvalidated = None;
+        self.history.validate(val);
         Ok(())
     }
 
@@ -123,7 +159,11 @@ impl MetricsFile {
         let text = serde_json::to_string(&line).map_err(io::Error::from);
         let text = text.map_err(RecipeError::io("write", &self.path))?;
         self.pending.extend(text.bytes().chain([b'\n']));
-        self.losses.push((step.number as f64, step.loss));
+        self.history.losses.push((step.number as f64, step.loss));
+        self.history.rates.push((step.number as f64, step.lr));
+        if let Some(val) = val {
+            self.history.validate(val);
+        }
         self.unvalidated = val.is_none().then_some(step.number);
         if self.flushed.elapsed() >= FLUSH {
             self.flushed = Instant::now();
@@ -135,7 +175,7 @@ impl MetricsFile {
 
     /// Brings all lines so far to the disk.
     pub fn sync(&mut self) -> Result<(), RecipeError> {
-        if let Some(&(step, _)) = self.losses.last() {
+        if let Some(&(step, _)) = self.history.losses.last() {
             self.time(step as u64);
         }
         self.flush()?;
@@ -153,9 +193,9 @@ impl MetricsFile {
         Ok(())
     }
 
-    /// (step, loss) of all steps so far.
-    pub fn losses(&self) -> &[(f64, f64)] {
-        &self.losses
+    /// All that was measured so far.
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// The seconds since this process began to train.
@@ -185,8 +225,8 @@ fn append(path: &Path) -> io::Result<File> {
 struct Kept {
     /// The lines.
     text: String,
-    /// Their (step, loss).
-    losses: Vec<(f64, f64)>,
+    /// What they say.
+    history: History,
     /// The step of the last one, if it has no validation.
     unvalidated: Option<u64>,
 }
@@ -209,7 +249,7 @@ fn kept(path: &Path, step: u64) -> Result<Kept, RecipeError> {
             Ok(seen) if seen.step > step => return Ok(kept),
             Ok(seen) => {
                 kept.text.push_str(&String::from_utf8_lossy(&line));
-                kept.losses.push((seen.step as f64, seen.loss.unwrap_or(f64::NAN)));
+                kept.history.read(&seen);
                 kept.unvalidated = seen.val.is_none().then_some(seen.step);
             }
             Err(_) => foreign += line.len() as u64,

@@ -187,7 +187,7 @@ fn decides(path: &str, falls_to_the_end: bool) -> bool {
 }
 
 /// Settings and tables of settings on which no step depends.
-const ASIDE: [&str; 13] = [
+const ASIDE: [&str; 14] = [
     "preset",
     "checkpoint_every",
     "checkpoint_keep",
@@ -201,6 +201,7 @@ const ASIDE: [&str; 13] = [
     "classes",
     "validation",
     "sampling",
+    "pictures",
 ];
 
 /// The settings by their paths. Those of an older version get the defaults of what it did not know.
@@ -274,7 +275,14 @@ mod tests {
     /// Every other setting is deemed to matter, also one that will be added.
     #[test]
     fn what_does_not_matter_is_listed() {
-        for path in ["sampling.sampler.mu", "validation.every", "data.path", "preset", "checkpoint_every"] {
+        for path in [
+            "sampling.sampler.mu",
+            "pictures.every",
+            "validation.every",
+            "data.path",
+            "preset",
+            "checkpoint_every",
+        ] {
             assert!(!decides(path, true), "{path}");
         }
         for path in ["flip", "data.kind", "data.scale", "samplings", "training.ema.decay", "validated"] {

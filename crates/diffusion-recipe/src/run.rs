@@ -10,8 +10,8 @@ use crate::task::Task;
 use crate::validation::ValidationLosses;
 use crate::weaker::WeakerModel;
 use burn::tensor::TensorData;
-use diffusion::core::Tokens;
 use diffusion::core::watch::Watch;
+use diffusion::core::{AnyGuidance, Tokens};
 use diffusion::data::DataSummary;
 use diffusion::train::{AverageFile, Checkpoint, NonFinite, Weights};
 use diffusion::weights::Taken;
@@ -287,7 +287,27 @@ impl SampleRequest {
             task: Task::Generate,
         }
     }
+
+    /// The samples of a picture that is drawn while a run of `config` trains: of the same noise at every step, as at its
+    /// end. Guidance by a weaker model, which may not exist yet, is left out.
+    pub fn of_pictures(config: &RunConfig) -> Self {
+        let mut request = Self::of(config);
+        let sampling = &mut request.sampling;
+        let most = if config.network.input_shape() == [2] { SHOWN_POINTS } else { SHOWN_IMAGES };
+        sampling.count = config.pictures.count.unwrap_or(sampling.count.min(most));
+        if matches!(sampling.guidance, AnyGuidance::Autoguidance(_)) {
+            sampling.guidance = AnyGuidance::None;
+        }
+        // That needs less memory than a step.
+        request.batch_size = Some(config.batch_size);
+        request
+    }
 }
+
+/// The most images in a picture that is drawn while a run trains, where no number is set.
+const SHOWN_IMAGES: usize = 64;
+/// The most points there.
+const SHOWN_POINTS: usize = 2_000;
 
 /// What samples are told besides their own labels or texts: the estimate moves by `weight` times the difference between
 /// that under this condition and that under none (or the negative one). Guidance goes further in the same direction, by its
@@ -326,4 +346,22 @@ pub struct SampleProgress<'a> {
     pub steps: usize,
     /// The state after the step, `[batch, …]`; reading it waits for the device.
     pub state: &'a dyn Fn() -> TensorData,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_those_of_the_end_but_not_too_many() {
+        let count = |preset: &str, setting: &str| {
+            let mut config = RunConfig::preset(preset).unwrap();
+            config.set(setting).unwrap();
+            SampleRequest::of_pictures(&config).sampling.count
+        };
+        assert_eq!(count("fashion-dit-small", "sampling.count=1000"), 64);
+        assert_eq!(count("fashion-dit-small", "sampling.count=9"), 9);
+        assert_eq!(count("fashion-dit-small", "pictures.count=100"), 100);
+        assert_eq!(count("swissroll", "sampling.count=3000"), 2_000);
+    }
 }

@@ -3,7 +3,7 @@
 use crate::config::RunConfig;
 use crate::error::RecipeError;
 use crate::folder::RunFolder;
-use crate::metrics::MetricsFile;
+use crate::metrics::{History, MetricsFile};
 use crate::run::{Run, StepReport};
 use crate::validation::ValidationLosses;
 use diffusion::core::counted;
@@ -57,6 +57,12 @@ pub trait Observer {
 
     /// The run was validated after the step `step`.
     fn validated(&mut self, step: u64, losses: &ValidationLosses);
+
+    /// All that follows from a step is done and the run goes on, or is complete. Samples can be drawn of `run` now: it
+    /// stays as it is, whatever is done here. `folder` is where it is kept, and `history` what was measured so far.
+    fn look(&mut self, run: &dyn Run, folder: &RunFolder, history: &History) {
+        let _ = (run, folder, history);
+    }
 }
 
 /// Observes nothing.
@@ -71,8 +77,8 @@ impl Observer for () {
 /// How training ended.
 #[derive(Debug)]
 pub struct Trained {
-    /// (step, loss) of all steps of the run, earlier processes' included.
-    pub losses: Vec<(f64, f64)>,
+    /// What was measured in all steps of the run, earlier processes' included.
+    pub history: History,
     /// The last validation, if there was one at the end.
     pub validation: Option<ValidationLosses>,
     /// The seconds that this process trained.
@@ -115,8 +121,8 @@ pub fn train(
         }
     }
     log.metrics.sync()?;
-    let (losses, seconds) = (log.metrics.losses().to_vec(), log.metrics.seconds());
-    Ok(Trained { losses, validation: log.validation, seconds, stopped })
+    let (history, seconds) = (log.metrics.history().clone(), log.metrics.seconds());
+    Ok(Trained { history, validation: log.validation, seconds, stopped })
 }
 
 /// How often the file system is asked before its refusal ends a run.
@@ -170,7 +176,7 @@ impl RunLog {
         Checkpoint::prune(folder.checkpoints(), run.config().checkpoint_keep)?;
         let done = run.counts().steps;
         let metrics = MetricsFile::resume(folder, done)?;
-        let lines = metrics.losses().len();
+        let lines = metrics.history().losses.len();
         if lines as u64 != done {
             let path = folder.file("metrics.jsonl");
             observer.warn(&format!(
@@ -217,10 +223,11 @@ impl RunLog {
         if let Some(losses) = &self.validation {
             observer.validated(step.number, losses);
         }
-        Ok(match self.early_end(run, step, is_stopped) {
-            Some(end) => Flow::Break(Some(end)),
-            None => Flow::Continue(()),
-        })
+        if let Some(end) = self.early_end(run, step, is_stopped) {
+            return Ok(Flow::Break(Some(end)));
+        }
+        observer.look(run, &self.folder, self.metrics.history());
+        Ok(Flow::Continue(()))
     }
 
     /// Whether the run was stopped after its last step and before the validation that belongs to it.

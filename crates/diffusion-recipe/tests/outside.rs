@@ -71,7 +71,7 @@ fn a_network_of_one_s_own_is_trained_sampled_and_resumed() {
     assert_eq!(first.num_params(), 6);
     let place = RunFolder::create(folder.path().join("run"), &config, false).unwrap();
     let trained = train(&mut *first, &place, &mut ()).unwrap();
-    assert!(trained.stopped.is_none() && trained.losses.len() == 6 && trained.validation.is_some());
+    assert!(trained.stopped.is_none() && trained.history.losses.len() == 6 && trained.validation.is_some());
 
     let (checkpoint, _) = place.checkpoint(Which::Latest).unwrap();
     let mut again = run(&config);

@@ -1,29 +1,36 @@
 //! Losses against steps or noise levels.
 
 use super::axis::{Axis, axes, bounds, padded};
-use super::{ACCENT, FAINT, LOUD, OVERSAMPLING, PictureError, pixels, plot};
+use super::{ACCENT, Canvas, DrawResult, FAINT, LOUD, OVERSAMPLING, PictureError, pixels, plot};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::path::Path;
 
-/// Draws loss against step, 900 × 540 pixels: every loss faint, their running mean strong.
+/// Draws loss against step, 900 × 540 pixels: every loss faint, their running mean strong, and `others`, which were measured
+/// now and then, with a dot each; their names are a legend.
 ///
 /// The mean is over the nearest 2 % of the points. The loss axis is logarithmic where all losses are
-/// positive and span more than a factor of ten. Points that are not finite, or beyond ±10¹⁰⁰, are left out,
-/// counted beside the title and marked at the foot of the picture.
+/// positive and span more than a factor of ten. Points that are not finite, or beyond ±10¹⁰⁰, are left out; of `points` they
+/// are counted beside the title and marked at the foot of the picture.
 ///
 /// # Shapes
-/// - `points`: `(step, loss)` in the order of the steps; there may be none
+/// - `points`, and those of each of `others`: `(step, loss)` in the order of the steps; there may be none
 ///
 /// # Errors
 /// If the file cannot be written (its folder must exist).
-pub fn curve(path: &Path, points: &[(f64, f64)], title: &str) -> Result<(), PictureError> {
-    let usable = |value: f64| value.abs() < 1e100;
-    let (good, bad): (Vec<(f64, f64)>, Vec<_>) =
-        points.iter().partition(|(step, loss)| usable(*step) && usable(*loss));
-    let (low, high) = bounds(good.iter().map(|point| point.1), 0.0).unwrap_or((0.0, 1.0));
-    let steps = bounds(points.iter().map(|point| point.0).filter(|&step| usable(step)), 0.0);
-    let x = steps.map_or(0.0..1.0, |(first, last)| padded(first, last, 0.0));
+pub fn curve(
+    path: &Path,
+    points: &[(f64, f64)],
+    others: &[(&str, &[(f64, f64)])],
+    title: &str,
+) -> Result<(), PictureError> {
+    let (good, bad): (Vec<(f64, f64)>, Vec<_>) = points.iter().partition(|point| is_usable(point));
+    let others: Vec<(&str, Vec<(f64, f64)>)> = others
+        .iter()
+        .map(|(name, points)| (*name, points.iter().copied().filter(is_usable).collect()))
+        .collect();
+    let measured = others.iter().flat_map(|(_, points)| points);
+    let (low, high) = bounds(good.iter().chain(measured).map(|point| point.1), 0.0).unwrap_or((0.0, 1.0));
     let y = if low > 1e-100 && high > 10.0 * low {
         Axis::logarithmic("loss", low, high)
     } else {
@@ -36,20 +43,90 @@ pub fn curve(path: &Path, points: &[(f64, f64)], title: &str) -> Result<(), Pict
     };
 
     plot(path, (900, 540), |root| {
-        let mut chart = axes(root, &caption, Axis::linear("step", x), y)?;
+        let mut chart = axes(root, &caption, steps_axis(points), y)?;
         let mean = running_mean(&good);
-        chart.draw_series(LineSeries::new(good.iter().copied(), ACCENT.mix(0.5)))?;
+        chart.draw_series(LineSeries::new(extremes(&good), ACCENT.mix(0.5)))?;
         chart.draw_series(LineSeries::new(mean.iter().copied(), ACCENT.stroke_width(2 * OVERSAMPLING)))?;
         if let [only] = good[..] {
             chart.draw_series([Circle::new(only, pixels(4), ACCENT.filled())])?;
         }
-        let marked = bad.iter().filter(|(step, _)| usable(*step));
+        let marked = bad.iter().filter(|(step, _)| step.abs() < 1e100);
         chart.draw_series(marked.map(|&(step, _)| {
             EmptyElement::at((step, foot)) + TriangleMarker::new((0, -pixels(3)), pixels(6), LOUD.filled())
         }))?;
+        if good.len() > 1 {
+            legend(root, 0, "each step", &ACCENT.mix(0.5))?;
+            legend(root, 1, "running mean", &ACCENT)?;
+        }
+        // The faint one is for what matters less.
+        let colors = COLORS.into_iter().filter(|color| ![ACCENT, FAINT].contains(color));
+        for (i, ((name, points), color)) in others.iter().zip(colors).enumerate() {
+            chart
+                .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2 * OVERSAMPLING)))?;
+            chart.draw_series(points.iter().map(|&point| Circle::new(point, pixels(4), color.filled())))?;
+            legend(root, i + 2, name, &color)?;
+        }
         Ok(())
     })
 }
+
+/// Draws the learning rate against the step, 900 × 540 pixels; points that are not finite are left out.
+///
+/// # Shapes
+/// - `points`: `(step, rate)` in the order of the steps; there may be none
+///
+/// # Errors
+/// If the file cannot be written (its folder must exist).
+pub fn rates(path: &Path, points: &[(f64, f64)], title: &str) -> Result<(), PictureError> {
+    let good: Vec<(f64, f64)> = points.iter().copied().filter(is_usable).collect();
+    let (_, high) = bounds(good.iter().map(|point| point.1), 0.0).unwrap_or((0.0, 1.0));
+    plot(path, (900, 540), |root| {
+        let y = Axis::linear("learning rate", padded(0.0, high, 0.05));
+        let mut chart = axes(root, title, steps_axis(points), y)?;
+        chart.draw_series(LineSeries::new(extremes(&good), ACCENT.stroke_width(2 * OVERSAMPLING)))?;
+        if let [only] = good[..] {
+            chart.draw_series([Circle::new(only, pixels(4), ACCENT.filled())])?;
+        }
+        legend(root, 0, "learning rate", &ACCENT)
+    })
+}
+
+/// Whether a point can be drawn.
+fn is_usable((step, value): &(f64, f64)) -> bool {
+    step.abs() < 1e100 && value.abs() < 1e100
+}
+
+/// From the first step to the last.
+fn steps_axis(points: &[(f64, f64)]) -> Axis {
+    let steps = bounds(points.iter().map(|point| point.0).filter(|step| step.abs() < 1e100), 0.0);
+    Axis::linear("step", steps.map_or(0.0..1.0, |(first, last)| padded(first, last, 0.0)))
+}
+
+/// The name of the curve number `row` in its color, below those before it.
+fn legend(root: &Canvas, row: usize, name: &str, color: &impl Color) -> DrawResult<()> {
+    let font = ("sans-serif", pixels(17)).into_font().color(color);
+    let style = font.pos(Pos::new(HPos::Right, VPos::Center));
+    root.draw_text(name, &style, (pixels(860), pixels(62 + 22 * row as i32)))?;
+    Ok(())
+}
+
+/// The lowest and the highest of points that fall into one place: of a million the picture is the same, and soon drawn.
+pub fn extremes(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    if points.len() <= 2 * PLACES {
+        return points.to_vec();
+    }
+    let ends = |near: &[(f64, f64)]| {
+        let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
+        let mut ends =
+            Vec::from_iter(near.iter().min_by(by_value).into_iter().chain(near.iter().max_by(by_value)));
+        ends.sort_by(|a, b| a.0.total_cmp(&b.0));
+        ends.into_iter().copied().collect::<Vec<_>>()
+    };
+    points.chunks(points.len().div_ceil(PLACES)).flat_map(ends).collect()
+}
+
+/// More than a plot has columns.
+const PLACES: usize = 2_400;
 
 /// Of several curves, which differ in lightness as well as in hue.
 const COLORS: [RGBColor; 7] = [
@@ -91,9 +168,7 @@ pub fn curves(
             chart
                 .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2 * OVERSAMPLING)))?;
             chart.draw_series(points.iter().map(|&point| Circle::new(point, pixels(4), color.filled())))?;
-            let font = ("sans-serif", pixels(17)).into_font().color(&color);
-            let style = font.pos(Pos::new(HPos::Right, VPos::Center));
-            root.draw_text(name, &style, (pixels(860), pixels(62 + 22 * i as i32)))?;
+            legend(root, i, name, &color)?;
         }
         Ok(())
     })

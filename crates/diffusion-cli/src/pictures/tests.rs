@@ -1,9 +1,12 @@
 //! What is drawn is where it should be.
 
 use super::axis::{Axis, number};
-use super::curve::running_mean;
+use super::curve::{extremes, running_mean};
 use super::scatter::{label_color, square};
 use super::*;
+use image::AnimationDecoder;
+use image::codecs::gif::GifDecoder;
+use image::codecs::png::PngDecoder;
 use std::fs;
 
 fn drawn<T>(draw: impl FnOnce(&Path) -> Result<T, PictureError>) -> RgbImage {
@@ -124,9 +127,9 @@ fn grid_clamps_and_shouts() {
 #[test]
 fn curve_is_straight_on_the_scale_that_suits_it() {
     let straight = (0..=100).map(|k| (k.into(), 1.0 + f64::from(k) / 25.0));
-    let straight = drawn(|path| curve(path, &Vec::from_iter(straight), ""));
+    let straight = drawn(|path| curve(path, &Vec::from_iter(straight), &[], ""));
     let decay = (0..=100).map(|k| (k.into(), 10_f64.powf(f64::from(-k) / 25.0)));
-    let decay = drawn(|path| curve(path, &Vec::from_iter(decay), ""));
+    let decay = drawn(|path| curve(path, &Vec::from_iter(decay), &[], ""));
     for share in [0.27, 0.5, 0.73] {
         assert!(close(at(&straight, share, (0.05 + share) / 1.1), ACCENT, 1.0));
         assert!(close(at(&decay, share, (1.05 - share) / 1.1), ACCENT, 1.0));
@@ -136,9 +139,9 @@ fn curve_is_straight_on_the_scale_that_suits_it() {
 #[test]
 fn curve_marks_and_counts_what_is_not_finite() {
     let mut points: Vec<_> = (0..=100).map(|k| (f64::from(k), 1.0 + f64::from(k % 2))).collect();
-    let clean = drawn(|path| curve(path, &points, "loss"));
+    let clean = drawn(|path| curve(path, &points, &[], "loss"));
     (points[25].1, points[75].1, points[80].0) = (f64::NAN, f64::INFINITY, f64::NAN);
-    let marked = drawn(|path| curve(path, &points, "loss"));
+    let marked = drawn(|path| curve(path, &points, &[], "loss"));
     for share in [0.25, 0.75] {
         assert!(close(at(&marked, share, 0.008), LOUD, 1.0) && !close(at(&clean, share, 0.008), LOUD, 1.0));
     }
@@ -148,12 +151,12 @@ fn curve_marks_and_counts_what_is_not_finite() {
 
 #[test]
 fn curve_of_next_to_nothing_or_of_extremes_is_a_picture() {
-    let single = drawn(|path| curve(path, &[(7.0, 3.0)], "one"));
+    let single = drawn(|path| curve(path, &[(7.0, 3.0)], &[], "one"));
     assert!(close(at(&single, 0.5, 0.5), ACCENT, 1.0));
     for losses in [[0.0, 1e-323], [1e-320, 1.0], [-1e99, 1e99], [1e15, 1e15 + 1.0], [f64::NAN, f64::MAX]] {
-        drawn(|path| curve(path, &[(0.0, losses[0]), (1e99, losses[1])], ""));
+        drawn(|path| curve(path, &[(0.0, losses[0]), (1e99, losses[1])], &[], ""));
     }
-    drawn(|path| curve(path, &[], ""));
+    drawn(|path| curve(path, &[], &[], ""));
 }
 
 #[test]
@@ -188,8 +191,8 @@ fn failures_name_the_picture_and_leave_nothing_behind() {
         scatter(&path, &[], &[[0.0; 2]], Some(&[])),
         grid(&path, &[0.0; 7], 2, 1, 2, 2, None).map(drop),
         grid(&path, &[0.0; 8], 1, 2, 2, 2, None).map(drop),
-        curve(&folder.path().join("nowhere/picture.png"), &[], ""),
-        curve(&taken, &[], ""),
+        curve(&folder.path().join("nowhere/picture.png"), &[], &[], ""),
+        curve(&taken, &[], &[], ""),
     ];
     for failure in failures {
         let message = failure.expect_err("a failure").to_string();
@@ -198,7 +201,84 @@ fn failures_name_the_picture_and_leave_nothing_behind() {
     let left = || fs::read_dir(folder.path()).expect("the folder").count();
     assert_eq!(left(), 1);
     for _ in 0..2 {
-        curve(&path, &[], "").expect("a picture, also over an older one");
+        curve(&path, &[], &[], "").expect("a picture, also over an older one");
         assert_eq!(left(), 2);
     }
+}
+
+#[test]
+fn what_is_measured_now_and_then_has_a_curve_of_its_own() {
+    let points: Vec<_> = (0..=100).map(|k| (f64::from(k), 1.0 + f64::from(k) / 25.0)).collect();
+    let alone = drawn(|path| curve(path, &points, &[], ""));
+    let measured = [(50.0, 4.5), (75.0, 1.2), (80.0, f64::NAN)];
+    let others = [("training examples", &[(25.0, 4.0)][..]), ("validation examples", &measured[..])];
+    let picture = drawn(|path| curve(path, &points, &others, ""));
+    let share = |value: f64| (value - 1.0 + 0.2) / 4.4;
+    let at = |picture: &RgbImage, step: f64, value: f64| at(picture, step / 100.0, share(value));
+    for (step, value) in [(25.0, 4.0), (50.0, 4.5), (75.0, 1.2)] {
+        assert_eq!(at(&alone, step, value), PAPER);
+        assert_ne!(at(&picture, step, value), PAPER, "step {step}");
+    }
+    assert_ne!(at(&picture, 25.0, 4.0), at(&picture, 50.0, 4.5), "both have one color");
+    // The legend.
+    let names =
+        |picture: &RgbImage| image::imageops::crop_imm(picture, 600, 92, 270, 44).to_image().into_raw();
+    assert_ne!(names(&alone), names(&picture));
+}
+
+#[test]
+fn rates_begin_at_zero() {
+    let points: Vec<_> = (0..=100).map(|k| (f64::from(k), f64::from(k) / 100.0)).collect();
+    let picture = drawn(|path| rates(path, &points, ""));
+    for share in [0.27, 0.5, 0.73] {
+        assert!(close(at(&picture, share, (0.05 + share) / 1.1), ACCENT, 1.0));
+    }
+    drawn(|path| rates(path, &[], ""));
+    drawn(|path| rates(path, &[(1.0, 1e-3), (2.0, f64::NAN)], ""));
+}
+
+/// Each extreme of a million points is seen.
+#[test]
+fn many_points_lose_no_extreme() {
+    let mut points: Vec<_> = (0..1_000_000).map(|k| (f64::from(k), 1.0)).collect();
+    (points[250_000].1, points[750_000].1) = (2.0, 0.5);
+    let few = extremes(&points);
+    assert!(few.len() < 10_000 && few.is_sorted_by(|a, b| a.0 <= b.0));
+    assert!(few.contains(&(250_000.0, 2.0)) && few.contains(&(750_000.0, 0.5)));
+}
+
+/// Frames of next to no colors come back as they were, by either format.
+#[test]
+fn animations_show_each_frame_and_then_pause() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let frames: Vec<RgbImage> = (0..3).map(|k| RgbImage::from_pixel(5, 4, Rgb([80 * k, 0, 9]))).collect();
+    let gray: Vec<RgbImage> = (0..2).map(|k| RgbImage::from_pixel(5, 4, Rgb([80 * k; 3]))).collect();
+    for name in ["a.gif", "a.apng"] {
+        for expected in [&frames, &gray] {
+            let path = folder.path().join(name);
+            animation(&path, expected, 300).expect("an animation");
+            let file = std::io::BufReader::new(fs::File::open(&path).expect("a file"));
+            let found = match name {
+                "a.gif" => GifDecoder::new(file).expect("a GIF file").into_frames().collect_frames(),
+                _ => PngDecoder::new(file)
+                    .and_then(PngDecoder::apng)
+                    .expect("an APNG file")
+                    .into_frames()
+                    .collect_frames(),
+            };
+            let found = found.expect("frames");
+            let delays: Vec<_> = found.iter().map(|frame| frame.delay().numer_denom_ms().0).collect();
+            assert!(delays.iter().rev().skip(1).all(|&delay| delay == 300) && delays.last() == Some(&2_000));
+            let pictures: Vec<_> = found
+                .into_iter()
+                .map(|frame| DynamicImage::ImageRgba8(frame.into_buffer()).into_rgb8())
+                .collect();
+            assert!(&pictures == expected, "{name}");
+        }
+        let path = folder.path().join(name);
+        let other = [&frames[..], &[RgbImage::new(4, 4)]].concat();
+        assert!(animation(&path, &other, 300).is_err() && animation(&path, &[], 300).is_err());
+    }
+    assert!(is_animation(Path::new("a/b.GIF")) && is_animation(Path::new("b.apng")));
+    assert!(!is_animation(Path::new("gif")) && !is_animation(Path::new("a.png")));
 }

@@ -76,6 +76,9 @@ pub fn files(run: &str) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     collect(Path::new(run), Path::new(""), &mut files);
     files.remove(Path::new("timing.jsonl"));
+    // What is drawn on the way is drawn when there is time for it.
+    files.remove(Path::new("training.gif"));
+    files.retain(|path, _| !path.starts_with("samples"));
     files.remove(Path::new(".lock"));
     files
 }

@@ -388,3 +388,12 @@ fn a_network_may_be_given_its_own_estimate() {
     let run = unet.build::<Flex>(&Default::default()).unwrap();
     assert_eq!(run.num_params() as u128, unet.network.size().params);
 }
+
+/// As older versions wrote it.
+#[test]
+fn a_configuration_without_pictures_has_the_default() {
+    let config = RunConfig::preset("swissroll").unwrap();
+    let text = config.to_toml().unwrap();
+    let (before, _) = text.split_once("[pictures]").unwrap();
+    assert_eq!(RunConfig::from_toml(before).unwrap(), config);
+}

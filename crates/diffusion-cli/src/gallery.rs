@@ -1,0 +1,224 @@
+//! Pictures of a run while it trains: samples of the same noise at every time, and curves of what was measured. Nothing of
+//! the run depends on them, and nothing that goes wrong with them ends it.
+
+use crate::budget::Budget;
+use crate::draw;
+use crate::error::CliError;
+use crate::output::log;
+use crate::pictures;
+use crate::place::output;
+use burn::tensor::TensorData;
+use diffusion::core::AnyGuidance;
+use diffusion::core::watch::Watch;
+use diffusion_recipe::{
+    History, PictureInterval, PicturesConfig, RecipeError, Run, RunFolder, SampleRequest,
+};
+use image::RgbImage;
+use std::mem::{replace, take};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The shares of a run's time for pictures of samples where no interval is set, and for curves.
+const SHARES: [f64; 2] = [0.015, 0.005];
+/// What a picture costs besides its samples, and what the curves cost, before it was measured.
+const DRAWING: Duration = Duration::from_millis(100);
+/// The most points of the data behind samples.
+const BEHIND: usize = 5_000;
+/// How long the last picture of a run that was asked to stop may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The most pictures of an animation of the training.
+const FRAMES: usize = 100;
+/// How long each of them stands, in milliseconds.
+const STANDS: u16 = 400;
+
+/// Draws pictures of a run while it trains.
+pub struct Gallery {
+    config: PicturesConfig,
+    steps: u64,
+    name: String,
+    /// Nothing where samples have no picture.
+    request: Option<SampleRequest>,
+    /// The data behind points.
+    behind: Option<TensorData>,
+    begun: Instant,
+    /// The step after which this process began.
+    first: u64,
+    samples: Budget,
+    curves: Budget,
+    is_validated: bool,
+    is_warned: bool,
+}
+
+impl Gallery {
+    /// That of `run`, whose data are open.
+    pub fn new(run: &mut dyn Run) -> Self {
+        let [samples, curves] = SHARES.map(Budget::new);
+        let config = run.config();
+        let mut gallery = Self {
+            config: config.pictures,
+            steps: config.training.steps,
+            name: config.preset.clone(),
+            request: None,
+            behind: None,
+            begun: Instant::now(),
+            first: run.counts().steps,
+            samples,
+            curves,
+            is_validated: false,
+            is_warned: false,
+        };
+        match gallery.prepare(run) {
+            Ok(request) => gallery.request = request,
+            Err(RecipeError::Stopped) => {}
+            Err(error) => gallery.warn(&error.into()),
+        }
+        gallery.begun = Instant::now();
+        gallery
+    }
+
+    /// Reads what the samples are told and drawn over.
+    fn prepare(&mut self, run: &mut dyn Run) -> Result<Option<SampleRequest>, RecipeError> {
+        let shape = run.config().network.input_shape();
+        let is_never = self.config.every == PictureInterval::Never;
+        if is_never || !matches!(shape[..], [2] | [_, _, _]) {
+            return Ok(None);
+        }
+        let mut request = SampleRequest::of_pictures(run.config());
+        request.texts = run.texts(request.sampling.count)?;
+        if shape == [2] {
+            self.behind = Some(run.examples(BEHIND)?);
+        }
+        Ok(Some(request))
+    }
+
+    /// The run was validated.
+    pub fn validated(&mut self) {
+        self.is_validated = true;
+    }
+
+    /// Draws what is due after the last step of `run`, as far as there is time.
+    pub fn look(&mut self, run: &dyn Run, folder: &RunFolder, history: &History) {
+        let (step, is_validated) = (run.counts().steps, take(&mut self.is_validated));
+        let is_set = matches!(self.config.every, PictureInterval::Steps(_));
+        let is_drawn = self.request.is_some()
+            && self.config.is_due(step, self.steps)
+            && (is_set || self.samples.affords(self.begun.elapsed(), self.expected(run)));
+        if is_drawn {
+            let begun = Instant::now();
+            self.draw(run, folder, &mut || ());
+            self.samples.spend(begun.elapsed());
+        }
+        let is_time = is_drawn || is_validated || PicturesConfig::default().is_due(step, self.steps);
+        // At the end they are drawn all the same.
+        if is_time && step < self.steps && self.curves.affords(self.begun.elapsed(), DRAWING) {
+            let begun = Instant::now();
+            if let Err(error) = self.draw_curves(folder, history) {
+                self.warn(&error);
+            }
+            self.curves.spend(begun.elapsed());
+        }
+    }
+
+    /// Draws a last picture of a run that was asked to stop and is saved, unless that takes long.
+    pub fn last(&mut self, run: &mut dyn Run, folder: &RunFolder) {
+        let step = run.counts().steps;
+        let is_there = || folder.pictures_drawn().iter().any(|(drawn, _)| *drawn == step);
+        let steps = step.saturating_sub(self.first);
+        if steps == 0 || is_there() || self.expected(run) > PATIENCE {
+            return;
+        }
+        // The one that it has says to stop.
+        let (watch, begun) = (Watch::default(), Instant::now());
+        run.watch(watch.clone());
+        self.draw(run, folder, &mut || {
+            if begun.elapsed() > PATIENCE {
+                watch.stop();
+            }
+        });
+    }
+
+    /// How long a picture takes, to judge by the steps so far: a step of training costs as much as three evaluations of as
+    /// many examples.
+    fn expected(&self, run: &dyn Run) -> Duration {
+        let Some(request) = &self.request else { return Duration::ZERO };
+        let config = run.config();
+        let steps = run.counts().steps.saturating_sub(self.first).max(1);
+        let each = self.begun.elapsed().as_secs_f64() / steps as f64;
+        let examples = 3.0 * config.batch_size as f64 * config.training.accumulate as f64;
+        let guided = if request.sampling.guidance == AnyGuidance::None { 1.0 } else { 2.0 };
+        let evaluations = guided * request.sampling.count as f64 * request.sampling.steps as f64;
+        let seconds = each * evaluations / examples.max(1.0);
+        DRAWING.saturating_add(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+    }
+
+    /// Draws samples, and calls `observe` after each step of the sampler.
+    fn draw(&mut self, run: &dyn Run, folder: &RunFolder, observe: &mut dyn FnMut()) {
+        let Some(request) = &self.request else { return };
+        if !folder.is_there() {
+            return;
+        }
+        let behind = self.behind.clone();
+        let draw = || -> Result<(), CliError> {
+            let samples = run.sample(request, &mut |_| observe())?;
+            draw::picture(&folder.picture(run.counts().steps)?, &samples, behind)
+        };
+        match draw() {
+            // Then there is none of this step.
+            Ok(()) | Err(CliError::Recipe(RecipeError::Stopped)) => {}
+            Err(error) => self.warn(&error),
+        }
+    }
+
+    /// Draws losses and learning rates so far.
+    fn draw_curves(&self, folder: &RunFolder, history: &History) -> Result<(), CliError> {
+        if !folder.is_there() {
+            return Ok(());
+        }
+        let [loss, rate] = CURVES.map(|name| folder.output(name, &["png"]));
+        self.curves_at([&loss, &rate], history)
+    }
+
+    /// Draws losses and learning rates at the end, and says so where they are not where they usually are.
+    pub fn draw_last_curves(&self, folder: &RunFolder, history: &History) -> Result<(), CliError> {
+        let [loss, rate] = CURVES.map(|name| output(folder, name, &["png"]));
+        self.curves_at([&loss, &rate], history)
+    }
+
+    fn curves_at(&self, [loss, rate]: [&Path; 2], history: &History) -> Result<(), CliError> {
+        let named = [("training examples", &history.training), ("validation examples", &history.validation)];
+        let others: Vec<(&str, &[(f64, f64)])> = named
+            .into_iter()
+            .filter(|(_, points)| !points.is_empty())
+            .map(|(name, points)| (name, &points[..]))
+            .collect();
+        pictures::curve(loss, &history.losses, &others, &format!("{}: loss", self.name))?;
+        Ok(pictures::rates(rate, &history.rates, &format!("{}: learning rate", self.name))?)
+    }
+
+    /// Makes an animation of all pictures that were drawn while the run trained, if there are some, and are meant to move.
+    pub fn animate(&self, folder: &RunFolder) -> Result<(), CliError> {
+        let drawn = folder.pictures_drawn();
+        if !self.config.animation || drawn.len() < 2 {
+            return Ok(());
+        }
+        let every = drawn.len().div_ceil(FRAMES);
+        // Of the last one all the same.
+        let places = drawn.iter().rev().step_by(every).rev();
+        let frames = places.map(|(_, path)| pictures::open(path)).collect::<Result<Vec<_>, _>>()?;
+        // Earlier ones may have been drawn with other settings.
+        let last = frames.last().map(RgbImage::dimensions);
+        let frames: Vec<RgbImage> =
+            frames.into_iter().filter(|frame| Some(frame.dimensions()) == last).map(draw::shrunk).collect();
+        Ok(pictures::animation(&output(folder, "training", &["gif"]), &frames, STANDS)?)
+    }
+
+    /// Says once that a picture could not be drawn.
+    fn warn(&mut self, error: &CliError) {
+        if !replace(&mut self.is_warned, true) {
+            log(format_args!("warning: no picture was drawn while the run trains: {}", error.sentence()));
+        }
+    }
+}
+
+/// The pictures of curves by their names.
+pub const CURVES: [&str; 2] = ["loss", "learning_rate"];

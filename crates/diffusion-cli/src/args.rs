@@ -1,21 +1,23 @@
 //! What can be given on the command line.
 
+mod evaluate;
 mod guidance;
 mod latent;
 mod reflow;
+mod sampling;
 mod task;
 mod weights;
 
+pub use evaluate::EvalArgs;
 pub use guidance::{GuidanceArgs, with_weight};
 pub use latent::{DecodeArgs, EncodeArgs, GenerateArgs, PredictionArg, SpacingArg};
 pub use reflow::ReflowArgs;
+pub use sampling::SamplingArgs;
 pub use task::{LikelihoodArgs, TaskArgs};
 pub use weights::WeightsArgs;
 
-use clap::builder::{NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgMatches, Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
-use diffusion::core::AnySampler;
-use diffusion::core::schedule::AnySpacing;
 use diffusion::train::Which;
 use diffusion_backends::BackendName;
 use diffusion_recipe::{
@@ -59,6 +61,8 @@ pub enum Command {
     Train(Box<TrainArgs>),
     /// Draw samples from a trained model.
     Sample(Box<SampleArgs>),
+    /// Measure how far samples are from data: those of a trained model, or those in a file or folder.
+    Eval(Box<EvalArgs>),
     /// Measure how likely data are under a trained model, in bits per dimension.
     Likelihood(LikelihoodArgs),
     /// Draw a picture of a text or a class, by a pretrained model.
@@ -209,26 +213,6 @@ pub struct SampleArgs {
     /// Number of samples [default: the run's].
     #[arg(long, value_name = "N")]
     pub count: Option<usize>,
-    /// How many to draw at once, for the sake of memory: it changes no sample [default: as many as fit well].
-    #[arg(long, value_name = "N")]
-    pub batch_size: Option<usize>,
-    /// Number of sampling steps [default: the run's].
-    #[arg(long, value_name = "N")]
-    pub steps: Option<usize>,
-    /// The sampler [default: the run's; in presets the nearest to the data in 20 evaluations, as `samplers` measures them:
-    /// unipc for images, dpmpp-2m-sde for points]. Its settings are in sampling.sampler, e.g. --set sampling.sampler.order=3.
-    #[arg(long, value_parser = PossibleValuesParser::new(AnySampler::NAMES))]
-    pub sampler: Option<String>,
-    /// How the noise levels lie between the largest and the smallest, e.g. karras [default: the run's, or trailing timesteps].
-    #[arg(long, value_parser = PossibleValuesParser::new(AnySpacing::NAMES))]
-    pub grid: Option<String>,
-    /// Strength of classifier-free guidance; 0 is off [default: the run's].
-    #[arg(long, value_name = "S")]
-    pub cfg_scale: Option<f64>,
-    /// The classes of the samples by their names or numbers, repeated as often as needed; a name comes before a number, and
-    /// the longest name first where names hold commas [default: all classes in turn].
-    #[arg(long, value_name = "cat,dog,2", value_parser = NonEmptyStringValueParser::new())]
-    pub labels: Option<Vec<String>>,
     /// Of a run that is told texts, what is to be seen; repeat it for several, which take turns [default: no text].
     #[arg(long, value_name = "TEXT")]
     pub prompt: Vec<String>,
@@ -239,12 +223,6 @@ pub struct SampleArgs {
     /// [default: that of --decoder, or the pretrained model of the run].
     #[arg(long, value_name = "FOLDER", requires = "prompt")]
     pub text_encoder: Option<PathBuf>,
-    /// The seed of the noise: sample i depends on it and on i alone [default: the run's].
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
-    /// Any setting of the run's [sampling] table, e.g. sampling.sampler.mu=0.5; repeat it as often as needed.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]
     pub backend: BackendName,
@@ -259,7 +237,7 @@ pub struct SampleArgs {
     #[arg(long, value_name = "FOLDER")]
     pub decoder: Option<PathBuf>,
     #[command(flatten)]
-    pub guidance: GuidanceArgs,
+    pub sampling: SamplingArgs,
     #[command(flatten)]
     pub task: TaskArgs,
     #[command(flatten)]
@@ -400,6 +378,7 @@ mod tests {
             "diffusion sample a --count -1",
             "diffusion sample a --init b --inpaint c --repaint -1",
             "diffusion likelihood a --count -1",
+            "diffusion eval a --count -1",
             "diffusion generate a b --steps -1",
             "diffusion generate a b --preview-every -2",
             "diffusion encode a --images b --batch-size -1",

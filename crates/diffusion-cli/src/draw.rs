@@ -5,9 +5,10 @@ use crate::output::log;
 use crate::pictures;
 use burn::tensor::TensorData;
 use diffusion::core::counted;
-use diffusion_recipe::{RunConfig, Samples, ValidationLosses};
+use diffusion_recipe::{RunConfig, Samples, StepMetrics, ValidationLosses};
 use image::{DynamicImage, RgbImage};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::{fs, process};
 
@@ -121,4 +122,15 @@ pub fn validation(path: &Path, losses: &ValidationLosses, title: &str) -> Result
     let optimal = "optimal denoiser of the training examples";
     curves.extend(losses.optimal.iter().map(|losses| (optimal, points(&losses.bins))));
     Ok(pictures::curves(path, title, ["noise level σ", "loss"], &curves)?)
+}
+
+/// Draws what was measured of samples over the steps.
+pub fn metrics(path: &Path, measured: &[StepMetrics], title: &str) -> Result<(), CliError> {
+    let names: BTreeSet<&str> = measured.iter().flat_map(|at| at.values.keys().map(String::as_str)).collect();
+    let points = |name: &str| {
+        let point = |at: &StepMetrics| Some((at.step as f64, *at.values.get(name)?));
+        measured.iter().filter_map(point).collect::<Vec<_>>()
+    };
+    let curves: Vec<_> = names.into_iter().map(|name| (name, points(name))).collect();
+    Ok(pictures::curves_over_steps(path, title, "value", &curves)?)
 }

@@ -236,6 +236,14 @@ fn recipe_hint(error: &RecipeError) -> Option<String> {
         RecipeError::NoLatents { .. } => {
             format!("pass a file that `{program} sample` or `{program} encode` has written")
         }
+        RecipeError::NoExamples { .. } => format!(
+            "pass a run's folder, a folder of images, or a file that `{program} sample` has written"
+        ),
+        RecipeError::UnmeasurableSamples { .. } => format!(
+            "`{program} sample RUN` with --cfg-scale 0, --sampler ddim, --no-ema or an earlier --checkpoint shows whether \
+             guidance, the sampler or the weights are to blame"
+        ),
+        RecipeError::Metric { .. } => "leave it out by --metrics, or pass --count with more samples".to_string(),
         RecipeError::NoSamples(_) => "pass --out FILE for another name".to_string(),
         RecipeError::InUse(_) => "wait until it has ended; a new run can go into another folder, --out RUN".to_string(),
         RecipeError::AlreadyLonger { .. } => "pass --steps with a larger number, or leave it out".to_string(),

@@ -15,7 +15,7 @@ use diffusion_recipe::{
 };
 use image::RgbImage;
 use std::mem::{replace, take};
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// The shares of a run's time for pictures of samples where no interval is set, and for curves.
@@ -169,30 +169,33 @@ impl Gallery {
         }
     }
 
-    /// Draws losses and learning rates so far.
+    /// Draws losses, learning rates and what was measured of samples so far.
     fn draw_curves(&self, folder: &RunFolder, history: &History) -> Result<(), CliError> {
         if !folder.is_there() {
             return Ok(());
         }
-        let [loss, rate] = CURVES.map(|name| folder.output(name, &["png"]));
-        self.curves_at([&loss, &rate], history)
+        self.curves_at(|name| folder.output(name, &["png"]), history)
     }
 
-    /// Draws losses and learning rates at the end, and says so where they are not where they usually are.
+    /// Draws the curves at the end, and says so where they are not where they usually are.
     pub fn draw_last_curves(&self, folder: &RunFolder, history: &History) -> Result<(), CliError> {
-        let [loss, rate] = CURVES.map(|name| output(folder, name, &["png"]));
-        self.curves_at([&loss, &rate], history)
+        self.curves_at(|name| output(folder, name, &["png"]), history)
     }
 
-    fn curves_at(&self, [loss, rate]: [&Path; 2], history: &History) -> Result<(), CliError> {
+    fn curves_at(&self, place: impl Fn(&str) -> PathBuf, history: &History) -> Result<(), CliError> {
+        let [loss, rate, metrics] = CURVES;
         let named = [("training examples", &history.training), ("validation examples", &history.validation)];
         let others: Vec<(&str, &[(f64, f64)])> = named
             .into_iter()
             .filter(|(_, points)| !points.is_empty())
             .map(|(name, points)| (name, &points[..]))
             .collect();
-        pictures::curve(loss, &history.losses, &others, &format!("{}: loss", self.name))?;
-        Ok(pictures::rates(rate, &history.rates, &format!("{}: learning rate", self.name))?)
+        pictures::curve(&place(loss), &history.losses, &others, &format!("{}: loss", self.name))?;
+        pictures::rates(&place(rate), &history.rates, &format!("{}: learning rate", self.name))?;
+        match &history.metrics[..] {
+            [] => Ok(()),
+            measured => draw::metrics(&place(metrics), measured, &format!("{}: samples and data", self.name)),
+        }
     }
 
     /// Makes an animation of all pictures that were drawn while the run trained, if there are some, and are meant to move.
@@ -221,4 +224,4 @@ impl Gallery {
 }
 
 /// The pictures of curves by their names.
-pub const CURVES: [&str; 2] = ["loss", "learning_rate"];
+pub const CURVES: [&str; 3] = ["loss", "learning_rate", "val_metrics"];

@@ -14,6 +14,7 @@ mod ema;
 mod encode;
 mod error;
 mod estimate;
+mod eval;
 mod export;
 mod gallery;
 mod generate;
@@ -74,6 +75,7 @@ fn run(command: args::Command) -> Result<(), CliError> {
     let result = match command {
         args::Command::Train(args) => train::main(*args, &display),
         args::Command::Sample(args) => sample::main(*args, &display),
+        args::Command::Eval(args) => eval::main(*args, &display),
         args::Command::Likelihood(args) => likelihood::main(args, &display),
         args::Command::Generate(args) => generate::main(*args, &display),
         args::Command::Encode(args) => encode::main(args, &display),

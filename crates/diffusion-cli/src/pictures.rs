@@ -9,7 +9,7 @@ mod scatter;
 mod tests;
 
 pub use animation::{animation, is_animation};
-pub use curve::{curve, curves, rates};
+pub use curve::{curve, curves, curves_over_steps, rates};
 pub use grid::grid;
 pub use scatter::scatter;
 

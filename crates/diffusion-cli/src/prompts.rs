@@ -17,7 +17,7 @@ pub struct Prompts {
 
 /// The texts that are asked for, if there are some.
 pub fn prompts(args: &SampleArgs, config: &RunConfig) -> Result<Option<Prompts>, CliError> {
-    let more = args.guidance.negative.is_some() || !args.guidance.also.is_empty();
+    let more = args.sampling.guidance.negative.is_some() || !args.sampling.guidance.also.is_empty();
     match (config.network.text(), &args.prompt[..]) {
         (None, []) => return Ok(None),
         (None, _) => {

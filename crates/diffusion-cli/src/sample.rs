@@ -1,6 +1,6 @@
 //! `diffusion sample`: new pictures from a trained run.
 
-use crate::args::{GuidanceArgs, SampleArgs, with_weight};
+use crate::args::{GuidanceArgs, SampleArgs, SamplingArgs, with_weight};
 use crate::chosen::Chosen;
 use crate::configure::{set_all, set_pretrained};
 use crate::denoising::{self, Denoising};
@@ -32,15 +32,14 @@ use std::time::Instant;
 pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
     signals::advise(NOTHING_WRITTEN.to_string());
     let (run, mut config) = RunFolder::open(&args.run)?;
-    set(&mut config, &args)?;
+    // What leads back takes a way without noise.
+    let own = (args.task.invert || args.task.interpolate.is_some()).then_some("heun");
+    set(&mut config, &args.sampling, own, args.count)?;
     set_pretrained(&mut config, args.pretrained.as_deref())?;
     config.validate()?;
-    let labels = args.labels.as_deref().map(|names| labels("--labels", names, &config)).transpose()?;
     config.warnings().iter().for_each(|warning| log(format_args!("warning: {warning}")));
-    if args.batch_size == Some(0) {
-        return Err(CliError::usage("0 samples at once were asked for", "give --batch-size at least 1"));
-    }
-    let seed = args.seed.unwrap_or(config.training.seed);
+    let request = request(&args.sampling, &config)?;
+    let seed = request.seed;
     let prompts = prompts(&args, &config)?;
     let task = task(&args.task, &config)?;
     let out = args.out.unwrap_or_else(|| run.file(&format!("samples-seed-{seed}.png")));
@@ -65,35 +64,21 @@ pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
     if pictures::is_animation(&out) {
         show_few(&mut config);
     }
-    let (sampling, batch_size) = (config.sampling.clone(), args.batch_size);
-    let guidance = args.guidance;
-    let negative_labels = match &guidance.negative {
-        Some(names) if config.network.text().is_none() => {
-            Some(self::labels("--negative", std::slice::from_ref(names), &config)?)
-        }
-        _ => None,
-    };
-    let composed = composed_labels(&guidance.also, &config)?;
-    let request = SampleRequest {
-        sampling,
-        seed,
-        labels,
-        negative_labels,
-        composed,
-        batch_size,
-        task,
-        ..SampleRequest::of(&config)
-    };
+    let guidance = args.sampling.guidance;
+    let request = SampleRequest { task, sampling: config.sampling.clone(), ..request };
     run_on(
         args.backend,
         Sampling { config, folder: run, chosen, request, guidance, prompts, out, decoder, display },
     )?
 }
 
-/// Changes what the command line changes.
-fn set(config: &mut RunConfig, args: &SampleArgs) -> Result<(), CliError> {
-    // What leads back takes a way without noise.
-    let own = (args.task.invert || args.task.interpolate.is_some()).then_some("heun");
+/// Changes what the command line changes; `own` is the sampler of a task where no other is asked for.
+pub fn set(
+    config: &mut RunConfig,
+    args: &SamplingArgs,
+    own: Option<&str>,
+    count: Option<usize>,
+) -> Result<(), CliError> {
     if let Some(name) = args.sampler.as_deref().or(own) {
         config.sampling.set_sampler(name)?;
     }
@@ -104,7 +89,7 @@ fn set(config: &mut RunConfig, args: &SampleArgs) -> Result<(), CliError> {
         config.sampling.set_cfg_scale(scale);
     }
     set_guidance(&mut config.sampling, &args.guidance)?;
-    let flags = [("sampling.count", args.count), ("sampling.steps", args.steps)];
+    let flags = [("sampling.count", count), ("sampling.steps", args.steps)];
     set_all(config, flags.map(|(key, n)| (key, n.map(|n| n.to_string()))), &args.set)
 }
 
@@ -115,6 +100,24 @@ fn show_few(config: &mut RunConfig) {
         log(format_args!("the animation shows the first {most} of {}", counted(count, "sample")));
         config.sampling.count = most;
     }
+}
+
+/// The samples that the command line asks for, of a run of `config`, but for texts, which need a device.
+pub fn request(args: &SamplingArgs, config: &RunConfig) -> Result<SampleRequest, CliError> {
+    let labels = args.labels.as_deref().map(|names| labels("--labels", names, config)).transpose()?;
+    if args.batch_size == Some(0) {
+        return Err(CliError::usage("0 samples at once were asked for", "give --batch-size at least 1"));
+    }
+    let seed = args.seed.unwrap_or(config.training.seed);
+    let negative_labels = match &args.guidance.negative {
+        Some(names) if config.network.text().is_none() => {
+            Some(self::labels("--negative", std::slice::from_ref(names), config)?)
+        }
+        _ => None,
+    };
+    let composed = composed_labels(&args.guidance.also, config)?;
+    let batch_size = args.batch_size;
+    Ok(SampleRequest { seed, labels, negative_labels, composed, batch_size, ..SampleRequest::of(config) })
 }
 
 /// Changes how the samples are guided.

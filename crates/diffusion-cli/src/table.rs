@@ -10,10 +10,13 @@ pub fn sentence(losses: &ValidationLosses) -> String {
         let figure = figure(validation);
         text = format!("{text} on training examples, {figure} on validation examples, gap {gap:+.1} %");
     }
-    match &losses.optimal {
-        Some(optimal) => format!("{text}; the optimal denoiser's is {:.4}", optimal.mean),
-        None => text,
+    if let Some(optimal) = &losses.optimal {
+        text += &format!("; the optimal denoiser's is {:.4}", optimal.mean);
     }
+    for (name, value) in &losses.metrics {
+        text += &format!("; {name} {value:.5}");
+    }
+    text
 }
 
 /// A row for each bin of noise levels.

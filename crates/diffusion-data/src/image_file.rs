@@ -53,6 +53,13 @@ pub(crate) fn read(path: &Path, config: ImageFolderConfig, into: &mut [u8]) -> R
     Ok(())
 }
 
+/// The channels (1 of gray, else 3), the height and the width of the picture in the file.
+pub(crate) fn shape(path: &Path) -> Result<[usize; 3], DataError> {
+    let image = decode(path, MAX_BYTES)?;
+    let channels = if image.color().has_color() { 3 } else { 1 };
+    Ok([channels, image.height() as usize, image.width() as usize])
+}
+
 /// Whether the file begins as an image does that can be read, and ends as one does; of one that does not the pixels are
 /// looked at too.
 pub(crate) fn check(path: &Path) -> Result<(), DataError> {

@@ -115,6 +115,19 @@ impl ImageFolder {
         Self::opened(folder.as_ref(), config, memory, true, watch)
     }
 
+    /// The channels (1 of gray, else 3), the height and the width of the first image in `folder`, in the order of
+    /// [`open`](Self::open).
+    ///
+    /// # Errors
+    /// If the folder cannot be listed, or as [`open`](Self::open) of that image.
+    pub fn first_shape(folder: impl AsRef<Path>, watch: &Watch) -> Result<[usize; 3], DataError> {
+        let (folder, broken) = (folder.as_ref(), Broken::default());
+        let Listing { images, .. } = list(folder, &broken, watch)?;
+        broken.into_result(folder)?;
+        let first = images.first().map(|(path, _)| folder.join(path)).unwrap_or_default();
+        image_file::shape(&first)
+    }
+
     /// The images, and their captions where they are wanted.
     fn opened(
         folder: &Path,
@@ -269,6 +282,17 @@ mod tests {
             (pixels::to_u8(into[0]), label)
         };
         (0..data.len()).map(image).collect()
+    }
+
+    #[test]
+    fn the_first_image_has_a_shape_of_its_own() {
+        let folder = folder(&[("b/1.png", Some(1)), ("readme", None)]);
+        let shape = || ImageFolder::first_shape(&folder, &Watch::default()).unwrap();
+        assert_eq!(shape(), [1, 3, 4]);
+        fs::create_dir(folder.path().join("a")).unwrap();
+        let colored = image::RgbImage::from_pixel(5, 7, image::Rgb([1, 2, 3]));
+        colored.save(folder.path().join("a/2.png")).unwrap();
+        assert_eq!(shape(), [3, 7, 5]);
     }
 
     /// What is wrong, and where below the folder.

@@ -3,6 +3,7 @@
 use crate::error::MetricError;
 use crate::features::Features;
 use crate::pairs::{Pairs, squared_distance};
+use crate::resample::Estimate;
 use diffusion_core::watch::Watch;
 
 /// The example of a set that is nearest to another example.
@@ -68,14 +69,18 @@ impl Memorization {
     /// set, those as near counting half: 0.5 if samples are as new as what was held out, 1 if each is nearer than any such
     /// example, as copies are (Meehan et al. 2020).
     pub fn nearer(&self) -> f64 {
-        let mut others: Vec<f64> = self.held_out.iter().map(|nearest| nearest.distance).collect();
-        others.sort_unstable_by(f64::total_cmp);
-        let wins = |nearest: &Nearest| {
-            let below = others.partition_point(|&other| other < nearest.distance);
-            let above = others.len() - others.partition_point(|&other| other <= nearest.distance);
-            0.5 * (others.len() - below + above) as f64
+        mean(&shares(&self.samples, &self.held_out))
+    }
+
+    /// [`nearer`](Self::nearer) with its standard error (DeLong, DeLong and Clarke-Pearson, 1988): that of one sample, or one
+    /// held-out example, is not a number.
+    pub fn estimate(&self) -> Estimate {
+        let shares = [shares(&self.samples, &self.held_out), shares(&self.held_out, &self.samples)];
+        let variance = |shares: &Vec<f64>| {
+            let (n, mean) = (shares.len() as f64, mean(shares));
+            shares.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / (n - 1.0) / n
         };
-        self.samples.iter().map(wins).sum::<f64>() / (self.samples.len() * others.len()) as f64
+        Estimate { value: mean(&shares[0]), error: shares.iter().map(variance).sum::<f64>().sqrt() }
     }
 
     /// The places of the samples, the nearest to the training set first: what to look at.
@@ -84,6 +89,23 @@ impl Memorization {
         order.sort_by(|&a, &b| self.samples[a].distance.total_cmp(&self.samples[b].distance));
         order
     }
+}
+
+/// For each of `these` the share of `others` that are farther, those as far counting half.
+fn shares(these: &[Nearest], others: &[Nearest]) -> Vec<f64> {
+    let mut others: Vec<f64> = others.iter().map(|nearest| nearest.distance).collect();
+    others.sort_unstable_by(f64::total_cmp);
+    let count = others.len();
+    let share = |nearest: &Nearest| {
+        let below = others.partition_point(|&other| other < nearest.distance);
+        let farther = count - others.partition_point(|&other| other <= nearest.distance);
+        0.5 * (count - below + farther) as f64 / count as f64
+    };
+    these.iter().map(share).collect()
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }
 
 #[cfg(test)]
@@ -114,7 +136,13 @@ mod tests {
         assert_eq!(of(&[0.0, 1.0, 2.0, 2.0], &[0.25, 1.5]).nearer(), 1.0);
         assert_eq!(of(&[0.25, 1.5], &[0.25, 1.5]).nearer(), 0.5);
         // 0.125 against 0, 0.25 and 0.5; 0.25 likewise.
-        assert_eq!(of(&[0.125, 1.25], &[0.0, 0.25, 0.5]).nearer(), (2.0 + 1.5) / 6.0);
+        let found = of(&[0.125, 1.25], &[0.0, 0.25, 0.5]);
+        assert!((found.nearer() - (2.0 + 1.5) / 6.0).abs() < 1e-15);
+        // The shares of samples are 2/3 and 1/2, those of the others 1, 1/4 and 0.
+        let (own, others) = (1.0 / 72.0 / 2.0, (1.0 / 16.0 + 1.0 - 25.0 / 48.0) / 2.0 / 3.0);
+        let estimate = found.estimate();
+        assert_eq!(estimate.value, found.nearer());
+        assert!((estimate.error - f64::sqrt(own + others)).abs() < 1e-12, "{}", estimate.error);
         assert_eq!(of(&[0.25, 1.0, 7.0, 1.125], &[0.0]).by_distance(), [1, 3, 0, 2]);
     }
 }

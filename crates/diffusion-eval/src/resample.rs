@@ -40,19 +40,45 @@ pub fn jackknife(
     groups: usize,
     mut metric: impl FnMut(&Features) -> Result<f64, MetricError>,
 ) -> Result<Estimate, MetricError> {
+    let estimates = jackknife_all(samples, groups, |samples| Ok(vec![metric(samples)?]))?;
+    Ok(estimates[0])
+}
+
+/// The same of a metric that has several values.
+///
+/// # Errors
+/// As [`jackknife`].
+///
+/// # Panics
+/// If it has fewer values of some samples than of all.
+pub fn jackknife_all(
+    samples: &Features,
+    groups: usize,
+    mut metric: impl FnMut(&Features) -> Result<Vec<f64>, MetricError>,
+) -> Result<Vec<Estimate>, MetricError> {
     let count = samples.count();
     if groups < 2 || groups > count {
         return Err(MetricError::Groups { groups, count });
     }
-    let value = metric(samples)?;
+    let values = metric(samples)?;
     let without = |group: usize| {
         let kept: Vec<usize> = (0..count).filter(|i| i % groups != group).collect();
         metric(&samples.select(&kept))
     };
-    let values = (0..groups).map(without).collect::<Result<Vec<_>, _>>()?;
-    let mean = values.iter().sum::<f64>() / groups as f64;
-    let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
-    Ok(Estimate { value, error: (squares * (groups - 1) as f64 / groups as f64).sqrt() })
+    let others = (0..groups).map(without).collect::<Result<Vec<_>, _>>()?;
+    let of = |(i, value): (usize, f64)| {
+        let others: Vec<f64> = others.iter().map(|values| values[i]).collect();
+        estimate(value, &others)
+    };
+    Ok(values.into_iter().enumerate().map(of).collect())
+}
+
+/// `value` with the standard error that follows from what it is `without` each group.
+pub(crate) fn estimate(value: f64, without: &[f64]) -> Estimate {
+    let groups = without.len() as f64;
+    let mean = without.iter().sum::<f64>() / groups;
+    let squares = without.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+    Estimate { value, error: (squares * (groups - 1.0) / groups).sqrt() }
 }
 
 #[cfg(test)]

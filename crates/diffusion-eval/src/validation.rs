@@ -1,5 +1,6 @@
 //! The loss at each noise level, on examples, levels and noise that stay the same.
 
+use crate::metric::Metric;
 use crate::strata::strata;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use diffusion_core::objective::{BatchPlace, Objective, PredictionMse};
@@ -12,7 +13,7 @@ use diffusion_core::{
 use serde::{Deserialize, Serialize};
 
 /// When and on what a model is validated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ValidationConfig {
     /// Steps between two validations.
@@ -23,25 +24,44 @@ pub struct ValidationConfig {
     pub bins: usize,
     /// Examples in each of them.
     pub per_bin: usize,
+    /// What is measured of samples besides, which are drawn for it; nothing by default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Metric>,
+    /// Of how many samples.
+    #[serde(default = "usual_samples", skip_serializing_if = "is_usual")]
+    pub samples: usize,
+}
+
+/// Enough to see a model get better, and few enough to draw often.
+fn usual_samples() -> usize {
+    256
+}
+
+fn is_usual(samples: &usize) -> bool {
+    *samples == usual_samples()
 }
 
 impl Default for ValidationConfig {
-    /// Every 1,000 steps, on 1,024 examples, in 10 ranges of 32 examples.
+    /// Every 1,000 steps, on 1,024 examples, in 10 ranges of 32 examples, without samples.
     fn default() -> Self {
-        Self { every: 1_000, examples: 1_024, bins: 10, per_bin: 32 }
+        let (metrics, samples) = (Vec::new(), usual_samples());
+        Self { every: 1_000, examples: 1_024, bins: 10, per_bin: 32, metrics, samples }
     }
 }
 
 impl ValidationConfig {
     /// The most examples, and the most triples: beyond it validation would cost more than training.
     const MOST: usize = 1_000_000;
+    /// The fewest samples of which metrics say anything.
+    const FEWEST_SAMPLES: usize = 16;
 
     /// Whether these settings can be used.
     ///
     /// # Errors
-    /// If there is nothing to validate on, or never, or more than 10⁶ examples or triples.
+    /// If there is nothing to validate on, or never, or more than 10⁶ examples, triples or samples; if a metric is none of
+    /// samples and data, or there are fewer than 16 samples for them.
     pub fn validate(&self) -> Result<(), Invalid> {
-        let Self { every, examples, bins, per_bin } = *self;
+        let &Self { every, examples, bins, per_bin, ref metrics, samples } = self;
         Invalid::unless(every > 0, "every", || "is 0, expected at least 1 step between validations".into())?;
         Invalid::unless_positive("examples", examples, Self::MOST)?;
         Invalid::unless_positive("bins", bins, Self::MOST)?;
@@ -49,7 +69,21 @@ impl ValidationConfig {
         let triples = bins.saturating_mul(per_bin);
         let reason =
             || format!("is {per_bin} in each of {bins} bins, expected at most {} in all", Self::MOST);
-        Invalid::unless(triples <= Self::MOST, "per_bin", reason)
+        Invalid::unless(triples <= Self::MOST, "per_bin", reason)?;
+        if metrics.is_empty() {
+            return Ok(());
+        }
+        let other = metrics.iter().find(|metric| matches!(metric, Metric::Memorization | Metric::BitsPerDim));
+        Invalid::unless(other.is_none(), "metrics", || {
+            format!(
+                "name {}, expected metrics that compare samples with data",
+                other.map_or("", |metric| metric.name())
+            )
+        })?;
+        Invalid::unless_positive("samples", samples, Self::MOST)?;
+        Invalid::unless(samples >= Self::FEWEST_SAMPLES, "samples", || {
+            format!("is {samples}, expected at least {} to measure", Self::FEWEST_SAMPLES)
+        })
     }
 }
 
@@ -398,7 +432,8 @@ mod tests {
     use std::sync::{Arc, Mutex, OnceLock};
 
     /// Of 1,000 levels, so many draws that they are made and sorted in several pieces.
-    const MANY: ValidationConfig = ValidationConfig { every: 1, examples: 1, bins: 2, per_bin: 500 };
+    const MANY: ValidationConfig =
+        ValidationConfig { every: 1, examples: 1, bins: 2, per_bin: 500, metrics: Vec::new(), samples: 256 };
 
     fn many(watch: &Watch) -> Result<Validation<(), PredictionMse>, Stopped> {
         let gather = |indices: &[usize]| Ok((TensorData::zeros::<f32, _>([indices.len(), 2]), ()));
@@ -451,12 +486,14 @@ mod tests {
         let good = ValidationConfig::default();
         assert_eq!(good.validate(), Ok(()));
         for (config, setting) in [
-            (ValidationConfig { every: 0, ..good }, "every"),
-            (ValidationConfig { examples: 0, ..good }, "examples"),
-            (ValidationConfig { bins: 0, ..good }, "bins"),
-            (ValidationConfig { per_bin: 0, ..good }, "per_bin"),
-            (ValidationConfig { bins: 1_001, per_bin: 1_000, ..good }, "per_bin"),
-            (ValidationConfig { bins: 2, per_bin: usize::MAX, ..good }, "per_bin"),
+            (ValidationConfig { every: 0, ..good.clone() }, "every"),
+            (ValidationConfig { examples: 0, ..good.clone() }, "examples"),
+            (ValidationConfig { bins: 0, ..good.clone() }, "bins"),
+            (ValidationConfig { per_bin: 0, ..good.clone() }, "per_bin"),
+            (ValidationConfig { bins: 1_001, per_bin: 1_000, ..good.clone() }, "per_bin"),
+            (ValidationConfig { bins: 2, per_bin: usize::MAX, ..good.clone() }, "per_bin"),
+            (ValidationConfig { metrics: vec![Metric::Memorization], ..good.clone() }, "metrics"),
+            (ValidationConfig { metrics: vec![Metric::Fd], samples: 15, ..good.clone() }, "samples"),
         ] {
             assert_eq!(config.validate().unwrap_err().setting, setting, "{config:?}");
         }

@@ -303,7 +303,10 @@ impl RunConfig {
                 Invalid::unless(found <= most, setting, reason)
             };
             at_most("batch_size", self.batch_size)?;
-            at_most("validation.per_bin", self.validation.map_or(0, |validation| validation.per_bin))?;
+            at_most(
+                "validation.per_bin",
+                self.validation.as_ref().map_or(0, |validation| validation.per_bin),
+            )?;
         }
         Ok(())
     }
@@ -326,10 +329,12 @@ impl RunConfig {
         product_at_most("sampling.count", "all samples together", example, self.sampling.count)?;
         let shown = self.pictures.count.unwrap_or(1);
         product_at_most("pictures.count", "all samples of a picture together", example, shown)?;
-        if let Some(ValidationConfig { bins, per_bin, .. }) = self.validation {
+        if let &Some(ValidationConfig { bins, per_bin, samples, ref metrics, .. }) = &self.validation {
             product_at_most("validation.per_bin", "a layer's output", size.layer, per_bin)?;
             let all = bins.saturating_mul(per_bin);
             product_at_most("validation.bins", "all validation examples together", example, all)?;
+            let drawn = if metrics.is_empty() { 0 } else { samples };
+            product_at_most("validation.samples", "all samples together", example, drawn)?;
         }
         Ok(())
     }

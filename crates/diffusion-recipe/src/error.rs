@@ -4,6 +4,8 @@ use crate::change::Change;
 use diffusion::core::Invalid;
 use diffusion::core::watch::Stopped;
 use diffusion::data::{DataError, Problem};
+use diffusion::eval::MetricError;
+use diffusion::eval::extract::ExtractError;
 use diffusion::latent::LatentError;
 use diffusion::train::{CheckpointError, NonFinite};
 use diffusion::weights::WeightsError;
@@ -125,6 +127,33 @@ pub enum RecipeError {
     /// A file is there that holds no samples.
     #[error("{} exists and holds no samples, so it is not replaced", .0.display())]
     NoSamples(PathBuf),
+    /// A file or folder has no examples that samples can be compared with, or no samples.
+    #[error("{} has no examples: {reason}", path.display())]
+    NoExamples {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it has instead.
+        reason: String,
+    },
+    /// Samples are not finite, so that no distance from them is known.
+    #[error("{count} of {of} samples are not finite, so that nothing can be measured of them")]
+    UnmeasurableSamples {
+        /// How many samples have values that are not finite.
+        count: usize,
+        /// How many samples there are.
+        of: usize,
+    },
+    /// The network that makes features cannot be opened.
+    #[error("{0}")]
+    Extract(#[from] ExtractError),
+    /// A metric has no value of these samples and data.
+    #[error("{metric}: {error}")]
+    Metric {
+        /// Its name.
+        metric: &'static str,
+        /// Why.
+        error: Box<MetricError>,
+    },
     /// The new run would replace what it is made from.
     #[error("the new run in {} would replace {}, which it is made from", out.display(), origin.display())]
     ReplacesSource {
@@ -240,6 +269,16 @@ impl From<DataError> for RecipeError {
 impl From<Stopped> for RecipeError {
     fn from(_: Stopped) -> Self {
         Self::Stopped
+    }
+}
+
+impl From<MetricError> for RecipeError {
+    fn from(error: MetricError) -> Self {
+        match error {
+            MetricError::Stopped(_) => Self::Stopped,
+            MetricError::File(error) => error.into(),
+            error => Self::Metric { metric: "features", error: Box::new(error) },
+        }
     }
 }
 

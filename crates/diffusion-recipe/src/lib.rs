@@ -28,6 +28,7 @@ mod encode;
 mod encode_texts;
 mod encoded;
 mod error;
+mod evaluate;
 mod feed;
 mod folder;
 mod held;
@@ -53,6 +54,7 @@ mod teacher;
 mod train;
 mod typed;
 mod validation;
+mod validation_metrics;
 mod watched;
 mod weaker;
 
@@ -63,13 +65,16 @@ pub use encode::{EncodeRequest, encode};
 pub use encode_texts::CaptionNote;
 pub use encoded::{Encoded, EncodedParts, EncodedTexts};
 pub use error::RecipeError;
+pub use evaluate::{
+    EvaluateRequest, Evaluation, EvaluationSettings, FeatureKind, Judged, Measured, NearestPairs, evaluate,
+};
 pub use folder::{RunFolder, check_replaces_not, check_writable};
 pub use images::{ImageNetwork, ImageSize, ModelSize, ParseError};
 pub use interval::Interval;
 pub use latents::{LatentCondition, LatentModel};
 pub use likelihood::{LikelihoodRequest, Likelihoods};
 pub use made::{mark_gif, mark_png};
-pub use metrics::History;
+pub use metrics::{History, StepMetrics};
 pub use network::{
     Conditional, CustomNetworkConfig, NetworkConfig, NetworkSize, NetworkVisitor, RunNetwork, SampledNetwork,
     TextDitConfig, TextUnetConfig,

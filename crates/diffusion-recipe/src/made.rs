@@ -49,7 +49,7 @@ pub(crate) fn is_made(path: &Path) -> bool {
 }
 
 /// What a run draws and samples at its end, by the names without their endings.
-const OUTPUTS: [&str; 5] = ["loss", "learning_rate", "val_loss", "samples", "training"];
+const OUTPUTS: [&str; 6] = ["loss", "learning_rate", "val_loss", "val_metrics", "samples", "training"];
 
 /// Whether `name` is `output` or, where that was taken, `output-N`, with an ending.
 fn is_output(name: &str, output: &str) -> bool {

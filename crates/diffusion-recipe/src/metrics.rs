@@ -8,7 +8,7 @@ use crate::validation::ValidationLosses;
 use diffusion::train::NonFinite;
 use diffusion::weights::{check_regular, open_regular};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -43,7 +43,31 @@ struct Seen {
     step: u64,
     loss: Option<f64>,
     lr: Option<f64>,
-    val: Option<Value>,
+    val: Option<SeenValidation>,
+}
+
+/// What is read again of a validation.
+#[derive(Deserialize)]
+struct SeenValidation {
+    training: Option<SeenLosses>,
+    validation: Option<SeenLosses>,
+    #[serde(default)]
+    metrics: BTreeMap<String, Option<f64>>,
+}
+
+/// What is read again of the losses of examples.
+#[derive(Deserialize)]
+struct SeenLosses {
+    mean: Option<f64>,
+}
+
+/// What was measured of samples after a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepMetrics {
+    /// The step.
+    pub step: u64,
+    /// The values by their names; not a number where there was none.
+    pub values: BTreeMap<String, f64>,
 }
 
 /// What was measured of a run so far, in all of its processes. A number that is not finite may be NaN.
@@ -57,20 +81,22 @@ pub struct History {
     pub training: Vec<(f64, f64)>,
     /// The mean loss of each validation on validation examples, where there are some: (step, loss).
     pub validation: Vec<(f64, f64)>,
+    /// What was measured of samples in each validation that did.
+    pub metrics: Vec<StepMetrics>,
 }
 
 impl History {
     /// Adds a line that was read again.
-    fn read(&mut self, seen: &Seen) {
+    fn read(&mut self, seen: Seen) {
         let step = seen.step as f64;
         self.losses.push((step, seen.loss.unwrap_or(f64::NAN)));
         self.rates.push((step, seen.lr.unwrap_or(f64::NAN)));
-        let mean = |examples: &str| {
-            let losses = seen.val.as_ref()?.get(examples)?;
-            Some(losses.get("mean")?.as_f64().unwrap_or(f64::NAN))
-        };
-        self.training.extend(mean("training").map(|loss| (step, loss)));
-        self.validation.extend(mean("validation").map(|loss| (step, loss)));
+        let Some(val) = seen.val else { return };
+        let mean = |losses: SeenLosses| (step, losses.mean.unwrap_or(f64::NAN));
+        self.training.extend(val.training.map(mean));
+        self.validation.extend(val.validation.map(mean));
+        let finite = val.metrics.into_iter().map(|(name, value)| (name, value.unwrap_or(f64::NAN)));
+        self.measure(seen.step, finite.collect());
     }
 
     /// Adds the validation after the last step.
@@ -78,6 +104,14 @@ impl History {
         let Some(&(step, _)) = self.losses.last() else { return };
         self.training.push((step, val.training.mean));
         self.validation.extend(val.validation.as_ref().map(|losses| (step, losses.mean)));
+        self.measure(step as u64, val.metrics.clone());
+    }
+
+    /// Adds what was measured of samples, if anything was.
+    fn measure(&mut self, step: u64, values: BTreeMap<String, f64>) {
+        if !values.is_empty() {
+            self.metrics.push(StepMetrics { step, values });
+        }
     }
 }
 
@@ -249,8 +283,8 @@ fn kept(path: &Path, step: u64) -> Result<Kept, RecipeError> {
             Ok(seen) if seen.step > step => return Ok(kept),
             Ok(seen) => {
                 kept.text.push_str(&String::from_utf8_lossy(&line));
-                kept.history.read(&seen);
                 kept.unvalidated = seen.val.is_none().then_some(seen.step);
+                kept.history.read(seen);
             }
             Err(_) => foreign += line.len() as u64,
         }

@@ -12,7 +12,7 @@ use crate::weaker::WeakerModel;
 use burn::tensor::TensorData;
 use diffusion::core::watch::Watch;
 use diffusion::core::{AnyGuidance, Tokens};
-use diffusion::data::DataSummary;
+use diffusion::data::{AnyDataset, DataSummary};
 use diffusion::train::{AverageFile, Checkpoint, NonFinite, Weights};
 use diffusion::weights::Taken;
 use std::path::Path;
@@ -98,6 +98,19 @@ pub trait Run {
     /// # Errors
     /// As [`open_data`](Self::open_data).
     fn texts(&mut self, at_most: usize) -> Result<Option<Tokens>, RecipeError>;
+
+    /// All examples that it is trained on.
+    ///
+    /// # Errors
+    /// As [`open_data`](Self::open_data).
+    fn training_set(&mut self) -> Result<AnyDataset, RecipeError>;
+
+    /// Examples of its data that it was never trained on, and which they are: those of the published `test` set where it can
+    /// be read, or else its `validation` examples; nothing where there are none.
+    ///
+    /// # Errors
+    /// As [`open_data`](Self::open_data).
+    fn held_out(&mut self) -> Result<Option<(AnyDataset, &'static str)>, RecipeError>;
 
     /// Makes the next step; nothing after the last one.
     ///

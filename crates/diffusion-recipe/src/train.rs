@@ -139,7 +139,7 @@ type Flow = ControlFlow<Option<RecipeError>>;
 /// for one.
 fn is_due(config: &RunConfig, step: u64) -> bool {
     let (every, is_last) =
-        (config.validation.map(|validation| validation.every), step == config.training.steps);
+        (config.validation.as_ref().map(|validation| validation.every), step == config.training.steps);
     every.is_some_and(|every| step.is_multiple_of(every) || is_last && step > every)
 }
 

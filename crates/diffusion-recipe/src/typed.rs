@@ -14,6 +14,7 @@ use crate::samples::Samples;
 use crate::sampling;
 use crate::teacher::teacher;
 use crate::validation::{ValidationLosses, Validations};
+use crate::validation_metrics::{self, SampleMetrics};
 use crate::watched::Watched;
 use crate::weaker::{SETTING, Tellable, WeakerModel, check_alike};
 use burn::backend::Autodiff;
@@ -26,7 +27,7 @@ use diffusion::core::{
     Path as _, Schedule, Tokens,
 };
 use diffusion::data::{
-    DataConfig, DataSummary, Dataset, ModelInput, TrainingData, ValidationSplit, evenly_spaced,
+    AnyDataset, DataConfig, DataSummary, Dataset, ModelInput, TrainingData, ValidationSplit, evenly_spaced,
 };
 use diffusion::train::{
     AverageFile, Checkpoint, CheckpointState, ModelSpec, Teacher, Training, Weights, Which,
@@ -87,6 +88,8 @@ pub struct TypedRun<B: Backend, N: RunNetwork<B, D>, const D: usize> {
     /// What identifies the data, once they are open.
     data_record: Option<DataRecord>,
     validations: Option<Validations>,
+    /// What is measured of samples then.
+    sample_metrics: Option<SampleMetrics<B>>,
     /// What autoguidance leads away from, once it is open.
     weaker: Option<Box<dyn Tellable<B, D>>>,
     /// Whom it learns from, once that was opened.
@@ -106,6 +109,7 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> TypedRun<B, N, D> {
     /// If [`RunConfig::validate`] finds something.
     pub fn new(config: RunConfig, network: N, device: &B::Device) -> Result<Self, RecipeError> {
         config.validate()?;
+        validation_metrics::check(&config)?;
         let spec = ModelSpec::new(&config.network.without_place(), &config.prediction, &config.schedule);
         let (schedule, feed, device) = (config.schedule.init(), Feed::default(), device.clone());
         let watch = Watch::default();
@@ -124,6 +128,7 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> TypedRun<B, N, D> {
             data,
             data_record,
             validations,
+            sample_metrics: None,
             weaker: None,
             teacher: None,
             training,
@@ -295,6 +300,21 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> Run for TypedRun<B, N, D> 
         })
     }
 
+    fn training_set(&mut self) -> Result<AnyDataset, RecipeError> {
+        Ok(self.data()?.training.clone())
+    }
+
+    fn held_out(&mut self) -> Result<Option<(AnyDataset, &'static str)>, RecipeError> {
+        self.data()?;
+        let RunConfig { data, network, .. } = &self.config;
+        let shape = network.input_shape();
+        let input = ModelInput { shape, num_classes: None, class_names: Vec::new(), text: None };
+        let test = data.open_test(&input, &self.watch).ok().flatten();
+        self.watch.check()?;
+        let validation = self.data()?.validation.clone().map(|examples| (examples, "validation"));
+        Ok(test.map(|examples| (examples, "test")).or(validation))
+    }
+
     fn step(&mut self) -> Result<Option<StepReport>, RecipeError> {
         self.data()?;
         self.meet_teacher()?;
@@ -315,16 +335,27 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> Run for TypedRun<B, N, D> 
     }
 
     fn validate(&mut self) -> Result<Option<ValidationLosses>, RecipeError> {
-        let Some(settings) = self.config.validation else { return Ok(None) };
+        let Some(settings) = self.config.validation.clone() else { return Ok(None) };
         if self.validations.is_none() {
             let (config, schedule) = (self.config.clone(), self.schedule.clone());
             let (device, watch) = (self.device.clone(), self.watch.clone());
             let data = self.data()?;
-            let validations = Validations::new::<B, D>(settings, &config, data, &schedule, &device, &watch)?;
-            self.validations = Some(validations);
+            let sets = &data.training;
+            let sample_metrics = SampleMetrics::new(&settings, &config, sets, &device, &watch)?;
+            let validations = Validations::new::<B, D>(&settings, &config, data, &schedule, &device, &watch)?;
+            (self.validations, self.sample_metrics) = (Some(validations), sample_metrics);
         }
+        let texts = match &self.sample_metrics {
+            Some(_) => self.texts(settings.samples)?,
+            None => None,
+        };
         let Some(validations) = &self.validations else { return Ok(None) };
-        Ok(Some(validations.evaluate(self.training().ema(), &self.device, &self.watch)?))
+        let mut losses = validations.evaluate(self.training().ema(), &self.device, &self.watch)?;
+        if let Some(metrics) = &self.sample_metrics {
+            let request = validation_metrics::request(&self.config, &settings, texts);
+            losses.metrics = metrics.of(&self.sample(&request, &mut |_| {})?, &self.watch)?;
+        }
+        Ok(Some(losses))
     }
 
     fn sample(

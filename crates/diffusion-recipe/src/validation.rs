@@ -33,6 +33,10 @@ pub struct ValidationLosses {
     /// The optimal denoiser's loss on the training examples: below it a model has learned them by heart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub optimal: Option<Losses>,
+    /// What was measured of samples, by the names of [`Metric::values`](diffusion::eval::Metric::values), where the
+    /// configuration asks for it; not a number where samples are not finite or too few.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
 }
 
 impl ValidationLosses {
@@ -73,7 +77,7 @@ impl Validations {
     /// # Errors
     /// If an example cannot be read, or `watch` stops it.
     pub fn new<B: Backend, const D: usize>(
-        settings: ValidationConfig,
+        settings: &ValidationConfig,
         config: &RunConfig,
         data: &TrainingData,
         schedule: &AnySchedule,
@@ -86,7 +90,7 @@ impl Validations {
             let data = data.of(settings.bins * settings.per_bin);
             let gather = |indices: &[usize]| data.gather(indices);
             let objective = config.objective.clone();
-            Validation::under_watched(objective, settings, seed, schedule, data.len(), gather, watch)
+            Validation::under_watched(objective, settings.clone(), seed, schedule, data.len(), gather, watch)
         };
         let training = of(&data.training)?;
         let examples = &data.training;
@@ -127,6 +131,7 @@ impl Validations {
             training: (&training).into(),
             validation: validation.as_ref().map(Losses::from),
             optimal: self.optimal.as_ref().map(Losses::from),
+            metrics: BTreeMap::new(),
         })
     }
 }

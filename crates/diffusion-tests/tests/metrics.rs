@@ -6,7 +6,7 @@
 use diffusion::core::watch::Watch;
 use diffusion::eval::{
     Directions, Features, Gaussian, Memorization, Moments, energy_distance, frechet_distance,
-    kernel_distance, median_distance, mmd, nearest, neighborhoods, sliced_wasserstein,
+    kernel_distance, median_distance, mmd, nearest, neighborhoods, sliced_wasserstein, wasserstein,
 };
 use safetensors::SafeTensors;
 use std::fs;
@@ -145,6 +145,13 @@ fn the_sliced_wasserstein_distance_is_that_of_pot() {
     let distance = |real: &Features| sliced_wasserstein(&samples, real, &directions).unwrap();
     assert_close(&[distance(&real)], &[number("sliced")]);
     assert_close(&[distance(&as_many(&real, &samples))], &[number("sliced.equal")]);
+}
+
+#[test]
+fn the_exact_wasserstein_distance_is_that_of_pot() {
+    let (samples, real) = (features("samples"), features("real"));
+    let found = wasserstein(&samples, &as_many(&real, &samples), &Watch::default()).unwrap();
+    assert_close(&[found], &[number("wasserstein")]);
 }
 
 #[test]

@@ -128,7 +128,7 @@ pub mod prelude {
         sample_from, watch::Watch,
     };
     pub use diffusion_data::*;
-    pub use diffusion_eval::{LossBySigma, SigmaBin, Validation, ValidationConfig};
+    pub use diffusion_eval::{FeatureExtractor, LossBySigma, SigmaBin, Validation, ValidationConfig};
     pub use diffusion_train::{
         AdamWConfig, Checkpoint, CheckpointError, CheckpointState, Ema, EmaConfig, IntoBatch, LrDecay,
         LrSchedule, ModelSpec, NonFinite, TrainConfig, TrainStep, Training, Weights, Which,

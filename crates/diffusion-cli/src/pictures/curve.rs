@@ -150,10 +150,41 @@ pub fn curves(
     [x_name, y_name]: [&'static str; 2],
     curves: &[(&str, Vec<(f64, f64)>)],
 ) -> Result<(), PictureError> {
-    let usable = |&(x, y): &(f64, f64)| [x, y].iter().all(|value| (1e-100..1e100).contains(value));
-    let all = || curves.iter().flat_map(|(_, points)| points.iter().copied().filter(usable));
-    let (left, right) = bounds(all().map(|point| point.0), 0.0).unwrap_or((0.1, 10.0));
-    let (low, high) = bounds(all().map(|point| point.1), 0.0).unwrap_or((0.1, 1.0));
+    let all = curves.iter().flat_map(|(_, points)| points.iter().copied().filter(usable));
+    let (left, right) = bounds(all.map(|point| point.0), 0.0).unwrap_or((0.1, 10.0));
+    draw_curves(path, title, Axis::logarithmic(x_name, left, right), y_name, curves)
+}
+
+/// Draws several curves over steps, likewise.
+///
+/// # Errors
+/// If the file cannot be written (its folder must exist).
+pub fn curves_over_steps(
+    path: &Path,
+    title: &str,
+    y_name: &'static str,
+    curves: &[(&str, Vec<(f64, f64)>)],
+) -> Result<(), PictureError> {
+    let all = curves.iter().flat_map(|(_, points)| points.iter().copied().filter(usable));
+    let steps = bounds(all.map(|point| point.0), 0.0);
+    let x = steps.map_or(0.0..1.0, |(first, last)| padded(first, last, 0.0));
+    draw_curves(path, title, Axis::linear("step", x), y_name, curves)
+}
+
+/// Whether a point has a place on logarithmic axes.
+fn usable(&(x, y): &(f64, f64)) -> bool {
+    [x, y].iter().all(|value| (1e-100..1e100).contains(value))
+}
+
+fn draw_curves(
+    path: &Path,
+    title: &str,
+    x: Axis,
+    y_name: &'static str,
+    curves: &[(&str, Vec<(f64, f64)>)],
+) -> Result<(), PictureError> {
+    let all = curves.iter().flat_map(|(_, points)| points.iter().copied().filter(usable));
+    let (low, high) = bounds(all.map(|point| point.1), 0.0).unwrap_or((0.1, 1.0));
     let y = if high > 10.0 * low {
         Axis::logarithmic(y_name, low, high)
     } else {
@@ -162,7 +193,7 @@ pub fn curves(
     let colors = COLORS.into_iter().cycle();
 
     plot(path, (900, 540), |root| {
-        let mut chart = axes(root, title, Axis::logarithmic(x_name, left, right), y)?;
+        let mut chart = axes(root, title, x, y)?;
         for (i, ((name, points), color)) in curves.iter().zip(colors).enumerate() {
             let points: Vec<(f64, f64)> = points.iter().copied().filter(usable).collect();
             chart

@@ -2,6 +2,7 @@
 
 use crate::pretrained::folders::{Folder as Pretrained, write_tensors};
 use crate::pretrained::one_file::with_one_file;
+use diffusion::weights::{NpyArray, write_npz};
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
@@ -339,6 +340,21 @@ pub const PLACES: &[Place] = &[
     place("a run", |path, base| {
         base.copy("out.safetensors", path);
         base.run(path, |_| ())
+    }),
+    place("samples and statistics", |path, _| {
+        samples(path, "samples.safetensors", 2, None);
+        samples(path, "nan.safetensors", 2, Some(5));
+        samples(path, "wide.safetensors", 3, None);
+        for (name, d) in [("two.npz", 2), ("three.npz", 3)] {
+            let array = |shape: &[usize]| NpyArray {
+                shape: shape.to_vec(),
+                values: vec![0.0; shape.iter().product()],
+            };
+            write_npz(path.join(name), &[("mu", &array(&[d])), ("sigma", &array(&[d, d]))]).unwrap();
+        }
+        let array = NpyArray { shape: vec![1], values: vec![0.0] };
+        write_npz(path.join("other.npz"), &[("x", &array)]).unwrap();
+        write(path, "letter.npz", b"dear reader")
     }),
     place("a run with snapshots", |path, base| {
         base.copy("out.safetensors", path);
@@ -811,6 +827,16 @@ fn images(path: &Path, names: &[&str]) -> Option<File> {
             .unwrap();
     }
     None
+}
+
+/// Eight samples of so many values, as `sample` writes them, of which one is not a number.
+fn samples(path: &Path, name: &str, width: usize, nan: Option<usize>) {
+    use safetensors::{Dtype, tensor::TensorView};
+    let value = |i: usize| if Some(i) == nan { f32::NAN } else { i as f32 };
+    let values: Vec<u8> = (0..8 * width).flat_map(|i| value(i).to_le_bytes()).collect();
+    let values = TensorView::new(Dtype::F32, vec![8, width], &values).unwrap();
+    let tensors = [("samples", values.clone()), ("start", values)];
+    write(path, name, &safetensors::serialize(tensors, None).unwrap());
 }
 
 /// `data` with a shard of three latents of this shape.

@@ -6,6 +6,7 @@ use crate::FileKind;
 use crate::error::{Fault, WeightsError, malformed, shown, unsupported};
 use crate::source::Source;
 use crate::write_atomically;
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
@@ -54,6 +55,40 @@ pub fn read_npz<const N: usize>(
     Ok(arrays.try_into().expect("as many as there are names"))
 }
 
+/// The lengths of the axes and the values of the array `name` of bytes (NumPy's `uint8`) in a `.npz` file, packed or not, the
+/// last axis fastest: images, as evaluations of ADM and EDM take them. Others in the file are not looked at.
+///
+/// # Errors
+/// As [`read_npz`].
+pub fn read_npz_bytes(path: impl AsRef<Path>, name: &str) -> Result<(Vec<usize>, Vec<u8>), WeightsError> {
+    let path = path.as_ref();
+    let read = |source: Source| {
+        let files = archive(&source)?;
+        let (description, bytes) = find_array(&source, &files, name)?;
+        match (description.size, description.is_by_columns && description.shape.len() > 1) {
+            (1, false) => Ok((description.shape, bytes)),
+            (1, true) => {
+                unsupported(format!("the array `{name}` has its first axis fastest, expected its last"))
+            }
+            _ => unsupported(format!("the array `{name}` has numbers of f4 or f8, expected bytes, u1")),
+        }
+    };
+    Source::open(path).map_err(Fault::Read).and_then(read).map_err(|fault| fault.at(path))
+}
+
+/// The names of the arrays in a `.npz` file.
+///
+/// # Errors
+/// If the file cannot be read, is damaged or no archive of arrays.
+pub fn npz_names(path: impl AsRef<Path>) -> Result<Vec<String>, WeightsError> {
+    let path = path.as_ref();
+    let names = |source: Source| {
+        let files = archive(&source)?;
+        Ok(files.keys().filter_map(|name| Some(name.strip_suffix(".npy")?.to_string())).collect())
+    };
+    Source::open(path).map_err(Fault::Read).and_then(names).map_err(|fault| fault.at(path))
+}
+
 /// Writes a `.npz` file of f64 arrays under their names, which [`read_npz`] and NumPy read; whole or not at all. Its bytes
 /// follow from the arrays alone.
 ///
@@ -69,6 +104,12 @@ pub fn write_npz(path: impl AsRef<Path>, arrays: &[(&str, &NpyArray)]) -> Result
 }
 
 fn read_all(source: &Source, names: &[&str]) -> Result<Vec<NpyArray>, Fault> {
+    let files = archive(source)?;
+    names.iter().map(|name| numbers(name, find_array(source, &files, name)?)).collect()
+}
+
+/// The files in an archive of arrays.
+fn archive(source: &Source) -> Result<BTreeMap<String, Entry>, Fault> {
     let head = source.head(512)?;
     if !head.starts_with(zip::MAGIC) {
         let found = match FileKind::of(&head) {
@@ -77,18 +118,33 @@ fn read_all(source: &Source, names: &[&str]) -> Result<Vec<NpyArray>, Fault> {
         };
         return unsupported(format!("it {found}, expected an archive of NumPy arrays"));
     }
-    let files = zip::read(source)?;
-    let find = |name: &&str| match files.get(&format!("{name}.npy")) {
-        Some(file) => read_array(source, name, file),
+    zip::read(source)
+}
+
+/// What the array `name` is, and its bytes.
+fn find_array(
+    source: &Source,
+    files: &BTreeMap<String, Entry>,
+    name: &str,
+) -> Result<(Description, Vec<u8>), Fault> {
+    match files.get(&format!("{name}.npy")) {
+        Some(file) => read_bytes(source, name, file),
         None => {
             let found: Vec<String> = files.keys().take(20).map(|name| format!("`{}`", shown(name))).collect();
             unsupported(format!("it has no array `{name}`, but {}", found.join(", ")))
         }
-    };
-    names.iter().map(find).collect()
+    }
 }
 
-fn read_array(source: &Source, name: &str, file: &Entry) -> Result<NpyArray, Fault> {
+/// The numbers of an array.
+fn numbers(name: &str, (description, bytes): (Description, Vec<u8>)) -> Result<NpyArray, Fault> {
+    match description.size {
+        1 => unsupported(format!("the array `{name}` is of type |u1, expected f4 or f8")),
+        _ => Ok(description.array(&bytes)),
+    }
+}
+
+fn read_bytes(source: &Source, name: &str, file: &Entry) -> Result<(Description, Vec<u8>), Fault> {
     // From here on its size is what it says.
     file.has_any_place(source).map_err(fault)?;
     let read = |offset: u64, size: u64| -> Result<Vec<u8>, Fault> {
@@ -130,12 +186,13 @@ fn read_array(source: &Source, name: &str, file: &Entry) -> Result<NpyArray, Fau
     if bytes > MAX_BYTES {
         return unsupported(format!("the array `{name}` has {bytes} bytes, expected at most {MAX_BYTES}"));
     }
-    Ok(description.array(&read(first, bytes)?))
+    let bytes = read(first, bytes)?;
+    Ok((description, bytes))
 }
 
 /// What a `.npy` file says of its numbers.
 struct Description {
-    /// Bytes of a number, 4 or 8.
+    /// Bytes of a number: 4 or 8 of floats, or 1.
     size: usize,
     is_big_endian: bool,
     is_by_columns: bool,
@@ -168,9 +225,10 @@ impl Description {
             Some("<f4") => (false, 4),
             Some(">f8") => (true, 8),
             Some(">f4") => (true, 4),
+            Some("|u1") => (false, 1),
             other => {
                 let other = shown(other.unwrap_or("a structure"));
-                return unsupported(format!("the array `{name}` is of type {other}, expected f4 or f8"));
+                return unsupported(format!("the array `{name}` is of type {other}, expected f4, f8 or u1"));
             }
         };
         Ok(Self { size, is_big_endian, is_by_columns, shape })
@@ -285,13 +343,17 @@ mod tests {
     }
 
     /// The array `a` with this description and these bytes.
-    fn described(description: &str, numbers: &[u8]) -> Result<NpyArray, Fault> {
+    fn described(description: &str, bytes: &[u8]) -> Result<NpyArray, Fault> {
+        numbers("a", described_bytes(description, bytes)?)
+    }
+
+    fn described_bytes(description: &str, numbers: &[u8]) -> Result<(Description, Vec<u8>), Fault> {
         let mut npy =
             [MAGIC, &[1, 0], &(description.len() as u16).to_le_bytes(), description.as_bytes()].concat();
         npy.extend(numbers);
         let size = npy.len() as u64;
         let entry = Entry::new("a.npy", [size, size], crc32fast::hash(&npy), false);
-        read_array(&Source::Memory(npy), "a", &entry)
+        read_bytes(&Source::Memory(npy), "a", &entry)
     }
 
     fn doubles(values: &[f64]) -> Vec<u8> {
@@ -336,6 +398,20 @@ mod tests {
         assert_eq!(of(">f8", "False", &swapped), expected);
         assert_eq!(of("<f4", "False", &single), expected);
         assert_eq!(of(">f4", "True", &single_swapped), expected);
+    }
+
+    #[test]
+    fn bytes_are_no_numbers() {
+        let description = "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 3), }";
+        let (found, bytes) = described_bytes(description, &[0, 1, 2, 3, 4, 255]).unwrap();
+        assert_eq!((found.size, found.shape, bytes), (1, vec![2, 3], vec![0, 1, 2, 3, 4, 255]));
+        assert!(matches!(described(description, &[0; 6]), Err(Fault::Unsupported(_))));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("arrays.npz");
+        let array = NpyArray { shape: vec![1], values: vec![1.0] };
+        write_npz(&path, &[("b", &array), ("a", &array)]).unwrap();
+        assert_eq!(npz_names(&path).unwrap(), ["a", "b"]);
+        assert!(matches!(read_npz_bytes(&path, "a"), Err(WeightsError::Unsupported { .. })));
     }
 
     #[test]

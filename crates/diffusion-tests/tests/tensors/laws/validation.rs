@@ -18,7 +18,8 @@ backend_tests!(
     the_optimal_loss_of_pure_noise_is_the_spread_of_the_data,
 );
 
-const CONFIG: ValidationConfig = ValidationConfig { every: 1, examples: 20, bins: 4, per_bin: 8 };
+const CONFIG: ValidationConfig =
+    ValidationConfig { every: 1, examples: 20, bins: 4, per_bin: 8, metrics: Vec::new(), samples: 256 };
 
 fn data() -> Swissroll {
     Swissroll::new(1.5, 15.0, 20)

@@ -1,0 +1,145 @@
+//! Examples from files and folders of others.
+
+use crate::error::RecipeError;
+use diffusion::core::watch::Watch;
+use diffusion::data::{
+    AnyDataset, Channels, CifarConfig, DataConfig, Dataset, ImageFolder, ImageFolderConfig, MnistConfig,
+    MnistLike, ModelInput, Points, Split, pixels,
+};
+use diffusion::weights::{TensorFile, npz_names, read_npz_bytes};
+use std::fs;
+use std::path::Path;
+
+/// The ending of a file, in small letters.
+pub(crate) fn ending(path: &Path) -> String {
+    path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default()
+}
+
+/// Whether the file is one of NumPy's archives and has arrays of these names.
+pub(crate) fn has_arrays(path: &Path, names: &[&str]) -> Result<bool, RecipeError> {
+    if ending(path) != "npz" {
+        return Ok(false);
+    }
+    let found = npz_names(path)?;
+    Ok(names.iter().all(|name| found.iter().any(|found| found == name)))
+}
+
+/// The examples in a file of samples, or in a folder: of images, which are brought to `shape` where it is given, or of a
+/// published data set. Second, whether they are pixels.
+pub(crate) fn open(
+    path: &Path,
+    shape: Option<&[usize]>,
+    watch: &Watch,
+) -> Result<(AnyDataset, bool), RecipeError> {
+    let not = |reason: &str| RecipeError::NoExamples { path: path.to_path_buf(), reason: reason.to_string() };
+    if path.is_dir() {
+        return Ok((folder(path, shape, watch)?, true));
+    }
+    match path.symlink_metadata() {
+        Err(_) => Err(not("there is no such file or folder")),
+        Ok(_) => match &*ending(path) {
+            "safetensors" => tensors(path),
+            "npz" if has_arrays(path, &["arr_0"])? => Ok((arrays(path)?, true)),
+            "npz" => Err(not("it has no array `arr_0` of images")),
+            _ => Err(not("expected a folder, or a file ending in .safetensors or .npz")),
+        },
+    }
+}
+
+/// Examples in a folder: those to train on of a published data set, or images.
+fn folder(path: &Path, shape: Option<&[usize]>, watch: &Watch) -> Result<AnyDataset, RecipeError> {
+    match (published(path), shape) {
+        // Of any size.
+        (Some(DataConfig::Mnist(_)), None) => return Ok(MnistLike::from_folder(path, Split::Train)?.into()),
+        (Some(config), shape) => {
+            let shape = shape.unwrap_or(&[3, 32, 32]).to_vec();
+            let input = ModelInput { shape, num_classes: None, text: None, class_names: Vec::new() };
+            return Ok(config.open(&input, 0, 0, watch)?.training);
+        }
+        (None, _) => {}
+    }
+    let own;
+    let shape = match shape {
+        Some(shape) => shape,
+        None => {
+            own = ImageFolder::first_shape(path, watch)?;
+            &own[..]
+        }
+    };
+    let (channels, height, width) = match *shape {
+        [1, height, width] => (Channels::Gray, height, width),
+        [3, height, width] => (Channels::Rgb, height, width),
+        _ => {
+            let reason = format!("images are of 1 or 3 channels, and the samples are of shape {shape:?}");
+            return Err(RecipeError::NoExamples { path: path.to_path_buf(), reason });
+        }
+    };
+    let config = ImageFolderConfig { height, width, channels };
+    Ok(ImageFolder::open_within(path, config, None, watch)?.into())
+}
+
+/// The published data set whose files lie in a folder or just below it, by their names.
+fn published(path: &Path) -> Option<DataConfig> {
+    let names = |folder: &Path| -> Vec<String> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten().take(LISTED);
+        entries.map(|entry| entry.file_name().to_string_lossy().to_lowercase()).collect()
+    };
+    let below = names(path);
+    let deeper = below.iter().take(FOLDERS).flat_map(|name| names(&path.join(name))).collect::<Vec<_>>();
+    let has = |word: &str| below.iter().chain(&deeper).any(|name| name.contains(word));
+    let path = path.to_path_buf();
+    match () {
+        () if has("-ubyte") => Some(DataConfig::Mnist(MnistConfig { path })),
+        () if has("data_batch") || has("cifar-10") => {
+            Some(DataConfig::Cifar(CifarConfig { path, labels: None }))
+        }
+        () => None,
+    }
+}
+
+/// How many names of a folder, and how many folders in one, are looked at.
+const LISTED: usize = 1_000;
+const FOLDERS: usize = 20;
+
+/// The tensor `samples` of a file that `sample` wrote; pixels where they have the shape of images.
+fn tensors(path: &Path) -> Result<(AnyDataset, bool), RecipeError> {
+    let not = |reason: String| RecipeError::NoExamples { path: path.to_path_buf(), reason };
+    let file = TensorFile::open_safetensors(path)?;
+    let shape = file.shape("samples").map(<[usize]>::to_vec);
+    let shape = shape.ok_or_else(|| not("it has no tensor `samples`, as `sample` writes it".to_string()))?;
+    if shape.len() < 2 || shape.contains(&0) {
+        return Err(not(format!("`samples` is of shape {shape:?}, expected [count, …]")));
+    }
+    let values: Vec<f32> = file.read("samples")?;
+    let size: usize = shape[1..].iter().product();
+    let bad = values.chunks(size).filter(|sample| sample.iter().any(|x| !x.is_finite())).count();
+    if bad > 0 {
+        return Err(RecipeError::UnmeasurableSamples { count: bad, of: shape[0] });
+    }
+    let of_pixels = matches!(shape[1..], [1 | 3, _, _]);
+    Ok((AnyDataset::unlabeled(Points::new(values, &shape[1..])), of_pixels))
+}
+
+/// The array `arr_0` of images, `[count, height, width, channels]` in bytes.
+fn arrays(path: &Path) -> Result<AnyDataset, RecipeError> {
+    let (shape, bytes) = read_npz_bytes(path, "arr_0")?;
+    let &[count, height, width, channels @ (1 | 3)] = &shape[..] else {
+        let reason = format!("`arr_0` is of shape {shape:?}, expected [count, height, width, 1 or 3]");
+        return Err(RecipeError::NoExamples { path: path.to_path_buf(), reason });
+    };
+    if bytes.is_empty() {
+        let reason = "`arr_0` has no images".to_string();
+        return Err(RecipeError::NoExamples { path: path.to_path_buf(), reason });
+    }
+    let mut values = Vec::with_capacity(bytes.len());
+    for image in bytes.chunks_exact(height * width * channels).take(count) {
+        let plane = |c: usize| image.iter().skip(c).step_by(channels).map(|&byte| pixels::from_u8(byte));
+        values.extend((0..channels).flat_map(plane));
+    }
+    Ok(AnyDataset::unlabeled(Points::new(values, &[channels, height, width])))
+}
+
+/// Reads the examples at these places.
+pub(crate) fn read(data: &AnyDataset, indices: &[usize]) -> Result<Vec<f32>, RecipeError> {
+    Ok(data.gather(indices)?.0.iter::<f32>().collect())
+}

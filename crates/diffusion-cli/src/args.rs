@@ -226,11 +226,15 @@ pub struct SampleArgs {
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]
     pub backend: BackendName,
-    /// The picture, the tensors where it ends in .safetensors, or an animation of the way from noise where it ends in .gif or
-    /// .apng [default: samples-seed-N.png in the run's folder].
-    #[arg(long, value_name = "FILE")]
+    /// The number of the first sample: `--first 100 --count 50` are the samples 100 to 149 of the seed.
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "interpolate")]
+    pub first: usize,
+    /// The picture; the tensors where it ends in .safetensors; the bytes of all pixels where it ends in .npz; an animation of
+    /// the way from noise where it ends in .gif or .apng; or where it ends in / a folder of single pictures, which goes on
+    /// with those that are missing [default: samples-seed-N.png in the run's folder].
+    #[arg(long, value_name = "FILE|FOLDER/")]
     pub out: Option<PathBuf>,
-    /// Replace the file that is there already.
+    /// Replace what is there already.
     #[arg(long)]
     pub overwrite: bool,
     /// Of a run on latents: a folder of diffusers whose autoencoder makes images of the samples.

@@ -45,6 +45,17 @@ impl Chosen {
         }
     }
 
+    /// What tells them from others.
+    pub fn identity(&self) -> String {
+        match self {
+            Self::Checkpoint(checkpoint, weights) => {
+                let state = checkpoint.state();
+                format!("step {}, {weights:?}: {:?}", state.step, state.files)
+            }
+            Self::Average(average) => format!("step {}: {average:?}", average.step()),
+        }
+    }
+
     /// The step of the training that they are of.
     pub fn step(&self) -> u64 {
         match self {

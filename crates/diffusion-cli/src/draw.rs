@@ -61,11 +61,17 @@ pub fn picture(path: &Path, samples: &Samples, behind: Option<TensorData>) -> Re
             Ok(pictures::scatter(path, &points(&behind), &points(&samples.values[..2 * shown]), labels)?)
         }
         [channels, height, width] => {
-            // One column per label reads as a table.
-            let columns = samples.period.filter(|&period| period <= 16 && samples.count() > period);
             let (values, shown) = shown_channels(samples, channels, height * width);
-            let drawn = pictures::grid(path, &values, samples.count(), shown, height, width, columns)?;
-            say_shown(path, drawn, samples.count());
+            let count = samples.count();
+            let drawn = match heads(samples) {
+                Some(names) => pictures::grid_under(path, &values, count, shown, height, width, &names)?,
+                None => {
+                    // Where there are no labels, how many stand side by side.
+                    let columns = samples.period.filter(|_| samples.labels.is_none());
+                    pictures::grid(path, &values, count, shown, height, width, columns)?
+                }
+            };
+            say_shown(path, drawn, count);
             Ok(())
         }
         ref other => {
@@ -94,6 +100,18 @@ pub fn shrunk(frame: RgbImage) -> RgbImage {
     }
     let [width, height] = [width, height].map(|side| ((f64::from(side) * scale) as u32).max(1));
     DynamicImage::ImageRgb8(frame).thumbnail_exact(width, height).into_rgb8()
+}
+
+/// The most columns that have names above them.
+const NAMED: usize = 16;
+
+/// The names of the classes above the columns of a picture of `samples`, one class each; nothing where there are no classes,
+/// or too many for a table. Samples of one class stand in a square.
+fn heads(samples: &Samples) -> Option<Vec<String>> {
+    let (labels, period, count) = (samples.labels.as_ref()?, samples.period?, samples.count());
+    let columns = if period == 1 { (count as f64).sqrt().ceil() as usize } else { period };
+    let is_table = (1..=NAMED).contains(&columns) && count >= columns;
+    is_table.then(|| labels[..columns].iter().map(|&label| samples.class_name(label)).collect())
 }
 
 /// Says that a picture shows some of the samples only, where it does.

@@ -224,6 +224,10 @@ fn recipe_hint(error: &RecipeError) -> Option<String> {
         RecipeError::OtherTensors(_) | RecipeError::LatentsAmongImages { .. } => {
             "pass --out FOLDER for another folder".to_string()
         }
+        RecipeError::OtherSamples(_) => {
+            "pass --overwrite to replace them, or --out FOLDER/ for another folder".to_string()
+        }
+        RecipeError::NotSamples(_) => "pass --out FOLDER/ for another folder".to_string(),
         RecipeError::LatentsCount { found, expected, .. } if found < expected => {
             format!("`{program} encode` was stopped before its end: the same command goes on with it")
         }

@@ -212,7 +212,8 @@ fn nearest(path: &Path, pairs: &NearestPairs) -> Result<(), CliError> {
     let size = pairs.shape.iter().product::<usize>().max(1);
     let period = Some(pairs.samples.len() / size);
     let values = [&pairs.samples[..], &pairs.training].concat();
-    let samples = Samples { values, start: Vec::new(), shape: pairs.shape.clone(), labels: None, period };
+    let (shape, start, class_names) = (pairs.shape.clone(), Vec::new(), Vec::new());
+    let samples = Samples { values, start, shape, labels: None, period, class_names };
     draw::picture(path, &samples, None)
 }
 

@@ -21,13 +21,15 @@ use std::time::{Duration, Instant};
 /// The shares of a run's time for pictures of samples where no interval is set, and for curves.
 const SHARES: [f64; 2] = [0.015, 0.005];
 /// What a picture costs besides its samples, and what the curves cost, before it was measured.
-const DRAWING: Duration = Duration::from_millis(100);
+const DRAWING: Duration = Duration::from_millis(200);
 /// The most points of the data behind samples.
 const BEHIND: usize = 5_000;
 /// How long the last picture of a run that was asked to stop may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The pictures of curves by their names.
+const CURVES: [&str; 3] = ["loss", "learning_rate", "val_metrics"];
 /// The most pictures of an animation of the training.
-const FRAMES: usize = 100;
+const FRAMES: usize = 50;
 /// How long each of them stands, in milliseconds.
 const STANDS: u16 = 400;
 
@@ -184,7 +186,10 @@ impl Gallery {
 
     fn curves_at(&self, place: impl Fn(&str) -> PathBuf, history: &History) -> Result<(), CliError> {
         let [loss, rate, metrics] = CURVES;
-        let named = [("training examples", &history.training), ("validation examples", &history.validation)];
+        let named = [
+            ("EMA weights, training examples", &history.training),
+            ("EMA weights, validation examples", &history.validation),
+        ];
         let others: Vec<(&str, &[(f64, f64)])> = named
             .into_iter()
             .filter(|(_, points)| !points.is_empty())
@@ -199,29 +204,33 @@ impl Gallery {
     }
 
     /// Makes an animation of all pictures that were drawn while the run trained, if there are some, and are meant to move.
-    pub fn animate(&self, folder: &RunFolder) -> Result<(), CliError> {
+    pub fn animate(&mut self, folder: &RunFolder) {
         let drawn = folder.pictures_drawn();
         if !self.config.animation || drawn.len() < 2 {
-            return Ok(());
+            return;
         }
         let every = drawn.len().div_ceil(FRAMES);
         // Of the last one all the same.
         let places = drawn.iter().rev().step_by(every).rev();
-        let frames = places.map(|(_, path)| pictures::open(path)).collect::<Result<Vec<_>, _>>()?;
-        // Earlier ones may have been drawn with other settings.
-        let last = frames.last().map(RgbImage::dimensions);
-        let frames: Vec<RgbImage> =
-            frames.into_iter().filter(|frame| Some(frame.dimensions()) == last).map(draw::shrunk).collect();
-        Ok(pictures::animation(&output(folder, "training", &["gif"]), &frames, STANDS)?)
+        let animate = || -> Result<(), CliError> {
+            let mut frames = Vec::new();
+            for (_, path) in places {
+                frames.push(draw::shrunk(pictures::open(path)?));
+            }
+            // Earlier ones may have been drawn with other settings.
+            let last = frames.last().map(RgbImage::dimensions);
+            frames.retain(|frame| Some(frame.dimensions()) == last);
+            Ok(pictures::animation(&output(folder, "training", &["gif"]), &frames, STANDS)?)
+        };
+        if let Err(error) = animate() {
+            self.warn(&error);
+        }
     }
 
     /// Says once that a picture could not be drawn.
     fn warn(&mut self, error: &CliError) {
         if !replace(&mut self.is_warned, true) {
-            log(format_args!("warning: no picture was drawn while the run trains: {}", error.sentence()));
+            log(format_args!("warning: a picture of the training was not drawn: {}", error.sentence()));
         }
     }
 }
-
-/// The pictures of curves by their names.
-pub const CURVES: [&str; 3] = ["loss", "learning_rate", "val_metrics"];

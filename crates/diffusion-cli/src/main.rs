@@ -19,6 +19,7 @@ mod export;
 mod gallery;
 mod generate;
 mod going_on;
+mod image_files;
 mod import;
 mod invocation;
 mod likelihood;

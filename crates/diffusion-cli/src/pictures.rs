@@ -4,13 +4,14 @@ mod animation;
 mod axis;
 mod curve;
 mod grid;
+mod heads;
 mod scatter;
 #[cfg(test)]
 mod tests;
 
 pub use animation::{animation, is_animation};
 pub use curve::{curve, curves, curves_over_steps, rates};
-pub use grid::grid;
+pub use grid::{grid, grid_under};
 pub use scatter::scatter;
 
 use diffusion::weights::write_atomically;
@@ -71,17 +72,22 @@ fn plot(
     size: (u32, u32),
     draw: impl FnOnce(&Canvas) -> DrawResult<()>,
 ) -> Result<(), PictureError> {
+    let drawn = canvas(size, draw).map_err(|source| PictureError::Draw { path: path.into(), source })?;
+    save(path, &drawn)
+}
+
+/// What `draw` puts on a white canvas of `OVERSAMPLING` times the size, averaged down to the size.
+fn canvas(size: (u32, u32), draw: impl FnOnce(&Canvas) -> DrawResult<()>) -> DrawResult<RgbImage> {
     static FONT: OnceLock<bool> = OnceLock::new();
     let register =
         || register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT).is_ok();
-    let failed = |source| PictureError::Draw { path: path.into(), source };
     if !FONT.get_or_init(register) {
-        return Err(failed("the built-in font cannot be read".into()));
+        return Err("the built-in font cannot be read".into());
     }
     let (width, height) = (OVERSAMPLING * size.0, OVERSAMPLING * size.1);
     let mut picture = RgbImage::from_pixel(width, height, PAPER);
-    draw(&BitMapBackend::with_buffer(&mut picture, (width, height)).into_drawing_area()).map_err(failed)?;
-    save(path, &DynamicImage::ImageRgb8(picture).thumbnail_exact(size.0, size.1).into_rgb8())
+    draw(&BitMapBackend::with_buffer(&mut picture, (width, height)).into_drawing_area())?;
+    Ok(DynamicImage::ImageRgb8(picture).thumbnail_exact(size.0, size.1).into_rgb8())
 }
 
 /// Writes beside the target and renames, so that nobody sees half a picture.

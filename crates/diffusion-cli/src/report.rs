@@ -24,7 +24,8 @@ pub fn report(run: &dyn Run, folder: &RunFolder, trained: &Trained) {
     ));
     let endings = draw::endings(run.config());
     let samples = folder.output("samples", endings);
-    let pictures = ["loss", "learning_rate", "val_loss", "val_metrics"].map(|name| folder.output(name, &["png"]));
+    let pictures =
+        ["loss", "learning_rate", "val_loss", "val_metrics"].map(|name| folder.output(name, &["png"]));
     let moving = folder.output("training", &["gif"]);
     let drawn = (!folder.pictures_drawn().is_empty()).then(|| folder.pictures());
     let others = ["metrics.jsonl", "checkpoints"].map(|name| folder.file(name));

@@ -7,6 +7,7 @@ use crate::denoising::{self, Denoising};
 use crate::display::Display;
 use crate::draw;
 use crate::error::CliError;
+use crate::image_files::ImageFiles;
 use crate::memory::{Work, during};
 use crate::output::{log, try_print};
 use crate::pictures;
@@ -19,6 +20,7 @@ use burn::tensor::TensorData;
 use burn::tensor::backend::Backend;
 use diffusion::core::guidance::Autoguidance;
 use diffusion::core::{AnyGuidance, counted};
+use diffusion::data::identity;
 use diffusion::latent::{Autoencoder, AutoencoderConfig, Folder, autoencoder};
 use diffusion_backends::{Job, run_on};
 use diffusion_recipe::{
@@ -42,8 +44,19 @@ pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
     let seed = request.seed;
     let prompts = prompts(&args, &config)?;
     let task = task(&args.task, &config)?;
-    let out = args.out.unwrap_or_else(|| run.file(&format!("samples-seed-{seed}.png")));
-    check_out(&out, &config, args.overwrite)?;
+    if args.first.checked_add(config.sampling.count).is_none() {
+        let what = format!("the samples from --first {} on have numbers beyond {}", args.first, usize::MAX);
+        return Err(CliError::usage(what, "give a smaller --first"));
+    }
+    let told = told(&args);
+    let out = args.out.unwrap_or_else(|| match args.first {
+        0 => run.file(&format!("samples-seed-{seed}.png")),
+        first => run.file(&format!("samples-seed-{seed}-from-{first}.png")),
+    });
+    let is_drawn = !ImageFiles::is_at(&out);
+    if is_drawn {
+        check_out(&out, &config, args.overwrite)?;
+    }
     let chosen = Chosen::find(&run, &config, &args.weights)?;
     let decoder = match args.decoder {
         Some(_) if config.data.latents().is_none() => {
@@ -64,12 +77,34 @@ pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
     if pictures::is_animation(&out) {
         show_few(&mut config);
     }
+    let request = SampleRequest { task, first: args.first, sampling: config.sampling.clone(), ..request };
+    let files = match is_drawn {
+        true => None,
+        false => {
+            let settings = (decoder.is_some(), args.overwrite);
+            Some(ImageFiles::find(&out, (&request, &config), (&chosen, told), settings)?)
+        }
+    };
+    if let Some(files) = &files {
+        signals::advise(files.advice().to_string());
+    }
     let guidance = args.sampling.guidance;
-    let request = SampleRequest { task, sampling: config.sampling.clone(), ..request };
     run_on(
         args.backend,
-        Sampling { config, folder: run, chosen, request, guidance, prompts, out, decoder, display },
+        Sampling { config, folder: run, chosen, request, guidance, prompts, out, files, decoder, display },
     )?
+}
+
+/// What tells from others whatever is asked for besides labels and settings: texts, data to begin with, a decoder.
+fn told(args: &SampleArgs) -> Option<String> {
+    let SampleArgs { prompt, text_encoder, decoder, sampling, task, .. } = args;
+    let GuidanceArgs { negative, also, .. } = &sampling.guidance;
+    let is_none = prompt.is_empty() && decoder.is_none() && negative.is_none() && also.is_empty();
+    if is_none && task.init.is_empty() && task.interpolate.is_none() {
+        return None;
+    }
+    let asked = (prompt, text_encoder, decoder, negative, also, task);
+    Some(format!("{:016x}", identity::hash(format!("{asked:?}").as_bytes())))
 }
 
 /// Changes what the command line changes; `own` is the sampler of a task where no other is asked for.
@@ -173,7 +208,8 @@ fn check_out(out: &Path, config: &RunConfig, overwrite: bool) -> Result<(), CliE
     if !is_png && !draw::is_safetensors(out) && !pictures::is_animation(out) {
         let what =
             format!("{} is not the name of a PNG picture, an animation or a safetensors file", out.display());
-        return Err(CliError::usage(what, "let --out end in .png, .gif, .apng or .safetensors"));
+        let hint = "let --out end in .png, .gif, .apng, .safetensors, .npz, or in / for a folder";
+        return Err(CliError::usage(what, hint));
     }
     check_file(out, overwrite)?;
     if pictures::is_animation(out) {
@@ -225,6 +261,8 @@ struct Sampling<'a> {
     guidance: GuidanceArgs,
     prompts: Option<Prompts>,
     out: PathBuf,
+    /// Where single pictures go, if that is asked for.
+    files: Option<ImageFiles>,
     decoder: Option<PathBuf>,
     display: &'a Display,
 }
@@ -274,6 +312,9 @@ impl Sampling<'_> {
         run.open_weaker(&self.folder)?;
         let begun = Instant::now();
         during(Work::Samples);
+        if let Some(files) = &self.files {
+            return self.write(files, &*run, decode, begun);
+        }
         let is_moving = pictures::is_animation(&self.out);
         let mut denoising = Denoising::default();
         let samples = run.sample(&self.request, &mut |progress| {
@@ -303,6 +344,33 @@ impl Sampling<'_> {
             self.out.display()
         ));
         Ok(samples.check()?)
+    }
+
+    /// Draws samples as single pictures, or as the bytes of all.
+    fn write(
+        &self,
+        files: &ImageFiles,
+        run: &dyn Run,
+        decode: impl Fn(&Samples) -> Result<Option<Samples>, RecipeError>,
+        begun: Instant,
+    ) -> Result<(), CliError> {
+        let written = files.write(&self.request, &|request, take| {
+            let mut take = |samples: Samples| {
+                let images = decode(&samples)?.unwrap_or(samples);
+                let _busy = Busy::begin();
+                take(images)
+            };
+            run.sample_each(request, &mut take, &mut |_| {})
+        })?;
+        self.display.end();
+        try_print(format_args!(
+            "{} of step {} in {:.1} s: {}",
+            counted(written.drawn, "sample"),
+            self.chosen.step(),
+            begun.elapsed().as_secs_f64(),
+            files.text(&written)
+        ));
+        Ok(written.check()?)
     }
 
     /// Points are drawn over the data, if these are at hand; a picture of images does not need them.

@@ -231,7 +231,7 @@ impl Training {
             None => {
                 drawn?;
                 drop(busy);
-                self.finish(&mut *run, &folder, (&trained, &gallery), display)
+                self.finish(&mut *run, &folder, (&trained, &mut gallery), display)
             }
         }
     }
@@ -241,7 +241,7 @@ impl Training {
         &self,
         run: &mut dyn Run,
         folder: &RunFolder,
-        (trained, gallery): (&Trained, &Gallery),
+        (trained, gallery): (&Trained, &mut Gallery),
         display: &Display,
     ) -> Result<(), CliError> {
         let (program, path) = (invocation(), word(folder.path()));
@@ -257,7 +257,7 @@ impl Training {
         still_there(folder, run)?;
         let place = output(folder, "samples", draw::endings(&self.config));
         draw::samples(&place, &samples, &self.config, behind)?;
-        gallery.animate(folder)?;
+        gallery.animate(folder);
         if let Some(losses) = &trained.validation {
             let title = format!("{}: loss by noise level", self.config.preset);
             draw::validation(&output(folder, "val_loss", &["png"]), losses, &title)?;

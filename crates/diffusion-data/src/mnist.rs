@@ -1,5 +1,7 @@
 //! Gray images in the files of MNIST and its drop-in replacements, such as Fashion-MNIST, EMNIST and QMNIST.
 
+mod names;
+
 use std::path::{Path, PathBuf};
 
 use diffusion_core::{counted, watch::Watch};
@@ -21,6 +23,9 @@ use crate::{
 /// file begins with, not by its name. There are as many classes as the greatest label says, and one more: EMNIST's
 /// letters, whose labels begin at 1, have 27, of which the first has no example, as in torchvision. The pixels are those
 /// of the file: EMNIST's, which are published with rows and columns exchanged, stay so, as in torchvision.
+///
+/// Where the labels are those that Fashion-MNIST is published with, its classes have their names; the files of others do not
+/// tell what their classes are.
 #[derive(Clone, Copy, Debug)]
 pub struct MnistLike;
 
@@ -82,7 +87,12 @@ fn read(images_path: &Path, labels: Option<&Path>, watch: &Watch) -> Result<Imag
     };
     let labels = idx::labels(path, as_many, watch)?;
     let classes = labels.iter().max().map_or(0, |&label| label as usize + 1);
-    Ok(Images::new(shape, images.bytes, labels, classes))
+    let names = names::of(&labels);
+    let images = Images::new(shape, images.bytes, labels, classes);
+    Ok(match names {
+        Some(names) => images.with_class_names(names),
+        None => images,
+    })
 }
 
 /// Fashion-MNIST, MNIST or anything else in their format, as a configuration names it.
@@ -147,6 +157,7 @@ mod tests {
         for (part, split) in [("train", Split::Train), ("t10k", Split::Test)] {
             let data = MnistLike::from_folder(folder(part, &[9, 0, 3]), split).unwrap();
             assert_eq!((data.len(), data.shape(), data.num_classes()), (3, &[1, 1, 2][..], 10));
+            assert_eq!(data.class_names(), None);
             let mut into = [0.0; 2];
             assert_eq!((data.read(0, &mut into).unwrap(), into), (9, [-1.0, 1.0]));
             // 51 / 255 · 2 − 1 = −0.6 and 102 / 255 · 2 − 1 = −0.2.
@@ -235,6 +246,8 @@ mod tests {
         for (split, len) in [(Split::Train, 60_000), (Split::Test, 10_000)] {
             let data = MnistLike::from_folder(folder, split).unwrap();
             assert_eq!((data.len(), data.shape()), (len, &[1, 28, 28][..]));
+            let names = data.class_names().map(|names| (names.len(), &names[0][..], &names[9][..]));
+            assert_eq!(names, Some((10, "T-shirt/top", "Ankle boot")));
             let (mut count, mut sum, mut squares) = ([0; 10], 0.0, 0.0);
             let mut into = [0.0; 784];
             for i in 0..len {

@@ -2,6 +2,7 @@
 
 use diffusion_core::watch::Stopped;
 use diffusion_weights::WeightsError;
+use std::path::{Path, PathBuf};
 
 /// Why a metric has no value.
 #[derive(Debug, thiserror::Error)]
@@ -107,10 +108,40 @@ pub enum MetricError {
     /// An eigenvalue or singular value was not found, which no finite matrix should bring about.
     #[error("the decomposition of a covariance does not converge")]
     Diverged,
+    /// A pickle has something else than statistics.
+    #[error("{} holds no statistics: {reason}", path.display())]
+    NoStatistics {
+        /// The file.
+        path: PathBuf,
+        /// What it has instead.
+        reason: String,
+    },
+    /// A pickle has other sets of statistics than the one that is asked for, or several where none is named.
+    #[error("{}", other_sets(path, found, set))]
+    Sets {
+        /// The file.
+        path: PathBuf,
+        /// Their names.
+        found: Vec<String>,
+        /// The one that was asked for.
+        set: Option<String>,
+    },
     /// A file of statistics cannot be read or written.
     #[error(transparent)]
     File(#[from] WeightsError),
     /// The work was asked to stop.
     #[error(transparent)]
     Stopped(#[from] Stopped),
+}
+
+fn other_sets(path: &Path, found: &[String], set: &Option<String>) -> String {
+    let found = match found {
+        [] => "no set of statistics".to_string(),
+        _ => format!("the sets of statistics {}", found.join(", ")),
+    };
+    let expected = match set {
+        Some(set) => format!("`{set}`"),
+        None => "one, or the name of one".to_string(),
+    };
+    format!("{} has {found}, expected {expected}", path.display())
 }

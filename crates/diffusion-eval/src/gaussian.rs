@@ -1,7 +1,8 @@
 //! Means and covariances, and the files in which other programs keep them.
 
 use crate::error::MetricError;
-use diffusion_weights::{NpyArray, read_npz, write_npz};
+use crate::statistics;
+use diffusion_weights::{NpyArray, write_npz};
 use faer::{Mat, MatRef, Side};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -12,8 +13,8 @@ const ROUNDING: f64 = 1e-4;
 
 /// A mean and a covariance, all that the Fréchet distance knows of a set.
 ///
-/// [`Moments`](crate::Moments) makes one of features. [`open`](Self::open) reads what pytorch-fid and EDM have written, and
-/// [`save`](Self::save) writes what they read.
+/// [`Moments`](crate::Moments) makes one of features. [`open`](Self::open) reads what pytorch-fid, EDM and EDM2 have written,
+/// and [`save`](Self::save) writes what they read.
 #[derive(Clone, Debug)]
 pub struct Gaussian {
     mean: Vec<f64>,
@@ -57,12 +58,25 @@ impl Gaussian {
         Ok(Self { mean, covariance, root: OnceLock::new() })
     }
 
-    /// The arrays `mu` and `sigma` of a `.npz` file, as pytorch-fid and EDM write it.
+    /// The arrays `mu` and `sigma` of a `.npz` file, as pytorch-fid and EDM write it, or of the only set in a pickle, as EDM2
+    /// writes it, of which nothing is run.
     ///
     /// # Errors
-    /// If the file cannot be read or lacks one of them, or as [`new`](Self::new).
+    /// If the file cannot be read or lacks one of them, if a pickle has several sets, or as [`new`](Self::new).
     pub fn open(path: impl AsRef<Path>) -> Result<Self, MetricError> {
-        let [mu, sigma] = read_npz(path, ["mu", "sigma"])?;
+        Self::of_arrays(statistics::read(path.as_ref(), None)?)
+    }
+
+    /// The same of the set `set` in a pickle of several: EDM2's have `fid`, of Inception's features, and `fd_dinov2`, of
+    /// DINOv2's. A file that has one set without a name is of any.
+    ///
+    /// # Errors
+    /// If the file has no such set, or as [`open`](Self::open).
+    pub fn open_set(path: impl AsRef<Path>, set: &str) -> Result<Self, MetricError> {
+        Self::of_arrays(statistics::read(path.as_ref(), Some(set))?)
+    }
+
+    fn of_arrays([mu, sigma]: [NpyArray; 2]) -> Result<Self, MetricError> {
         match (&mu.shape[..], &sigma.shape[..]) {
             (&[d], &[rows, columns]) if [rows, columns] == [d, d] => Self::new(mu.values, sigma.values),
             _ => Err(MetricError::Shapes { mu: mu.shape, sigma: sigma.shape }),

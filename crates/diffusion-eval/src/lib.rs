@@ -26,6 +26,7 @@ mod neighborhoods;
 mod pairs;
 mod resample;
 mod sliced;
+mod statistics;
 mod strata;
 mod transport;
 mod validation;

@@ -80,5 +80,6 @@ pub fn read_latents(path: impl AsRef<Path>) -> Result<Samples, RecipeError> {
         return Err(not(format!("`{name}` is of shape {shape:?}, expected numbers of four axes")));
     }
     let values = file.read(name)?;
-    Ok(Samples { start: Vec::new(), values, shape: shape[1..].to_vec(), labels: None, period: None })
+    let (shape, start, class_names) = (shape[1..].to_vec(), Vec::new(), Vec::new());
+    Ok(Samples { start, values, shape, labels: None, period: None, class_names })
 }

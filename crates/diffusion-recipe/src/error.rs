@@ -154,6 +154,12 @@ pub enum RecipeError {
         /// Why.
         error: Box<MetricError>,
     },
+    /// There are samples in the folder that were drawn otherwise.
+    #[error("{} has samples that were drawn with another model, seed or settings", .0.display())]
+    OtherSamples(PathBuf),
+    /// There is something else in the folder than samples.
+    #[error("{} has other files than samples, which would be mixed with them", .0.display())]
+    NotSamples(PathBuf),
     /// The new run would replace what it is made from.
     #[error("the new run in {} would replace {}, which it is made from", out.display(), origin.display())]
     ReplacesSource {

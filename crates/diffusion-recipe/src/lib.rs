@@ -32,6 +32,7 @@ mod evaluate;
 mod feed;
 mod folder;
 mod held;
+mod image_files;
 mod images;
 mod inspect;
 mod interval;
@@ -69,6 +70,7 @@ pub use evaluate::{
     EvaluateRequest, Evaluation, EvaluationSettings, FeatureKind, Judged, Measured, NearestPairs, evaluate,
 };
 pub use folder::{RunFolder, check_replaces_not, check_writable};
+pub use image_files::{Draw, Drawn, SampleFolder, Written, write_archive};
 pub use images::{ImageNetwork, ImageSize, ModelSize, ParseError};
 pub use interval::Interval;
 pub use latents::{LatentCondition, LatentModel};

@@ -69,7 +69,10 @@ impl DataRecord {
         } else if self.values != before.values {
             add("data.values", "are others in the examples that are compared".to_string());
         }
-        if self.classes.len() > 1 || before.classes.len() > 1 {
+        // A version that did not know their names had their numbers.
+        let is_named = before.classes.len() == self.classes.len()
+            && before.classes.iter().enumerate().all(|(number, class)| *class == number.to_string());
+        if !is_named && (self.classes.len() > 1 || before.classes.len() > 1) {
             // The one class of a folder without subfolders is called as the folder is.
             let others = |of: &Self, than: &Self| {
                 let others = of.classes.iter().filter(|class| !than.classes.contains(class));
@@ -312,6 +315,20 @@ mod tests {
     #[test]
     fn the_name_of_the_only_class_may_change() {
         assert_eq!(data(20, &["new"], "a", "b").changes_since(&data(20, &["old"], "a", "b")), []);
+    }
+
+    /// Other examples with such names are other examples.
+    #[test]
+    fn classes_may_get_names() {
+        let named = data(20, &["cat", "dog"], "a", "b");
+        assert_eq!(named.changes_since(&data(20, &["0", "1"], "a", "b")), []);
+        for others in [
+            data(20, &["0", "1"], "c", "b"),
+            data(20, &["0", "1", "2"], "a", "b"),
+            data(20, &["1", "0"], "a", "b"),
+        ] {
+            assert_ne!(named.changes_since(&others), [], "{others:?}");
+        }
     }
 
     #[test]

@@ -132,7 +132,26 @@ pub trait Run {
         &self,
         request: &SampleRequest,
         observe: &mut dyn FnMut(SampleProgress<'_>),
-    ) -> Result<Samples, RecipeError>;
+    ) -> Result<Samples, RecipeError> {
+        let mut all = Samples::none(self.config().network.input_shape());
+        let take = &mut |batch| {
+            all.append(batch);
+            Ok(())
+        };
+        self.sample_each(request, take, observe)?;
+        Ok(all)
+    }
+
+    /// Draws the same samples, and hands those of each batch to `take`, in their order: memory holds one batch.
+    ///
+    /// # Errors
+    /// As [`sample`](Self::sample), or what `take` returns, which ends it.
+    fn sample_each(
+        &self,
+        request: &SampleRequest,
+        take: &mut dyn FnMut(Samples) -> Result<(), RecipeError>,
+        observe: &mut dyn FnMut(SampleProgress<'_>),
+    ) -> Result<(), RecipeError>;
 
     /// How likely examples of its data are under the EMA weights; those of validation where there are some.
     ///

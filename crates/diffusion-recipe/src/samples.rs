@@ -18,14 +18,38 @@ pub struct Samples {
     pub shape: Vec<usize>,
     /// The label of each, if there are labels.
     pub labels: Option<Vec<usize>>,
-    /// After how many samples the labels repeat, if there are labels.
+    /// After how many samples the labels repeat, if there are labels; without labels, how many stand side by side in a picture.
     pub period: Option<usize>,
+    /// The names of the classes in the order of their labels, where they are known.
+    pub class_names: Vec<String>,
 }
 
 impl Samples {
     /// The number of samples.
     pub fn count(&self) -> usize {
         self.values.len() / self.shape.iter().product::<usize>().max(1)
+    }
+
+    /// None as yet, of this shape each.
+    pub(crate) fn none(shape: Vec<usize>) -> Self {
+        let (values, start, class_names) = (Vec::new(), Vec::new(), Vec::new());
+        Self { values, start, shape, labels: None, period: None, class_names }
+    }
+
+    /// These, and those that follow them.
+    pub(crate) fn append(&mut self, next: Self) {
+        self.values.extend(next.values);
+        self.start.extend(next.start);
+        match (&mut self.labels, next.labels) {
+            (Some(labels), Some(next)) => labels.extend(next),
+            (labels, next) => *labels = next,
+        }
+        (self.period, self.class_names) = (next.period, next.class_names);
+    }
+
+    /// What the class `label` is called: its name, or its number where it has none.
+    pub fn class_name(&self, label: usize) -> String {
+        self.class_names.get(label).cloned().unwrap_or_else(|| label.to_string())
     }
 
     /// The number of samples of which not all values are finite.
@@ -109,6 +133,7 @@ mod tests {
             shape: vec![2],
             labels: None,
             period: None,
+            class_names: Vec::new(),
         };
         assert!(of(&[1.0, 2.0, f32::MAX, f32::MIN]).check().is_ok());
         let some = of(&[1.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 3.0, 4.0]);

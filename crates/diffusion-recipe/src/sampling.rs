@@ -6,6 +6,7 @@ use crate::error::RecipeError;
 use crate::network::SampledNetwork;
 use crate::run::{SampleProgress, SampleRequest};
 use crate::samples::Samples;
+use crate::task::Batch;
 use crate::watched::Watched;
 use crate::weaker::Tellable;
 use burn::tensor::backend::Backend;
@@ -23,7 +24,10 @@ const PIECE: usize = 1 << 16;
 pub(crate) const NO_MEAN_VELOCITY: &str = "is mean-flow, which asks for mean velocities, expected a network with mean_velocity = true that was trained by the \
      objective mean-flow, or another sampler";
 
-/// Draws the samples that are asked for: sample i depends on the seed and on i alone.
+/// Who is given the samples of each batch.
+pub(crate) type Take<'a> = dyn FnMut(Samples) -> Result<(), RecipeError> + 'a;
+
+/// Draws the samples that are asked for, and hands each batch of them to `take`: sample i depends on the seed and on i alone.
 pub(crate) fn draw<B: Backend, N, const D: usize>(
     model: &Diffusion<B, N, AnyPrediction>,
     config: &RunConfig,
@@ -31,8 +35,8 @@ pub(crate) fn draw<B: Backend, N, const D: usize>(
     request: &SampleRequest,
     device: &B::Device,
     watch: &Watch,
-    observe: &mut dyn FnMut(SampleProgress<'_>),
-) -> Result<Samples, RecipeError>
+    (take, observe): (&mut Take<'_>, &mut dyn FnMut(SampleProgress<'_>)),
+) -> Result<(), RecipeError>
 where
     N: SampledNetwork<B, D>,
 {
@@ -43,7 +47,6 @@ where
     let shape = config.network.input_shape();
     let piece = batch_size.unwrap_or((PIECE / shape.iter().product::<usize>()).max(1)).max(1);
     let asked = Asked::new(request, config)?;
-    let (mut values, mut start) = (Vec::new(), Vec::new());
     let each = request.task.steps(&sigmas, &shape)?;
     let steps = sampling.count.div_ceil(piece).saturating_mul(each) as u64;
     let report = |step: usize| watch.report("drawing samples: step", step as u64, Some(steps));
@@ -58,10 +61,10 @@ where
             return Err(Invalid::new("sampling.sampler", NO_MEAN_VELOCITY).into());
         }
         let denoiser = Watched::new(&denoiser, watch, "");
-        let place = (done, batch, sampling.count);
+        let place = Batch { first: first + done, done, size: batch, count: sampling.count };
         let begun = request.task.begin(&denoiser, &sigmas, place, noise, device)?;
         watch.check()?;
-        start.extend(begun.x.to_data().convert::<f32>().iter::<f32>());
+        let start = begun.x.to_data().convert::<f32>().iter::<f32>().collect();
         let mut last = begun.x.clone();
         for (i, x) in begun.states(&denoiser, FromPureNoise(sampling.sampler), noise).enumerate() {
             let state = || x.to_data().convert::<f32>();
@@ -70,10 +73,12 @@ where
             last = x;
             report(before + i + 1)?;
         }
-        values.extend(last.into_data().convert::<f32>().iter::<f32>());
+        let values = last.into_data().convert::<f32>().iter::<f32>().collect();
+        let labels = asked.labels(first + done, batch);
+        let (shape, period, class_names) = (shape.clone(), asked.period(), config.classes.clone());
+        take(Samples { values, start, shape, labels, period, class_names })?;
     }
-    let labels = asked.labels(*first, sampling.count);
-    Ok(Samples { values, start, shape, labels, period: asked.period() })
+    Ok(())
 }
 
 /// The model under these conditions, guided away from `against`, from no condition, or from the weaker model.

@@ -118,7 +118,7 @@ impl Task {
         }
     }
 
-    /// Where the samples `first`, `first + 1`, … of `count`, `batch` of them, begin; `noise` is theirs.
+    /// Where the samples of a batch begin; `noise` is theirs.
     ///
     /// # Errors
     /// As [`steps`](Self::steps), which is asked before.
@@ -126,11 +126,11 @@ impl Task {
         &self,
         denoiser: &M,
         sigmas: &Sigmas<AnyPath>,
-        (first, batch, count): (usize, usize, usize),
+        Batch { first, done, size, count }: Batch,
         noise: Noise,
         device: &B::Device,
     ) -> Result<Begun<B, D>, RecipeError> {
-        let dims = denoiser.input_shape(batch);
+        let dims = denoiser.input_shape(size);
         let unit = || noise.initial::<B, D>(dims, device);
         let rows = |data: &TensorData| rows::<B, D>(data, dims, first, device);
         let whole = |x| Begun { way: Some(Way::Straight(sigmas.clone())), x };
@@ -167,14 +167,27 @@ impl Task {
                     }
                 };
                 let place = |i: usize| if count > 1 { i as f64 / (count - 1) as f64 } else { 0.5 };
-                let blended = (0..batch).map(|row| {
+                let blended = (0..size).map(|row| {
                     let [from, to] = [&from, &to].map(|end| end.clone().narrow(0, row, 1));
-                    slerp(from, to, place(first + row))
+                    slerp(from, to, place(done + row))
                 });
                 whole(Tensor::cat(blended.collect(), 0))
             }
         })
     }
+}
+
+/// Which samples of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batch {
+    /// The number of the first one.
+    pub first: usize,
+    /// How many of the request come before it.
+    pub done: usize,
+    /// How many they are.
+    pub size: usize,
+    /// How many the request has.
+    pub count: usize,
 }
 
 /// A batch that has begun.

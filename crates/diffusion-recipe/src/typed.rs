@@ -358,13 +358,15 @@ impl<B: Backend, N: RunNetwork<B, D>, const D: usize> Run for TypedRun<B, N, D> 
         Ok(Some(losses))
     }
 
-    fn sample(
+    fn sample_each(
         &self,
         request: &SampleRequest,
+        take: &mut dyn FnMut(Samples) -> Result<(), RecipeError>,
         observe: &mut dyn FnMut(SampleProgress<'_>),
-    ) -> Result<Samples, RecipeError> {
+    ) -> Result<(), RecipeError> {
         let (model, weaker) = (self.training().ema(), self.weaker.as_deref());
-        sampling::draw(model, &self.config, weaker, request, &self.device, &self.watch, observe)
+        let told = (take, observe);
+        sampling::draw(model, &self.config, weaker, request, &self.device, &self.watch, told)
     }
 
     fn open_weaker(&mut self, folder: &RunFolder) -> Result<(), RecipeError> {

@@ -5,7 +5,7 @@
 
 use diffusion::core::watch::Watch;
 use diffusion::eval::{
-    Directions, Features, Gaussian, Memorization, Moments, energy_distance, frechet_distance,
+    Directions, Features, Gaussian, Memorization, MetricError, Moments, energy_distance, frechet_distance,
     kernel_distance, median_distance, mmd, nearest, neighborhoods, sliced_wasserstein, wasserstein,
 };
 use safetensors::SafeTensors;
@@ -95,6 +95,34 @@ fn statistics_of_other_programs_are_read() {
         assert_eq!(read.mean(), numbers("mean"));
         assert_eq!(read.covariance(), numbers("covariance"));
         assert_close(&[frechet_distance(&samples, &read).unwrap()], &[number("frechet")]);
+    }
+}
+
+/// A pickle of sets of statistics, as EDM2 writes it.
+#[test]
+fn statistics_of_edm2_are_read() {
+    let file = path("statistics.pkl");
+    let read = Gaussian::open_set(&file, "fid").unwrap();
+    assert_eq!((read.mean(), read.covariance()), (&numbers("mean")[..], &numbers("covariance")[..]));
+    let few = Gaussian::open_set(&file, "fd_dinov2").unwrap();
+    assert_close(few.covariance(), gaussian(&features("few")).covariance());
+    // A file with one set has no name for it.
+    assert_eq!(Gaussian::open_set(path("statistics.npz"), "fid").unwrap(), read);
+    match Gaussian::open(&file) {
+        Err(MetricError::Sets { found, set: None, .. }) => assert_eq!(found, ["fd_dinov2", "fid"]),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(Gaussian::open_set(&file, "fd"), Err(MetricError::Sets { set: Some(_), .. })));
+
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("other.pkl");
+    for (bytes, is_dict) in [(&b"\x80\x04]."[..], false), (b"\x80\x04}.", true), (b"\x80\x04}", false)] {
+        fs::write(&other, bytes).unwrap();
+        match Gaussian::open(&other) {
+            Err(MetricError::Sets { found, .. }) => assert!(is_dict && found.is_empty()),
+            Err(MetricError::NoStatistics { path, .. }) => assert!(!is_dict && path == other),
+            found => panic!("{found:?}"),
+        }
     }
 }
 

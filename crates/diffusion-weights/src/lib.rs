@@ -3,7 +3,8 @@
 //! [`TensorFile`] reads a safetensors file, a set of shards with its `*.index.json`, or a file of `torch.save`; it reads
 //! names, types and shapes when it is opened, and values when they are asked for, by tensor or by rows of one.
 //! [`PickledDict`] reads a pickled dict of lists, names and NumPy arrays, as CIFAR is published; neither runs anything.
-//! [`read_npz`], [`read_npz_bytes`] and [`write_npz`] are for NumPy's archives of arrays.
+//! [`read_npz`], [`read_npz_bytes`], [`write_npz`] and, for what does not fit into memory, [`NpzWriter`] are for NumPy's
+//! archives of arrays.
 //! [`state_dict`], [`load_state_dict`], [`import_state_dict`] and [`export_state_dict`] take a module's parameters out
 //! of it and put them in, under the names that a [`NameTable`] gives them. [`write_atomically`] writes a file whole or
 //! not at all.
@@ -32,7 +33,7 @@ pub use atomic::{sync_folder, write_atomically, write_synced};
 pub use dict::StateDict;
 pub use dtype::Dtype;
 pub use error::{TensorProblem, WeightsError};
-pub use file::npz::{NpyArray, npz_names, read_npz, read_npz_bytes, write_npz};
+pub use file::npz::{NpyArray, NpyKind, NpzWriter, npz_names, read_npz, read_npz_bytes, write_npz};
 pub use file::safetensors::read_note;
 pub use file::{PickledDict, TensorFile};
 pub use kind::FileKind;

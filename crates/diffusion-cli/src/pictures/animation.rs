@@ -50,8 +50,18 @@ fn gif(frames: &[(&RgbImage, u16)]) -> Result<Vec<u8>, ImageError> {
         encoder.encode_frame(Frame::from_parts(pixels, 0, 0, delay))?;
     }
     drop(encoder);
+    without_common_colors(&mut gif);
     mark_gif(&mut gif);
     Ok(gif)
+}
+
+/// Takes the table of colors of all frames out, which is there but empty: each frame has its own, and some readers mix them.
+fn without_common_colors(gif: &mut Vec<u8>) {
+    // Behind the signature, width and height: a bit says whether there is a table, the last three how long it is.
+    let Some(flags) = gif.get_mut(10).filter(|flags| **flags & 0x80 != 0) else { return };
+    let length = 3 * (2 << (*flags & 7));
+    *flags &= 0x70;
+    gif.drain(13..13 + length);
 }
 
 fn apng(frames: &[(&RgbImage, u16)]) -> Result<Vec<u8>, ImageError> {

@@ -81,7 +81,8 @@ pub fn rates(path: &Path, points: &[(f64, f64)], title: &str) -> Result<(), Pict
     let good: Vec<(f64, f64)> = points.iter().copied().filter(is_usable).collect();
     let (_, high) = bounds(good.iter().map(|point| point.1), 0.0).unwrap_or((0.0, 1.0));
     plot(path, (900, 540), |root| {
-        let y = Axis::linear("learning rate", padded(0.0, high, 0.05));
+        // With room for the legend.
+        let y = Axis::linear("learning rate", -0.05 * high..1.25 * high.max(f64::MIN_POSITIVE));
         let mut chart = axes(root, title, steps_axis(points), y)?;
         chart.draw_series(LineSeries::new(extremes(&good), ACCENT.stroke_width(2 * OVERSAMPLING)))?;
         if let [only] = good[..] {

@@ -115,6 +115,45 @@ fn grid_of_too_many_images_shows_the_first() {
     assert!((1 << 25..(1 << 26) + 4 * 600).contains(&pixels), "{pixels} pixels");
 }
 
+/// Where the grid begins below the names, and the columns of pixels in which something is written.
+fn written(picture: &RgbImage, names: &[&str]) -> (u32, Vec<u32>) {
+    let bare = drawn(|path| grid(path, &[1.0; 256], 4 * names.len(), 1, 4, 4, Some(names.len())));
+    let top = picture.height() - bare.height();
+    let is_inked = |&x: &u32| (0..top).any(|y| picture.get_pixel(x, y).0[0] < 128);
+    (top, (0..picture.width()).filter(is_inked).collect())
+}
+
+#[test]
+fn names_stand_over_the_middle_of_their_columns() {
+    let draw = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        drawn(|path| grid_under(path, &[1.0; 256], 4 * names.len(), 1, 4, 4, &names))
+    };
+    // Cells of 37 times 4 pixels and a gap, four rows below each other.
+    let short = ["cat", "", "dog", ""];
+    let picture = draw(&short);
+    let (top, inked) = written(&picture, &short);
+    assert_eq!((picture.width(), picture.height() - top), (4 * 150 + 2, 4 * 150 + 2));
+    assert!((16..30).contains(&top), "{top}");
+    let (cat, dog): (Vec<u32>, Vec<u32>) = inked.iter().partition(|&&x| x < 300);
+    for (of, middle) in [(cat, 75), (dog, 375)] {
+        let (first, last) = (of[0], *of.last().unwrap());
+        assert!((first + last).abs_diff(2 * middle) <= 6 && last - first < 40, "{first} to {last}, {middle}");
+    }
+    assert_ne!(draw(&["cat", "", "dog", ""]), draw(&["dog", "", "cat", ""]));
+
+    // Upright, as high as the font is wide, but never higher than the longest that is let through.
+    let long = "a most remarkable kind of animal";
+    let higher = [&[long, "", "dog", ""][..], &[&long.repeat(9), "", "dog", "\n"]].map(|names| {
+        let picture = draw(names);
+        let (top, inked) = written(&picture, names);
+        assert!((60..150).contains(&top), "{top}");
+        assert!(inked.iter().all(|x| x.abs_diff(75) < 12 || x.abs_diff(375) < 12), "{inked:?}");
+        top
+    });
+    assert!(higher[0].abs_diff(higher[1]) < 12, "{higher:?}");
+}
+
 #[test]
 fn grid_clamps_and_shouts() {
     let images = [-7.0, 1.0, 0.0, 7.0, -1.0, f32::NAN]; // [1, 3, 1, 2]
@@ -210,16 +249,16 @@ fn failures_name_the_picture_and_leave_nothing_behind() {
 fn what_is_measured_now_and_then_has_a_curve_of_its_own() {
     let points: Vec<_> = (0..=100).map(|k| (f64::from(k), 1.0 + f64::from(k) / 25.0)).collect();
     let alone = drawn(|path| curve(path, &points, &[], ""));
-    let measured = [(50.0, 4.5), (75.0, 1.2), (80.0, f64::NAN)];
-    let others = [("training examples", &[(25.0, 4.0)][..]), ("validation examples", &measured[..])];
+    let measured = [(47.0, 4.3), (77.0, 1.3), (80.0, f64::NAN)];
+    let others = [("training examples", &[(23.0, 4.1)][..]), ("validation examples", &measured[..])];
     let picture = drawn(|path| curve(path, &points, &others, ""));
     let share = |value: f64| (value - 1.0 + 0.2) / 4.4;
     let at = |picture: &RgbImage, step: f64, value: f64| at(picture, step / 100.0, share(value));
-    for (step, value) in [(25.0, 4.0), (50.0, 4.5), (75.0, 1.2)] {
+    for (step, value) in [(23.0, 4.1), (47.0, 4.3), (77.0, 1.3)] {
         assert_eq!(at(&alone, step, value), PAPER);
         assert_ne!(at(&picture, step, value), PAPER, "step {step}");
     }
-    assert_ne!(at(&picture, 25.0, 4.0), at(&picture, 50.0, 4.5), "both have one color");
+    assert_ne!(at(&picture, 23.0, 4.1), at(&picture, 47.0, 4.3), "both have one color");
     // The legend.
     let names =
         |picture: &RgbImage| image::imageops::crop_imm(picture, 600, 92, 270, 44).to_image().into_raw();
@@ -231,7 +270,7 @@ fn rates_begin_at_zero() {
     let points: Vec<_> = (0..=100).map(|k| (f64::from(k), f64::from(k) / 100.0)).collect();
     let picture = drawn(|path| rates(path, &points, ""));
     for share in [0.27, 0.5, 0.73] {
-        assert!(close(at(&picture, share, (0.05 + share) / 1.1), ACCENT, 1.0));
+        assert!(close(at(&picture, share, (0.05 + share) / 1.3), ACCENT, 1.0));
     }
     drawn(|path| rates(path, &[], ""));
     drawn(|path| rates(path, &[(1.0, 1e-3), (2.0, f64::NAN)], ""));

@@ -423,6 +423,12 @@ pub const PLACES: &[Place] = &[
         base.copy("pictures", path);
         images(path, &["cat/a.png", "cat/b.png", "dog/a.png", "dog/b.png"])
     }),
+    place("a run of images, and samples of another", |path, base| {
+        base.copy("pictures", path);
+        write(path, "samples/samples.toml", b"seed = 3\nmodel = \"another\"\n[sampling]\n");
+        write(path, "samples/000000.png", b"a picture");
+        None
+    }),
     place("a run of images that are gone", |path, base| {
         base.copy("pictures", path);
         let here = base.0.path().join("data").to_str().unwrap().to_string();

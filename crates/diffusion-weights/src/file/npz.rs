@@ -1,13 +1,16 @@
 //! Arrays of numbers in NumPy's `.npz` archives.
 
+mod write;
+
+pub use write::{NpyKind, NpzWriter, write_npz};
+
 use super::entry::{Entry, is_of_data};
 use super::zip;
 use crate::FileKind;
 use crate::error::{Fault, WeightsError, malformed, shown, unsupported};
 use crate::source::Source;
-use crate::write_atomically;
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Write};
+use std::io;
 use std::path::Path;
 
 /// What a `.npy` file begins with.
@@ -16,9 +19,6 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 /// The largest description of an array that is read, and the largest array, in bytes.
 const MAX_DESCRIPTION: u64 = 1 << 16;
 const MAX_BYTES: u64 = 1 << 30;
-
-/// Numbers begin at a multiple of it, as NumPy writes them.
-const ALIGNMENT: usize = 64;
 
 /// An array of numbers as NumPy has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,20 +87,6 @@ pub fn npz_names(path: impl AsRef<Path>) -> Result<Vec<String>, WeightsError> {
         Ok(files.keys().filter_map(|name| Some(name.strip_suffix(".npy")?.to_string())).collect())
     };
     Source::open(path).map_err(Fault::Read).and_then(names).map_err(|fault| fault.at(path))
-}
-
-/// Writes a `.npz` file of f64 arrays under their names, which [`read_npz`] and NumPy read; whole or not at all. Its bytes
-/// follow from the arrays alone.
-///
-/// # Errors
-/// If the file system refuses, or the arrays have more than 4 GiB.
-///
-/// # Panics
-/// If an array does not have as many values as its shape.
-pub fn write_npz(path: impl AsRef<Path>, arrays: &[(&str, &NpyArray)]) -> Result<(), WeightsError> {
-    let path = path.as_ref();
-    let written = write_atomically(path, |file| write_all(file, arrays));
-    written.map_err(|source| WeightsError::Io { action: "write", path: path.to_path_buf(), source })
 }
 
 fn read_all(source: &Source, names: &[&str]) -> Result<Vec<NpyArray>, Fault> {
@@ -275,59 +261,10 @@ fn fault(error: io::Error) -> Fault {
     if is_of_data(&error) { Fault::Malformed(error.to_string()) } else { Fault::Read(error) }
 }
 
-fn write_all(file: &mut impl Write, arrays: &[(&str, &NpyArray)]) -> io::Result<()> {
-    let (mut directory, mut offset) = (Vec::new(), 0usize);
-    for (name, array) in arrays {
-        let (name, bytes) = (format!("{name}.npy"), npy(array));
-        let size = u32::try_from(bytes.len()).map_err(|_| too_large())?;
-        // Needed to unpack: version 2.0; no flags, not packed, the first time that the format has.
-        let mut common = vec![20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0];
-        common.extend(crc32fast::hash(&bytes).to_le_bytes());
-        common.extend(size.to_le_bytes());
-        common.extend(size.to_le_bytes());
-        common.extend((name.len() as u32).to_le_bytes());
-        for part in [&b"PK\x03\x04"[..], &common, name.as_bytes(), &bytes] {
-            file.write_all(part)?;
-        }
-        directory.extend(b"PK\x01\x02\x14\x00");
-        directory.extend(&common);
-        directory.extend([0; 10]);
-        directory.extend(u32::try_from(offset).map_err(|_| too_large())?.to_le_bytes());
-        directory.extend(name.as_bytes());
-        offset += 4 + common.len() + name.len() + bytes.len();
-    }
-    file.write_all(&directory)?;
-    let count = (arrays.len() as u16).to_le_bytes();
-    let start = u32::try_from(offset).map_err(|_| too_large())?;
-    let end = [&b"PK\x05\x06\0\0\0\0"[..], &count, &count, &(directory.len() as u32).to_le_bytes()];
-    end.into_iter().try_for_each(|part| file.write_all(part))?;
-    file.write_all(&start.to_le_bytes())?;
-    file.write_all(&[0; 2])
-}
-
-/// A `.npy` file of f64.
-fn npy(array: &NpyArray) -> Vec<u8> {
-    let (found, expected) = (array.values.len(), array.shape.iter().product::<usize>());
-    assert!(found == expected, "there are {found} values, expected {expected} as of shape {:?}", array.shape);
-    let sizes: String = array.shape.iter().map(|size| format!("{size}, ")).collect();
-    let sizes = if array.shape.len() == 1 { sizes.trim_end() } else { sizes.trim_end_matches(", ") };
-    let mut description = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({sizes}), }}");
-    let unaligned = MAGIC.len() + 4 + description.len() + 1;
-    description.extend(std::iter::repeat_n(' ', unaligned.next_multiple_of(ALIGNMENT) - unaligned));
-    description.push('\n');
-    let mut bytes = [MAGIC, &[1, 0], &(description.len() as u16).to_le_bytes()].concat();
-    bytes.extend(description.as_bytes());
-    bytes.extend(array.values.iter().flat_map(|value| value.to_le_bytes()));
-    bytes
-}
-
-fn too_large() -> io::Error {
-    io::Error::new(ErrorKind::InvalidInput, "the arrays have more than 4 GiB")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Cursor;
 
     fn archive(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
         let arrays: Vec<(&str, NpyArray)> = files
@@ -337,9 +274,9 @@ mod tests {
             })
             .collect();
         let arrays: Vec<(&str, &NpyArray)> = arrays.iter().map(|(name, array)| (*name, array)).collect();
-        let mut bytes = Vec::new();
-        write_all(&mut bytes, &arrays).unwrap();
-        bytes
+        let mut file = Cursor::new(Vec::new());
+        write::write_all(&mut file, &arrays).unwrap();
+        file.into_inner()
     }
 
     /// The array `a` with this description and these bytes.

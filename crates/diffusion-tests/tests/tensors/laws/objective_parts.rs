@@ -384,7 +384,7 @@ fn validation_has_the_quantiles_and_the_noise_of_training<B: TestBackend>(device
     let config = ValidationConfig { bins: 2, per_bin: 6, ..ValidationConfig::default() };
     let evaluate = |objective: Weighted| {
         let gather = |indices: &[usize]| data().gather(indices);
-        let set = Validation::under(objective, config, 0, &schedule(), data().len(), gather).unwrap();
+        let set = Validation::under(objective, config.clone(), 0, &schedule(), data().len(), gather).unwrap();
         set.evaluate(&model::<B>(device), device)
     };
     let plain = evaluate(Weighted { sigmas: LogNormal { mean: 0.0, std: 0.5 }.into(), ..Weighted::new() });

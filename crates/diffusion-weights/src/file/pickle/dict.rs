@@ -3,8 +3,10 @@
 use super::object::{Array, Id, Value};
 use super::{Fault, Pickle};
 use crate::error::shown;
+use crate::file::npz::NpyArray;
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The most bytes of a name, and of a key. One that is named again and again costs nothing.
 const MAX_NAME: usize = 100;
@@ -28,7 +30,7 @@ type Bytes<'a> = (&'a [u64], &'a [u8]);
 /// ```
 #[derive(Debug)]
 pub struct PickledDict<'a> {
-    pickle: Pickle<'a>,
+    pickle: Arc<Pickle<'a>>,
     dict: HashMap<Vec<u8>, Id>,
 }
 
@@ -39,15 +41,60 @@ impl<'a> PickledDict<'a> {
     /// If it is damaged, or no dict.
     pub fn read(bytes: &'a [u8]) -> Result<Self, String> {
         let pickle = Pickle::read(bytes).map_err(reason)?;
-        let Value::Dict(items) = pickle.value(pickle.root()) else {
-            return Err("its pickle holds no dict".to_string());
-        };
+        let root = pickle.root();
+        Self::at(Arc::new(pickle), root).ok_or_else(|| "its pickle holds no dict".to_string())
+    }
+
+    /// The dict that the value `id` is, if it is one.
+    fn at(pickle: Arc<Pickle<'a>>, id: Id) -> Option<Self> {
+        let Value::Dict(items) = pickle.value(id) else { return None };
         let named = |&(key, value): &(Id, Id)| {
             let key = content(pickle.value(key)).filter(|key| key.len() <= MAX_NAME)?;
             Some((key.to_vec(), value))
         };
         let dict = items.iter().filter_map(named).collect();
-        Ok(Self { pickle, dict })
+        Some(Self { pickle, dict })
+    }
+
+    /// The keys that are names, in their order as text; what of them is no UTF-8 is replaced.
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> =
+            self.dict.keys().map(|key| String::from_utf8_lossy(key).into_owned()).collect();
+        keys.sort();
+        keys
+    }
+
+    /// The dict of this key, if there is one.
+    ///
+    /// # Errors
+    /// If something else stands there.
+    pub fn dict(&self, key: &str) -> Result<Option<Self>, String> {
+        let Some(&id) = self.dict.get(key.as_bytes()) else { return Ok(None) };
+        let found = Self::at(self.pickle.clone(), id);
+        found.map(Some).ok_or_else(|| self.other(key, self.pickle.value(id), "a dict"))
+    }
+
+    /// The array of f32 or f64 of this key, if there is one.
+    ///
+    /// # Errors
+    /// If something else stands there, or an array that is not row by row or of another length than its shape says.
+    pub fn floats(&self, key: &str) -> Result<Option<NpyArray>, String> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let Value::Array(array) = value else {
+            return Err(self.other(key, value, "an array of NumPy's, row by row"));
+        };
+        let values = match self.elements(array, key)? {
+            ("f4", bytes) => {
+                let (words, _) = bytes.as_chunks::<4>();
+                words.iter().map(|word| f32::from_le_bytes(*word).into()).collect()
+            }
+            ("f8", bytes) => bytes.as_chunks::<8>().0.iter().map(|word| f64::from_le_bytes(*word)).collect(),
+            (dtype, _) => {
+                return Err(format!("its `{key}` is an array of {}, expected f4 or f8", shown(dtype)));
+            }
+        };
+        let shape = array.shape.iter().map(|&size| size as usize).collect();
+        Ok(Some(NpyArray { shape, values }))
     }
 
     fn value(&self, key: &str) -> Option<&Value<'a>> {

@@ -19,6 +19,7 @@ The workspace's commands.
 
   cargo xtask train [PRESET] [OPTIONS]   train a model; `cargo xtask train --help` lists presets and options
   cargo xtask sample RUN [OPTIONS]       draw samples from a trained run
+  cargo xtask eval RUN|SAMPLES           how far samples are from data: FD, KID, precision and recall, and others
   cargo xtask likelihood RUN [OPTIONS]   how likely data are under a trained model, in bits per dimension
   cargo xtask generate FOLDER PROMPT     draw a picture of a text or a class, by a pretrained model
   cargo xtask encode FOLDER --images DIR turn pictures into latents
@@ -30,6 +31,7 @@ The workspace's commands.
   cargo xtask doctor --backend NAME      find out whether a device computes what a CPU does, layer by layer
   cargo xtask samplers                   compare all samplers on data whose denoiser is known
   cargo xtask bench [OPTIONS]            what training and sampling cost; with --peer, beside smalldiffusion
+  cargo xtask study [OPTIONS]            train recipes for Fashion-MNIST for the same time, and compare their samples
   cargo xtask test [--backend NAME]      all tests; on flex, ndarray and wgpu, or on the backend that is named
   cargo xtask lint                       formatting, clippy, documentation, its links, and what would be published
   cargo xtask outside                    the README's example in a crate of its own, outside this workspace
@@ -38,9 +40,10 @@ The workspace's commands.
 ";
 
 /// The commands of the program.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "train",
     "sample",
+    "eval",
     "likelihood",
     "reflow",
     "generate",
@@ -62,7 +65,8 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
     let result = match task.to_str() {
         Some(task) if COMMANDS.contains(&task) => run_program(task, &arguments),
-        Some("bench") => bench(&arguments),
+        Some("bench") => bench(&[], &arguments),
+        Some("study") => bench(&["study"], &arguments),
         Some("test") => test(&arguments),
         Some("lint") => lint(),
         Some("outside") => outside(),
@@ -119,8 +123,9 @@ fn run_program(task: &str, arguments: &[OsString]) -> Result<(), Failure> {
     build_and_become("diffusion-cli", &features, |program| program.arg(task).args(arguments))
 }
 
-fn bench(arguments: &[OsString]) -> Result<(), Failure> {
-    build_and_become("diffusion-bench", &program_features(arguments)?, |program| program.args(arguments))
+fn bench(task: &[&str], arguments: &[OsString]) -> Result<(), Failure> {
+    let features = program_features(arguments)?;
+    build_and_become("diffusion-bench", &features, |program| program.args(task).args(arguments))
 }
 
 /// The features of a program that computes on the backend that the arguments name.

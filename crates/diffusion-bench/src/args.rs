@@ -23,12 +23,55 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t)]
         backend: BackendName,
     },
+    Study(StudyArgs),
     /// Write networks of the sizes of Stable Diffusion 1.5 to a folder.
     #[command(hide = true)]
     Folder {
         /// The folder.
         path: PathBuf,
     },
+}
+
+/// Train recipes for Fashion-MNIST for the same time each, and compare their samples.
+#[derive(Debug, clap::Args)]
+pub struct StudyArgs {
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    pub backend: BackendName,
+    /// How long each is trained, in minutes.
+    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = minutes)]
+    pub minutes: f64,
+    /// How many samples of each are judged.
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(2..=60_000))]
+    pub count: u32,
+    /// With how many seeds each is trained.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: u64,
+    /// These recipes only, by their names in `crates/diffusion-bench/study.toml`.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// The recipes of smalldiffusion on PyTorch too.
+    #[arg(long)]
+    pub peer: bool,
+    /// The Python that has smalldiffusion.
+    #[arg(long, value_name = "PATH", default_value = "python3")]
+    pub python: PathBuf,
+    /// Threads of PyTorch; without it, as many as there are processors.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub threads: Option<u32>,
+    /// Where runs and what was measured of them stay; what is there already is not done again.
+    #[arg(long, value_name = "FOLDER", default_value = "runs/study")]
+    pub out: PathBuf,
+}
+
+/// A time of training.
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes: f64 = text.parse().map_err(|_| "expected a number".to_string())?;
+    if minutes > 0.0 && minutes < 1e5 {
+        Ok(minutes)
+    } else {
+        Err("expected more than 0 and less than 100000".into())
+    }
 }
 
 #[derive(Debug, clap::Args)]

@@ -4,6 +4,7 @@ use diffusion::data::DataError;
 use diffusion::latent::LatentError;
 use diffusion::train::CheckpointError;
 use diffusion_backends::BackendError;
+use diffusion_recipe::RecipeError;
 use std::io;
 use std::path::PathBuf;
 
@@ -48,6 +49,10 @@ pub enum BenchError {
     Request(serde_json::Error),
     #[error("a worker prepares one work, once, before the first step")]
     Order,
+    #[error("the study: {0}")]
+    Study(String),
+    #[error("{0}")]
+    Recipe(#[from] RecipeError),
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
     #[error("cannot write {}: {source}", path.display())]

@@ -18,6 +18,7 @@ mod protocol;
 mod report;
 mod serve;
 mod statistics;
+mod study;
 mod suite;
 mod table;
 mod trajectory;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let result = match args.command {
         Some(args::Command::Worker { backend }) => worker::main(backend),
         Some(args::Command::Folder { path }) => latent::write_folder(&path),
+        Some(args::Command::Study(study)) => study::main(&study),
         None => report::main(&args.bench),
     };
     match result {

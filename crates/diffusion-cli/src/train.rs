@@ -212,9 +212,9 @@ impl Training {
         data.warnings.iter().for_each(|warning| log(format_args!("warning: {warning}")));
 
         signals::advise(go_on(folder.path()));
+        let gallery = Gallery::new(&mut *run);
         display.begin("computing the first step");
         during(Work::Steps);
-        let gallery = Gallery::new(&mut *run);
         let mut progress = Progress::new(display.clone(), self.config.training.steps, gallery);
         let trained = train(&mut *run, &folder, &mut progress);
         let mut gallery = progress.gallery;

@@ -35,6 +35,8 @@ fn train_on(images: &str, out: &str) {
         "validation.per_bin=1",
         "sampling.count=2",
         "sampling.steps=2",
+        // A cosine would know how many steps there are.
+        "training.lr_schedule.decay={ kind = 'constant' }",
     ] {
         arguments.extend(["--set", setting]);
     }

@@ -18,7 +18,7 @@ fn images(folder: &Folder) -> String {
     let data = folder.path("data");
     write_idx(&data, 23, 8);
     let config = folder.config(
-        "fashion-unet-small",
+        "smalldiffusion-unet-small",
         &[
             ("in_dim = 28", "in_dim = 8"),
             ("ch_mult = [1, 2, 2]", "ch_mult = [1, 1]"),
@@ -167,12 +167,12 @@ fn a_run_that_is_asked_to_stop_draws_a_last_picture() {
     }
 }
 
-/// As `loss.png` is at the end, but before it.
+/// As at the end, in a frame where some of them are.
 #[test]
 fn points_are_drawn_over_the_data() {
     let folder = Folder::new();
     let run = folder.path("run");
-    let small = ["--set", "network.hidden_dims=[8]", "--set", "sampling.count=9", "--steps", "4"];
+    let small = ["--set", "network.hidden_dims=[8]", "--set", "sampling.count=500", "--steps", "4"];
     succeed(&[&["train", "swissroll", "--out", &run, "--sample-every", "2"], &small[..]].concat());
     assert_eq!(steps(&run), [2, 4]);
     assert_eq!(drawn(&run)[&4], fs::read(Path::new(&run).join("samples.png")).unwrap());

@@ -183,10 +183,7 @@ fn bad_input_is_answered_with_a_sentence() {
     fail(&["sample", &run, "--set", "sampling.sampler.eta=-1"], "error: sampling.sampler.eta: ");
     fail(&["sample", &run, "--sampler", "heun", "--set", "sampling.sampler.gam=2"], "sampling.sampler.gam: ");
     fail(&["sample", &run, "--count", "0"], "error: sampling.count: ");
-    fail(
-        &["sample", &run, "--out", &path("run/config.toml")],
-        "is not the name of a PNG picture or a safetensors file",
-    );
+    fail(&["sample", &run, "--out", &path("run/config.toml")], "is not the name of a PNG picture");
     fail(&["sample", &run, "--steps", "18446744073709551615"], "error: sampling.steps: ");
     fail(&["sample", &tree, "--labels", "64"], "the classes 0 to 63");
     fail(&["sample", &run, "--out", &path("no/such/folder.png")], "there is no folder");
@@ -245,7 +242,7 @@ fn a_bad_unet_is_answered_with_a_sentence() {
         ("in_ch = 1", "in_ch = 0", "error: network.in_ch: "),
         ("embed_ch_mult = 4", "embed_ch_mult = 0", "error: network.embed_ch_mult: "),
     ] {
-        changed_config("fashion-unet-small", &file, &[(from, to)]);
+        changed_config("smalldiffusion-unet-small", &file, &[(from, to)]);
         // Without data, so that what is let through fails at once rather than trains.
         fail(&["train", "--config", &file, "--data", &none, "--out", &none], expected);
     }
@@ -253,7 +250,7 @@ fn a_bad_unet_is_answered_with_a_sentence() {
         "[sampling.sampler]",
         "[sampling.schedule]\nkind = \"flow\"\nn = 9\nt_min = 0.1\nt_max = 1.0\n\n[sampling.sampler]",
     );
-    changed_config("fashion-unet-small", &file, &[sampling]);
+    changed_config("smalldiffusion-unet-small", &file, &[sampling]);
     fail(&["train", "--config", &file, "--out", &none], "error: sampling.schedule: ");
     assert!(!Path::new(&none).exists());
 }
@@ -306,7 +303,7 @@ fn a_unet_s_run_is_repeated_by_its_configuration() {
     write_idx(&data);
     let (small, steps) = (("ch_mult = [1, 2, 2]", "ch_mult = [1]"), ("steps = 20\n", "steps = 2\n"));
     let few = [small, steps, ("count = 64", "count = 2"), ("batch_size = 32", "batch_size = 2")];
-    changed_config("fashion-unet-small", &file, &few);
+    changed_config("smalldiffusion-unet-small", &file, &few);
     let train = |out: &str, more: &[&str]| {
         let run = path(out);
         let arguments = ["train", "--config", &file, "--data", &data, "--out", &run, "--steps", "3"];

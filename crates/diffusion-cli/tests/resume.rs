@@ -131,7 +131,7 @@ fn of_small_images(folder: &Folder, changes: &[(&str, &str)]) -> String {
         ("count = 64", "count = 2"),
         ("per_bin = 32", "per_bin = 1"),
     ];
-    folder.config("fashion-unet-small", &[&small, changes].concat())
+    folder.config("smalldiffusion-unet-small", &[&small, changes].concat())
 }
 
 /// Signals of every kind, and kills soon after one, at random moments, on points and on images: what is there in the end

@@ -123,5 +123,5 @@ fn the_conditional_preset_draws_a_table_of_classes() {
     run(&arguments.into_iter().chain(settings).collect::<Vec<_>>());
     let (width, height) = image::image_dimensions(folder.path("run/samples.png")).unwrap();
     assert_eq!(width, 10 * (3 * 28 + 2) + 2);
-    assert!((16..40).contains(&(height - (4 * (3 * 28 + 2) + 2))), "{height}");
+    assert!((16..40).contains(&(height - (6 * (3 * 28 + 2) + 2))), "{height}");
 }

@@ -27,7 +27,16 @@ fn pictures(folder: &Folder) -> String {
     let mut line = vec!["train", "--images"];
     let data = folder.path("data");
     line.extend([&data[..], "--image-size", "8", "--network", "dit", "--out", &run]);
-    for setting in ["network.depth=1", "network.head_dim=4", "training.steps=200", "sampling.count=3"] {
+    for setting in [
+        "network.depth=1",
+        "network.head_dim=4",
+        "training.steps=200",
+        "sampling.count=3",
+        // Noise that is far from the pictures after so few steps.
+        "prediction=scaled-eps",
+        "objective={ kind = 'prediction-mse' }",
+        "schedule={ kind = 'ddpm', n = 1000, beta_start = 0.0001, beta_end = 0.02 }",
+    ] {
         line.extend(["--set", setting]);
     }
     succeed(&line);

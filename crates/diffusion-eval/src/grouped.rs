@@ -5,11 +5,10 @@ use crate::features::Features;
 use crate::frechet::frechet_distance;
 use crate::gaussian::Gaussian;
 use crate::moments::Moments;
-use crate::resample::{Estimate, estimate};
+use crate::resample::{Estimate, estimate, group_of};
 use diffusion_core::watch::Watch;
 
-/// [`Moments`] of examples that come in pieces, in groups of which each can be left out: example `i` is in group
-/// `i % groups`, however the pieces lie.
+/// [`Moments`] of examples that come in pieces, in groups of which each can be left out, however the pieces lie.
 ///
 /// It is what [`jackknife`](crate::jackknife) of the Fréchet distance is, for more examples than memory holds.
 #[derive(Clone, Debug)]
@@ -41,9 +40,12 @@ impl GroupedMoments {
     /// If they have another number of features.
     pub fn add(&mut self, features: &Features) -> Result<(), MetricError> {
         let groups = self.groups.len();
-        for first in 0..groups.min(features.count()) {
-            let rows: Vec<usize> = (first..features.count()).step_by(groups).collect();
-            self.groups[(self.count + first) % groups].add(&features.select(&rows))?;
+        for (group, moments) in self.groups.iter_mut().enumerate() {
+            let is_in = |row: &usize| group_of(self.count + row, groups) == group;
+            let rows: Vec<usize> = (0..features.count()).filter(is_in).collect();
+            if !rows.is_empty() {
+                moments.add(&features.select(&rows))?;
+            }
         }
         self.count += features.count();
         Ok(())

@@ -15,8 +15,9 @@ pub struct Estimate {
 /// `metric` of `samples` and its standard error by the jackknife: by how much it changes as each of `groups` groups is left
 /// out in turn, which evaluates it once more per group. 10 to 20 groups are usual.
 ///
-/// Example `i` is in group `i % groups`, so that each group has its part of samples that are ordered by class. The error
-/// is of the metric's scatter alone: what a distance of few samples is too large by stays in the value.
+/// Of `groups` examples that follow each other each group has one, in an order that turns, so that each group has its part of
+/// every class, whether samples are ordered by class or classes take turns. The error is of the metric's scatter alone: what
+/// a distance of few samples is too large by stays in the value.
 ///
 /// ```
 /// use diffusion_eval::{Features, Moments, frechet_distance, jackknife};
@@ -62,7 +63,7 @@ pub fn jackknife_all(
     }
     let values = metric(samples)?;
     let without = |group: usize| {
-        let kept: Vec<usize> = (0..count).filter(|i| i % groups != group).collect();
+        let kept: Vec<usize> = (0..count).filter(|&i| group_of(i, groups) != group).collect();
         metric(&samples.select(&kept))
     };
     let others = (0..groups).map(without).collect::<Result<Vec<_>, _>>()?;
@@ -71,6 +72,14 @@ pub fn jackknife_all(
         estimate(value, &others)
     };
     Ok(values.into_iter().enumerate().map(of).collect())
+}
+
+/// The group of example `i`: of each `groups` examples that follow each other all are in different ones. How far the order is
+/// turned is a multiple of the golden section, so that no number of classes keeps pace with it.
+pub(crate) fn group_of(i: usize, groups: usize) -> usize {
+    const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+    let turned = ((i / groups) as u64).wrapping_mul(GOLDEN) >> 32;
+    (i % groups + turned as usize % groups) % groups
 }
 
 /// `value` with the standard error that follows from what it is `without` each group.
@@ -105,6 +114,21 @@ mod tests {
         // Ordered by class: each group of every other example has the same mean.
         let samples = Features::new(vec![0.0, 0.0, 10.0, 10.0, 50.0, 50.0], 1).unwrap();
         assert!(jackknife(&samples, 2, mean).unwrap().error < 1e-12);
+    }
+
+    /// However many classes take turns, each group has about as many of each.
+    #[test]
+    fn classes_that_take_turns_are_in_every_group() {
+        for classes in [2, 5, 10, 20, 7, 100] {
+            let mut found = vec![[0_usize; 10]; classes];
+            (0..200 * classes).for_each(|i| found[i % classes][group_of(i, 10)] += 1);
+            let all = || found.iter().flatten().copied();
+            assert!(all().min() >= Some(12) && all().max() <= Some(28), "{classes}: {found:?}");
+        }
+        let samples = Features::new((0..200u8).map(|i| f32::from(i % 10)).collect(), 1).unwrap();
+        let [found, known] = [jackknife(&samples, 10, mean), jackknife(&samples, 200, mean)];
+        let [found, known] = [found, known].map(|estimate| estimate.unwrap().error);
+        assert!(found < 2.0 * known, "{found} and {known}");
     }
 
     #[test]

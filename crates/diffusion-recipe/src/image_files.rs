@@ -150,10 +150,11 @@ impl SampleFolder {
     /// What `draw` returns; or if the samples are no images, or the file system refuses.
     pub fn fill(&self, request: &SampleRequest, draw: &Draw<'_>) -> Result<Written, RecipeError> {
         let SampleRequest { first, sampling: SamplingConfig { count, .. }, task, .. } = request;
-        let mut missing = self.missing(*first..first.saturating_add(*count));
+        let all = *first..first.saturating_add(*count);
+        let mut missing = self.missing(all.clone());
         if matches!(task, Task::Interpolate(_)) && !missing.is_empty() {
             // Its samples depend on how many there are.
-            missing = [*first..first.saturating_add(*count)].into();
+            missing = vec![all];
         }
         let drawn = missing.iter().map(Range::len).sum();
         let mut written = Written { drawn, there: count - drawn, non_finite: 0 };

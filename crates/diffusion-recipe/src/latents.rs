@@ -145,7 +145,8 @@ impl RunConfig {
         })?;
         let [_, height, width] = about.latent_shape;
         let levels = schedule.schedule_config();
-        let mut config = Self::preset("fashion-unet-small")?;
+        let mut config = Self::preset("smalldiffusion-unet-small")?;
+        config.sampling.set_sampler("unipc")?;
         config.preset = if lora.is_some() { "lora" } else { "fine-tuned" }.to_string();
         config.batch_size = about.count.min(4);
         config.prediction = schedule.prediction();

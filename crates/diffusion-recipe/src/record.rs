@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     fn record(settings: &[&str]) -> RunRecord {
-        let mut config = RunConfig::preset("fashion-dit-small").unwrap();
+        let mut config = RunConfig::preset("smalldiffusion-dit-small").unwrap();
         config.set_all(settings.iter().copied()).unwrap();
         RunRecord::new(&config, None).unwrap()
     }

@@ -81,8 +81,8 @@ const DRAWING: &[(&str, &[&str], &str)] = &[
     ),
     (
         "diffusion-bench",
-        &["diffusion-burn", "diffusion-backends"],
-        "what is measured is what every user has, the facade",
+        &["diffusion-burn", "diffusion-backends", "diffusion-recipe"],
+        "what is measured is what every user has, the facade and a run as data",
     ),
     (
         "diffusion-examples",

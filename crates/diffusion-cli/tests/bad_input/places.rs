@@ -112,11 +112,15 @@ pub const PLACES: &[Place] = &[
     place("swissroll's `config.toml`", |path, _| config("swissroll", path, &[])),
     place("tree's `config.toml`", |path, _| config("tree", path, &[])),
     place("datasaurus's `config.toml`", |path, _| config("datasaurus", path, &[])),
-    place("fashion-dit-small's `config.toml`", |path, _| config("fashion-dit-small", path, &[HERE])),
+    place("smalldiffusion-dit-small's `config.toml`", |path, _| {
+        config("smalldiffusion-dit-small", path, &[HERE])
+    }),
     place("fashion-dit-cond's `config.toml`", |path, _| config("fashion-dit-cond", path, &[HERE])),
-    place("fashion-unet-small's `config.toml`", |path, _| config("fashion-unet-small", path, &[HERE])),
-    place("fashion-dit-small's `config.toml` for 1000 × 1000 pixels", |path, _| {
-        config("fashion-dit-small", path, &[HERE, ("in_dim = 28", "in_dim = 1000")])
+    place("smalldiffusion-unet-small's `config.toml`", |path, _| {
+        config("smalldiffusion-unet-small", path, &[HERE])
+    }),
+    place("smalldiffusion-dit-small's `config.toml` for 1000 × 1000 pixels", |path, _| {
+        config("smalldiffusion-dit-small", path, &[HERE, ("in_dim = 28", "in_dim = 1000")])
     }),
     place("imagenet-dit's `config.toml`", |path, _| config("imagenet-dit", path, &[])),
     place("a `config.toml` without `[validation]`", |path, _| {

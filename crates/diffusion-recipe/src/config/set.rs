@@ -146,7 +146,7 @@ mod tests {
     use crate::interval::Interval;
 
     fn changed(assignments: &[&str]) -> Result<RunConfig, String> {
-        let mut config = RunConfig::preset("fashion-dit-small").unwrap();
+        let mut config = RunConfig::preset("smalldiffusion-dit-small").unwrap();
         config.set_all(assignments.iter().copied()).map_err(|error| error.to_string())?;
         Ok(config)
     }

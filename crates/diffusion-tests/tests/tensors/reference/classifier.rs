@@ -17,7 +17,7 @@ fn features_are_those_of_pytorch<B: TestBackend>(device: &B::Device) {
     let fixture = Fixture::open("classifier");
     let classifier = Classifier::<B>::fashion_mnist(device);
     let images = images(&fixture, 4, device);
-    let first = |name| fixture.tensor::<B, 2>(name, device).slice([0..4]).into_data();
+    let first = |name| fixture.tensor::<B, 2>(name, device).narrow(0, 0, 4).into_data();
     let features = classifier.extract(images.clone());
     assert_eq!(features.dims()[1], classifier.width());
     assert_close("features", features.into_data(), first("features"), B::TOLERANCE.max(1e-5));

@@ -49,8 +49,9 @@ impl Job for Study<'_> {
             for seed in 0..args.seeds {
                 let folder = folder(args, &recipe.name, seed);
                 let row = match Row::read(&folder)? {
-                    Some(row) => row,
-                    None => {
+                    // One of other settings is no result of this recipe.
+                    Some(row) if row.change == recipe.change => row,
+                    _ => {
                         let row = measure::<B>(args, recipe, seed, &folder, device)?;
                         row.write(&folder)?;
                         row

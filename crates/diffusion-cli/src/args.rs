@@ -3,6 +3,7 @@
 mod evaluate;
 mod guidance;
 mod latent;
+mod names;
 mod reflow;
 mod sampling;
 mod task;
@@ -16,17 +17,16 @@ pub use sampling::SamplingArgs;
 pub use task::{LikelihoodArgs, TaskArgs};
 pub use weights::WeightsArgs;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, ArgMatches, Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 use diffusion::train::Which;
 use diffusion_backends::BackendName;
 use diffusion_recipe::{
     ImageNetwork, ImageSize, Interval, LatentCondition, ModelSize, PictureInterval, Preset,
 };
+use names::of_names;
 use std::env;
-use std::error::Error;
 use std::path::PathBuf;
-use std::str::FromStr;
 use weights::which;
 
 /// Train diffusion models and sample from them.
@@ -347,14 +347,6 @@ pub struct SamplersArgs {
 fn presets() -> PossibleValuesParser {
     let value = |preset: Preset| PossibleValue::new(preset.name).help(preset.description);
     PossibleValuesParser::new(Preset::all().map(value).collect::<Vec<_>>())
-}
-
-/// One of `names`, read as a `T`.
-fn of_names<T, const N: usize>(names: [&'static str; N]) -> impl TypedValueParser<Value = T>
-where
-    T: FromStr<Err: Error + Send + Sync + 'static> + Clone + Send + Sync + 'static,
-{
-    PossibleValuesParser::new(names).try_map(|name| name.parse())
 }
 
 #[cfg(test)]

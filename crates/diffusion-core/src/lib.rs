@@ -23,6 +23,7 @@ mod last_estimate;
 pub mod layer;
 mod linear_combination;
 pub mod memory;
+pub mod named;
 pub mod network;
 mod normal;
 pub mod objective;

@@ -1,7 +1,7 @@
 //! The metrics by their names.
 
+use diffusion_core::named;
 use serde::{Deserialize, Serialize};
-use std::fmt::{self, Display, Formatter};
 
 /// What can be measured of samples, by its name in programs and files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -29,51 +29,23 @@ pub enum Metric {
     BitsPerDim,
 }
 
+named!(Metric {
+    Fd = "fd",
+    Kid = "kid",
+    PrecisionRecall = "precision-recall",
+    DensityCoverage = "density-coverage",
+    SlicedWasserstein = "sliced-wasserstein",
+    Wasserstein = "wasserstein",
+    Energy = "energy",
+    Mmd = "mmd",
+    Memorization = "memorization",
+    BitsPerDim = "bits-per-dim",
+});
+
 impl Metric {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
-        Self::Fd,
-        Self::Kid,
-        Self::PrecisionRecall,
-        Self::DensityCoverage,
-        Self::SlicedWasserstein,
-        Self::Wasserstein,
-        Self::Energy,
-        Self::Mmd,
-        Self::Memorization,
-        Self::BitsPerDim,
-    ];
-
-    /// Their names.
-    pub const NAMES: [&str; 10] = {
-        let mut names = [""; 10];
-        let mut i = 0;
-        while i < names.len() {
-            names[i] = Self::ALL[i].name();
-            i += 1;
-        }
-        names
-    };
-
-    /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Fd => "fd",
-            Self::Kid => "kid",
-            Self::PrecisionRecall => "precision-recall",
-            Self::DensityCoverage => "density-coverage",
-            Self::SlicedWasserstein => "sliced-wasserstein",
-            Self::Wasserstein => "wasserstein",
-            Self::Energy => "energy",
-            Self::Mmd => "mmd",
-            Self::Memorization => "memorization",
-            Self::BitsPerDim => "bits-per-dim",
-        }
-    }
-
-    /// The metric of this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|metric| metric.name() == name)
+    /// Whether it compares two sets of examples, and needs nothing else.
+    pub const fn is_of_sets(self) -> bool {
+        !matches!(self, Self::Fd | Self::Memorization | Self::BitsPerDim)
     }
 
     /// The names of its values: two of those that come in pairs.
@@ -93,12 +65,6 @@ impl Metric {
     }
 }
 
-impl Display for Metric {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,10 +72,10 @@ mod tests {
     #[test]
     fn each_is_found_by_its_name() {
         for metric in Metric::ALL {
-            assert_eq!(Metric::from_name(metric.name()), Some(metric));
+            assert_eq!(metric.name().parse(), Ok(metric));
             assert!(!metric.values().is_empty());
         }
-        assert_eq!(Metric::from_name("fid"), None);
+        assert!("fid".parse::<Metric>().is_err());
         assert_eq!(Metric::NAMES[1], "kid");
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::config::RunConfig;
 use crate::error::RecipeError;
-use diffusion::core::Invalid;
 use diffusion::core::watch::Watch;
+use diffusion::core::{Invalid, named};
 use diffusion::data::{Channels, DataError, Dataset, ImageFolder, ImageFolderConfig, Images};
 use std::error::Error;
 use std::fmt::{self, Display, Formatter};
@@ -42,6 +42,8 @@ pub enum ImageNetwork {
     Dit,
 }
 
+named!(ImageNetwork { Unet = "unet", Dit = "dit" });
+
 /// How large a network for a folder of images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ModelSize {
@@ -51,6 +53,8 @@ pub enum ModelSize {
     /// As in the literature, for a GPU.
     Base,
 }
+
+named!(ModelSize { Small = "small", Base = "base" });
 
 impl RunConfig {
     /// A run for the images in `folder`, brought to `size`. Channels, classes, patches, levels, attention and batches
@@ -161,13 +165,13 @@ fn is_gray(images: &Images) -> Result<bool, DataError> {
     Ok(true)
 }
 
-/// Text that names no size or network.
+/// Text that is no size of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError(String);
 
 impl ParseError {
-    pub(crate) fn new(found: &str, expected: &str) -> Self {
-        Self(format!("found `{found}`, expected {expected}"))
+    fn of(found: &str) -> Self {
+        Self(format!("found `{found}`, expected a number of pixels, e.g. 64, or 48x64"))
     }
 }
 
@@ -186,41 +190,7 @@ impl FromStr for ImageSize {
         let (height, width) = text.split_once('x').unwrap_or((text, text));
         match (height.parse(), width.parse()) {
             (Ok(height), Ok(width)) if height > 0 && width > 0 => Ok(Self { height, width }),
-            _ => Err(ParseError::new(text, "a number of pixels, e.g. 64, or 48x64")),
-        }
-    }
-}
-
-impl ImageNetwork {
-    /// Their names.
-    pub const NAMES: [&str; 2] = ["unet", "dit"];
-}
-
-impl FromStr for ImageNetwork {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        match text {
-            "unet" => Ok(Self::Unet),
-            "dit" => Ok(Self::Dit),
-            _ => Err(ParseError::new(text, "unet or dit")),
-        }
-    }
-}
-
-impl ModelSize {
-    /// Their names.
-    pub const NAMES: [&str; 2] = ["small", "base"];
-}
-
-impl FromStr for ModelSize {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        match text {
-            "small" => Ok(Self::Small),
-            "base" => Ok(Self::Base),
-            _ => Err(ParseError::new(text, "small or base")),
+            _ => Err(ParseError::of(text)),
         }
     }
 }

@@ -3,17 +3,16 @@
 use crate::config::RunConfig;
 use crate::encoded::{Encoded, EncodedTexts, check_whole};
 use crate::error::RecipeError;
-use crate::images::{BATCH_PIXELS, ImageNetwork, ModelSize, ParseError, path_setting};
+use crate::images::{BATCH_PIXELS, ImageNetwork, ModelSize, path_setting};
 use crate::interval::Interval;
 use crate::network::{NetworkConfig, TextDitConfig, TextUnetConfig};
 use diffusion::core::layer::CondEmbedderTextConfig;
-use diffusion::core::{AnySampler, GradientEstimation, Invalid};
+use diffusion::core::{AnySampler, GradientEstimation, Invalid, named};
 use diffusion::data::{DataConfig, LatentShardsConfig};
 use diffusion::latent::config::PerLevel;
 use diffusion::latent::unet::{BlockType, CLASSES};
 use diffusion::latent::{AutoencoderConfig, Folder, LatentSchedule, LoraConfig, UnetConfig, autoencoder};
 use std::path::Path;
-use std::str::FromStr;
 
 /// Which network for a folder of latents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +35,8 @@ pub enum LatentCondition {
     /// Nothing.
     Nothing,
 }
+
+named!(LatentCondition { Captions = "captions", Labels = "labels", Nothing = "none" });
 
 /// The probability with which training forgets an example's text.
 const DROPOUT: f64 = 0.1;
@@ -233,24 +234,6 @@ fn unet(size: ModelSize) -> UnetConfig {
             up_block_types: vec![UpBlock2D, CrossAttnUpBlock2D, CrossAttnUpBlock2D],
             ..of(&[128, 256, 256], 2, 8)
         },
-    }
-}
-
-impl LatentCondition {
-    /// Their names.
-    pub const NAMES: [&str; 3] = ["captions", "labels", "none"];
-}
-
-impl FromStr for LatentCondition {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        match text {
-            "captions" => Ok(Self::Captions),
-            "labels" => Ok(Self::Labels),
-            "none" => Ok(Self::Nothing),
-            _ => Err(ParseError::new(text, "captions, labels or none")),
-        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What can be given to `eval`.
 
+use super::names::of_names;
 use super::sampling::SamplingArgs;
 use super::weights::WeightsArgs;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use diffusion::eval::Metric;
 use diffusion_backends::BackendName;
 use diffusion_recipe::FeatureKind;
@@ -23,10 +23,10 @@ pub struct EvalArgs {
     pub count: Option<usize>,
     /// What is measured [default: of images fd,kid,precision-recall,density-coverage; of points
     /// sliced-wasserstein,wasserstein,energy,mmd; against statistics fd].
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = metrics())]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = of_names::<Metric, _>(Metric::NAMES))]
     pub metrics: Vec<Metric>,
     /// What of the examples is compared [default: the best that need no file].
-    #[arg(long, value_parser = features())]
+    #[arg(long, value_parser = of_names::<FeatureKind, _>(FeatureKind::NAMES))]
     pub features: Option<FeatureKind>,
     /// The file with the published weights of the network that makes the features.
     #[arg(long, value_name = "FILE", requires = "features")]
@@ -57,14 +57,4 @@ pub struct EvalArgs {
     pub sampling: SamplingArgs,
     #[command(flatten)]
     pub weights: WeightsArgs,
-}
-
-fn metrics() -> impl TypedValueParser<Value = Metric> {
-    let named = |name: String| Metric::from_name(&name).ok_or("it is no metric");
-    PossibleValuesParser::new(Metric::NAMES).try_map(named)
-}
-
-fn features() -> impl TypedValueParser<Value = FeatureKind> {
-    let named = |name: String| FeatureKind::from_name(&name).ok_or("it is no kind of features");
-    PossibleValuesParser::new(FeatureKind::NAMES).try_map(named)
 }

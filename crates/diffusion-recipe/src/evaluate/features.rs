@@ -2,7 +2,7 @@
 
 use crate::error::RecipeError;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
-use diffusion::core::Invalid;
+use diffusion::core::{Invalid, named};
 use diffusion::data::pixels;
 use diffusion::eval::Features;
 use diffusion::eval::extract::classifier::Classifier;
@@ -26,36 +26,14 @@ pub enum FeatureKind {
     Dinov2,
 }
 
+named!(FeatureKind {
+    Pixels = "pixels",
+    FashionMnist = "fashion-mnist",
+    Inception = "inception",
+    Dinov2 = "dinov2",
+});
+
 impl FeatureKind {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Pixels, Self::FashionMnist, Self::Inception, Self::Dinov2];
-
-    /// Their names.
-    pub const NAMES: [&str; Self::ALL.len()] = {
-        let mut names = [""; Self::ALL.len()];
-        let mut i = 0;
-        while i < names.len() {
-            names[i] = Self::ALL[i].name();
-            i += 1;
-        }
-        names
-    };
-
-    /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Pixels => "pixels",
-            Self::FashionMnist => "fashion-mnist",
-            Self::Inception => "inception",
-            Self::Dinov2 => "dinov2",
-        }
-    }
-
-    /// The features of this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-
     /// The best features of examples of a shape that need no file.
     pub fn best(shape: &[usize]) -> Self {
         if *shape == CLOTHES { Self::FashionMnist } else { Self::Pixels }

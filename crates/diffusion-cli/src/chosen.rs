@@ -3,8 +3,10 @@
 use crate::args::WeightsArgs;
 use crate::error::CliError;
 use crate::output::log;
+use diffusion::data::identity;
 use diffusion::train::{AverageFile, Checkpoint, Found, Weights, Which};
 use diffusion_recipe::{RecipeError, Run, RunConfig, RunFolder};
+use std::fs;
 
 /// The weights of a run that are asked for.
 pub enum Chosen {
@@ -45,14 +47,27 @@ impl Chosen {
         }
     }
 
-    /// What tells them from others.
-    pub fn identity(&self) -> String {
-        match self {
+    /// What tells them from others, wherever they are.
+    pub fn identity(&self) -> Result<String, CliError> {
+        Ok(match self {
             Self::Checkpoint(checkpoint, weights) => {
                 let state = checkpoint.state();
                 format!("step {}, {weights:?}: {:?}", state.step, state.files)
             }
-            Self::Average(average) => format!("step {}: {average:?}", average.step()),
+            Self::Average(average) => {
+                let bytes = fs::read(average.path()).map_err(RecipeError::io("read", average.path()))?;
+                format!("step {}: {:016x}", average.step(), identity::hash(&bytes))
+            }
+        })
+    }
+
+    /// What they are called: `ema`, `raw`, the name of a further average, or its file.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Checkpoint(_, Weights::Ema) => "ema".to_string(),
+            Self::Checkpoint(_, Weights::Raw) => "raw".to_string(),
+            Self::Checkpoint(_, Weights::Named(name)) => name.clone(),
+            Self::Average(average) => average.path().display().to_string(),
         }
     }
 

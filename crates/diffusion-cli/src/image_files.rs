@@ -52,7 +52,7 @@ impl ImageFiles {
                 format!("{} cannot be made, for there is no folder {}", out.display(), above.display());
             return Err(CliError::usage(what, "make it first"));
         }
-        let drawn = Drawn::of(request, chosen.identity(), told)?;
+        let drawn = Drawn::of(request, chosen.identity()?, told)?;
         SampleFolder::check(out, &drawn, overwrite)?;
         Ok(Self::Folder { path: out.to_path_buf(), drawn, overwrite })
     }

@@ -37,6 +37,7 @@ mod samplers;
 mod signals;
 mod table;
 mod task;
+mod told;
 mod train;
 
 use display::Display;

@@ -16,11 +16,11 @@ use crate::prompts::{Prompts, prompts};
 use crate::signals::{self, Busy, NOTHING_WRITTEN};
 use crate::table;
 use crate::task::task;
+use crate::told::told;
 use burn::tensor::TensorData;
 use burn::tensor::backend::Backend;
 use diffusion::core::guidance::Autoguidance;
 use diffusion::core::{AnyGuidance, counted};
-use diffusion::data::identity;
 use diffusion::latent::{Autoencoder, AutoencoderConfig, Folder, autoencoder};
 use diffusion_backends::{Job, run_on};
 use diffusion_recipe::{
@@ -48,7 +48,8 @@ pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
         let what = format!("the samples from --first {} on have numbers beyond {}", args.first, usize::MAX);
         return Err(CliError::usage(what, "give a smaller --first"));
     }
-    let told = told(&args);
+    let told =
+        if args.out.as_deref().is_some_and(ImageFiles::is_at) { told(&args, &run, &config)? } else { None };
     let out = args.out.unwrap_or_else(|| match args.first {
         0 => run.file(&format!("samples-seed-{seed}.png")),
         first => run.file(&format!("samples-seed-{seed}-from-{first}.png")),
@@ -93,18 +94,6 @@ pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
         args.backend,
         Sampling { config, folder: run, chosen, request, guidance, prompts, out, files, decoder, display },
     )?
-}
-
-/// What tells from others whatever is asked for besides labels and settings: texts, data to begin with, a decoder.
-fn told(args: &SampleArgs) -> Option<String> {
-    let SampleArgs { prompt, text_encoder, decoder, sampling, task, .. } = args;
-    let GuidanceArgs { negative, also, .. } = &sampling.guidance;
-    let is_none = prompt.is_empty() && decoder.is_none() && negative.is_none() && also.is_empty();
-    if is_none && task.init.is_empty() && task.interpolate.is_none() {
-        return None;
-    }
-    let asked = (prompt, text_encoder, decoder, negative, also, task);
-    Some(format!("{:016x}", identity::hash(format!("{asked:?}").as_bytes())))
 }
 
 /// Changes what the command line changes; `own` is the sampler of a task where no other is asked for.

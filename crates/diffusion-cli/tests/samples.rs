@@ -125,3 +125,31 @@ fn the_conditional_preset_draws_a_table_of_classes() {
     assert_eq!(width, 10 * (3 * 28 + 2) + 2);
     assert!((16..40).contains(&(height - (6 * (3 * 28 + 2) + 2))), "{height}");
 }
+
+/// Samples between two ends depend on how many they are, and those that are guided by another model on its weights.
+#[test]
+fn samples_that_were_made_of_something_else_are_not_mixed() {
+    let folder = Folder::new();
+    let run = train(&folder);
+    let [between, guided] = ["between/", "guided/"].map(|name| folder.path(name));
+    let ends = ["sample", &run, "--interpolate", "1", "2", "--sampler", "ddim", "--out", &between];
+    succeed(&[&ends[..], &["--count", "3"]].concat());
+    let drawn = pictures(&between);
+    assert!(fail(&[&ends[..], &["--count", "2"]].concat()).contains("--overwrite"));
+    assert_eq!(pictures(&between), drawn);
+
+    let weaker = folder.path("weaker");
+    let train = |steps: &str| {
+        let settings =
+            ["--set", "network.depth=1", "--set", "network.head_dim=4", "--set", "sampling.count=1"];
+        let images = folder.path("images");
+        let line = ["train", "--images", &images, "--image-size", "16", "--network", "dit", "--out", &weaker];
+        succeed(&[&line[..], &["--steps", steps, "--overwrite"], &settings].concat());
+    };
+    let line = ["sample", &run, "--cfg-scale", "1", "--weaker", &weaker, "--out", &guided];
+    train("1");
+    succeed(&[&line[..], &["--count", "1"]].concat());
+    succeed(&[&line[..], &["--count", "2"]].concat());
+    train("2");
+    assert!(fail(&[&line[..], &["--count", "3"]].concat()).contains("--overwrite"));
+}

@@ -168,9 +168,7 @@ impl MetricsFile {
         let failed = |error: io::Error| RecipeError::io("write", &self.path)(error);
         let Kept { mut text, .. } = kept(&self.path, u64::MAX)?;
         let json = serde_json::to_string(val).map_err(|error| failed(error.into()))?;
-        let end = text.trim_end().trim_end_matches('}').len();
-        text.truncate(end);
-        text.push_str(&format!(",\"val\":{json}}}\n"));
+        add_validation(&mut text, &json);
         write_text(&self.path, &text)?;
         self.file = append(&self.path).map_err(failed)?;
         self.unvalidated = None;
@@ -246,6 +244,14 @@ impl MetricsFile {
     }
 }
 
+/// Adds a validation to the last line, which is an object.
+fn add_validation(text: &mut String, json: &str) {
+    // Its last brace alone: one before it may end what the step says of itself.
+    let end = text.trim_end();
+    text.truncate(end.strip_suffix('}').unwrap_or(end).len());
+    text.push_str(&format!(",\"val\":{json}}}\n"));
+}
+
 /// Opens a file to write at its end and to read; one that is made if it is not there.
 fn append(path: &Path) -> io::Result<File> {
     if path.exists() {
@@ -291,5 +297,20 @@ fn kept(path: &Path, step: u64) -> Result<Kept, RecipeError> {
         if foreign > LONGEST {
             return Ok(kept);
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_validation_follows_what_the_last_line_says() {
+        let mut text = String::from("{\"step\":1}\n{\"step\":2,\"skipped\":{\"loss\":\"NaN\"}}\n");
+        add_validation(&mut text, "{\"mean\":0.5}");
+        let last: serde_json::Value = serde_json::from_str(text.lines().next_back().unwrap()).unwrap();
+        assert_eq!((&last["skipped"]["loss"], &last["val"]["mean"]), (&"NaN".into(), &0.5.into()));
+        assert_eq!(text.lines().count(), 2);
     }
 }

@@ -130,7 +130,7 @@ pub fn extremes(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 const PLACES: usize = 2_400;
 
 /// Of several curves, which differ in lightness as well as in hue.
-const COLORS: [RGBColor; 7] = [
+const COLORS: [RGBColor; 10] = [
     ACCENT,
     RGBColor(214, 110, 20),
     FAINT,
@@ -138,6 +138,9 @@ const COLORS: [RGBColor; 7] = [
     RGBColor(150, 60, 150),
     RGBColor(200, 60, 60),
     RGBColor(100, 180, 220),
+    RGBColor(120, 100, 40),
+    RGBColor(230, 150, 190),
+    RGBColor(90, 90, 90),
 ];
 
 /// Draws several curves over a logarithmic axis, 900 × 540 pixels, each with its name; points that are not finite and
@@ -153,10 +156,10 @@ pub fn curves(
 ) -> Result<(), PictureError> {
     let all = curves.iter().flat_map(|(_, points)| points.iter().copied().filter(usable));
     let (left, right) = bounds(all.map(|point| point.0), 0.0).unwrap_or((0.1, 10.0));
-    draw_curves(path, title, Axis::logarithmic(x_name, left, right), y_name, curves)
+    draw_curves(path, title, Axis::logarithmic(x_name, left, right), y_name, curves, usable)
 }
 
-/// Draws several curves over steps, likewise.
+/// Draws several curves over steps, likewise, but for values that are 0 or below, which have a place too.
 ///
 /// # Errors
 /// If the file cannot be written (its folder must exist).
@@ -166,15 +169,20 @@ pub fn curves_over_steps(
     y_name: &'static str,
     curves: &[(&str, Vec<(f64, f64)>)],
 ) -> Result<(), PictureError> {
-    let all = curves.iter().flat_map(|(_, points)| points.iter().copied().filter(usable));
+    let all = curves.iter().flat_map(|(_, points)| points.iter().copied().filter(drawable));
     let steps = bounds(all.map(|point| point.0), 0.0);
     let x = steps.map_or(0.0..1.0, |(first, last)| padded(first, last, 0.0));
-    draw_curves(path, title, Axis::linear("step", x), y_name, curves)
+    draw_curves(path, title, Axis::linear("step", x), y_name, curves, drawable)
 }
 
 /// Whether a point has a place on logarithmic axes.
 fn usable(&(x, y): &(f64, f64)) -> bool {
     [x, y].iter().all(|value| (1e-100..1e100).contains(value))
+}
+
+/// Whether a point has a place on linear axes.
+fn drawable(&(x, y): &(f64, f64)) -> bool {
+    [x, y].iter().all(|value| value.abs() < 1e100)
 }
 
 fn draw_curves(
@@ -183,10 +191,11 @@ fn draw_curves(
     x: Axis,
     y_name: &'static str,
     curves: &[(&str, Vec<(f64, f64)>)],
+    is_drawn: fn(&(f64, f64)) -> bool,
 ) -> Result<(), PictureError> {
-    let all = curves.iter().flat_map(|(_, points)| points.iter().copied().filter(usable));
+    let all = curves.iter().flat_map(|(_, points)| points.iter().copied().filter(is_drawn));
     let (low, high) = bounds(all.map(|point| point.1), 0.0).unwrap_or((0.1, 1.0));
-    let y = if high > 10.0 * low {
+    let y = if low > 1e-100 && high > 10.0 * low {
         Axis::logarithmic(y_name, low, high)
     } else {
         Axis::linear(y_name, padded(low, high, 0.05))
@@ -196,7 +205,7 @@ fn draw_curves(
     plot(path, (900, 540), |root| {
         let mut chart = axes(root, title, x, y)?;
         for (i, ((name, points), color)) in curves.iter().zip(colors).enumerate() {
-            let points: Vec<(f64, f64)> = points.iter().copied().filter(usable).collect();
+            let points: Vec<(f64, f64)> = points.iter().copied().filter(is_drawn).collect();
             chart
                 .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2 * OVERSAMPLING)))?;
             chart.draw_series(points.iter().map(|&point| Circle::new(point, pixels(4), color.filled())))?;

@@ -321,3 +321,13 @@ fn animations_show_each_frame_and_then_pause() {
     assert!(is_animation(Path::new("a/b.GIF")) && is_animation(Path::new("b.apng")));
     assert!(!is_animation(Path::new("gif")) && !is_animation(Path::new("a.png")));
 }
+
+/// A metric may be 0 or less, as the kernel distance is.
+#[test]
+fn curves_over_steps_go_below_zero() {
+    let line = vec![(0.0, -1.0), (50.0, 0.0), (75.0, f64::NAN), (100.0, 1.0)];
+    let picture = drawn(|path| curves_over_steps(path, "", "", &[("", line.clone())]));
+    for share in [0.27, 0.5, 0.73] {
+        assert!(close(at(&picture, share, (0.05 + share) / 1.1), ACCENT, 1.0), "{share}");
+    }
+}

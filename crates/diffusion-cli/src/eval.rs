@@ -181,6 +181,8 @@ impl Evaluating<'_> {
         let _busy = Busy::begin();
         found.settings.of = self.of.display().to_string();
         found.settings.step = self.judged.as_ref().map(|run| run.chosen.step());
+        found.settings.weights = self.judged.as_ref().map(|run| run.chosen.name());
+        found.warnings.iter().for_each(|warning| log(format_args!("warning: {warning}")));
         if let (Some(path), Some(pairs)) = (&self.picture, &found.nearest) {
             nearest(path, pairs)?;
         }

@@ -79,6 +79,14 @@ fn a_run_on_points_is_measured() {
     assert_ne!(other["results"], found["results"]);
     let (likely, _) = eval(&folder, &[&run, "--metrics", "bits-per-dim", "--count", "2"]);
     assert!(number(&likely, "bits-per-dim", "value").is_finite());
+    let settings = &likely["settings"]["likelihood"];
+    assert_eq!((&settings["steps"], settings["count"].as_u64()), (&50.into(), Some(100)), "{likely}");
+    // Data that are drawn from a hundred points are among them all the same.
+    let draws = folder.path("draws.safetensors");
+    succeed(&["sample", &run, "--count", "60", "--out", &draws]);
+    let near = ["--metrics", "precision-recall,density-coverage", "--against", &draws];
+    let (near, _) = eval(&folder, &[&[&draws[..]], &near[..]].concat());
+    assert_eq!(number(&near, "precision", "value"), 1.0);
     assert!(fail(&["eval", &run, "--metrics", "memorization", "--count", "20"]).contains("--metrics"));
 }
 
@@ -105,6 +113,20 @@ fn samples_of_a_run_are_measured_in_a_file_as_they_are_drawn() {
     let (known, _) = eval(&folder, &[&samples, "--against", &stats]);
     let of = |found| number(found, "fd", "value");
     assert!((of(&known) / of(&drawn) - 1.0).abs() < 1e-9, "{known}");
+    assert_eq!(
+        (&drawn["settings"]["weights"], known["settings"]["weights"].is_null()),
+        (&"ema".into(), true)
+    );
+    let (raw, _) = eval(&folder, &[&run, "--count", "24", "--metrics", "fd", "--no-ema"]);
+    assert_eq!(raw["settings"]["weights"], "raw");
+
+    // What cannot be had is said before anything is drawn.
+    for metric in ["kid", "precision-recall", "density-coverage"] {
+        let few = fail(&["eval", &run, "--count", "3", "--metrics", metric]);
+        assert!(few.contains("--count is 3") && few.contains(metric), "{few}");
+    }
+    let other = fail(&["eval", &run, "--against", &data, "--metrics", "bits-per-dim"]);
+    assert!(other.contains("--metrics"), "{other}");
 
     // Data against themselves.
     let (same, _) = eval(&folder, &[&data, "--against", &data, "--metrics", "fd,precision-recall"]);

@@ -44,6 +44,11 @@ impl Watch {
         Self { listener: Some(Arc::new(listener)), ..Self::default() }
     }
 
+    /// A handle on the same work that tells nobody how far it is: for a part that reports in units of its own.
+    pub fn quiet(&self) -> Self {
+        Self { stopped: Arc::clone(&self.stopped), listener: None }
+    }
+
     /// Asks the work to stop at the next place where it can.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);

@@ -53,6 +53,19 @@ impl Images {
         Self::stored(shape, Store::Memory(bytes), labels, num_classes)
     }
 
+    /// The images that lie one after the other in `bytes`, all of one class.
+    ///
+    /// # Shapes
+    /// - `shape`: channels, height and width, at least 1 of each
+    /// - `bytes`: a multiple of the product of `shape`
+    ///
+    /// # Panics
+    /// If the last image lacks a byte.
+    pub fn from_bytes(shape: [usize; 3], bytes: Vec<u8>) -> Self {
+        let count = bytes.len() / shape.iter().product::<usize>().max(1);
+        Self::new(shape, bytes, vec![0; count], 1)
+    }
+
     /// The images in `files`, of which there are as many as labels.
     ///
     /// # Panics

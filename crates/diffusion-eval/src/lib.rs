@@ -44,7 +44,7 @@ pub use kernel::{KID_SUBSET, Kid, KidConfig, kernel_distance, kid, median_distan
 pub use memorization::{Memorization, Nearest, nearest};
 pub use metric::Metric;
 pub use moments::Moments;
-pub use neighborhoods::{Neighborhoods, neighborhoods};
+pub use neighborhoods::{Balls, Neighborhoods, neighborhoods};
 pub use resample::{Estimate, jackknife, jackknife_all};
 pub use sliced::{DIRECTION, Directions, sliced_wasserstein};
 pub use strata::VALIDATION_SIGMA;

@@ -39,11 +39,51 @@ pub fn neighborhoods(
     watch: &Watch,
 ) -> Result<Neighborhoods, MetricError> {
     samples.check_dimensions(real)?;
-    let count = samples.count().min(real.count());
-    if k == 0 || k >= count {
-        return Err(MetricError::Neighbors { k, count });
+    check_neighbors(k, samples.count().min(real.count()))?;
+    Balls::new(real, k, watch)?.compare(samples, watch)
+}
+
+fn check_neighbors(k: usize, count: usize) -> Result<(), MetricError> {
+    if k == 0 || k >= count { Err(MetricError::Neighbors { k, count }) } else { Ok(()) }
+}
+
+/// The balls around the examples of data, which several sets of samples are [compared](Self::compare) with.
+pub struct Balls<'a> {
+    real: &'a Features,
+    k: usize,
+    reach: Vec<f64>,
+}
+
+impl<'a> Balls<'a> {
+    /// Those that reach to the `k`-th nearest example of `real`.
+    ///
+    /// # Errors
+    /// If `k` is 0 or not less than the number of examples, or `watch` stops it.
+    pub fn new(real: &'a Features, k: usize, watch: &Watch) -> Result<Self, MetricError> {
+        check_neighbors(k, real.count())?;
+        Ok(Self { real, k, reach: radii(real, k, watch)? })
     }
-    let (reach, reach_of_samples) = (radii(real, k, watch)?, radii(samples, k, watch)?);
+
+    /// As [`neighborhoods`], of these data.
+    ///
+    /// # Errors
+    /// As [`neighborhoods`].
+    pub fn compare(&self, samples: &Features, watch: &Watch) -> Result<Neighborhoods, MetricError> {
+        let Self { real, k, reach } = self;
+        samples.check_dimensions(real)?;
+        check_neighbors(*k, samples.count())?;
+        compare(samples, real, (*k, &reach[..]), watch)
+    }
+}
+
+/// Compares samples with data whose balls reach so far.
+fn compare(
+    samples: &Features,
+    real: &Features,
+    (k, reach): (usize, &[f64]),
+    watch: &Watch,
+) -> Result<Neighborhoods, MetricError> {
+    let reach_of_samples = radii(samples, k, watch)?;
     let hits: Vec<AtomicU32> = (0..samples.count()).map(|_| AtomicU32::new(0)).collect();
     let pairs = Pairs { rows: real, columns: samples, watch, work: "comparing samples with data" };
     let rows = pairs.distances(Row::default, |row, piece| {

@@ -6,19 +6,21 @@
 mod examples;
 mod features;
 mod measure;
+mod plan;
 mod real;
 mod request;
+mod settings;
 mod source;
 
 pub use features::FeatureKind;
 pub use measure::Measured;
 pub use request::{EvaluateRequest, Judged};
+pub use settings::{EvaluationSettings, LikelihoodSettings};
 
 pub(crate) use features::{Extractor, MOST_FEATURES};
 pub(crate) use measure::values;
 pub(crate) use real::{Needs, Real, RealFeatures};
 
-use crate::config::SamplingConfig;
 use crate::error::RecipeError;
 use crate::folder::write_text;
 use crate::likelihood::LikelihoodRequest;
@@ -26,11 +28,13 @@ use burn::tensor::backend::Backend;
 use diffusion::core::Invalid;
 use diffusion::core::watch::Watch;
 use diffusion::data::{AnyDataset, Dataset};
-use diffusion::eval::{Gaussian, Memorization, Metric, MetricError};
+use diffusion::eval::{Features, Gaussian, Memorization, Metric, MetricError};
 use measure::{frechet, of_sets};
+use plan::{Plan, is_statistics};
 use serde::Serialize;
+use settings::settings;
 use source::Source;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// How many of the samples nearest to the training examples are kept.
 const NEAREST: usize = 16;
@@ -45,42 +49,9 @@ pub struct Evaluation {
     /// The samples nearest to the training examples, where memorization was measured.
     #[serde(skip)]
     pub nearest: Option<NearestPairs>,
-}
-
-/// What an [`Evaluation`] depends on.
-#[derive(Clone, Debug, Serialize)]
-pub struct EvaluationSettings {
-    /// The version of this program.
-    pub version: &'static str,
-    /// The run's name, or the file or folder of samples.
-    pub of: String,
-    /// The step of the run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub step: Option<u64>,
-    /// How the run's samples were drawn.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sampling: Option<SamplingConfig>,
-    /// The seed of their noise.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u64>,
-    /// Their labels, where these were asked for; all classes in turn otherwise.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub labels: Option<Vec<usize>>,
-    /// The number of samples.
-    pub count: usize,
-    /// What of them is compared.
-    pub features: FeatureKind,
-    /// The file of the network that makes the features.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub feature_weights: Option<PathBuf>,
-    /// What they are compared with: a path, or the run's training examples.
-    pub against: String,
-    /// The number of examples of the data, where they are known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub real: Option<usize>,
-    /// Which examples memorization compares with: the run's `validation` examples, or its data's `test` set.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub held_out: Option<&'static str>,
+    /// What a reader of the values should know, in sentences.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
 }
 
 impl Evaluation {
@@ -139,45 +110,37 @@ pub fn evaluate<B: Backend>(
     watch: &Watch,
 ) -> Result<Evaluation, RecipeError> {
     request.validate()?;
-    let known = known_shape(request, watch)?;
-    let mut source = Source::open(judged, known.as_deref(), watch)?;
-    let (shape, of_pixels) = source.shape();
-    let against = request.against.as_deref();
-    let is_statistics = against.map(is_statistics).transpose()?.unwrap_or(false);
-    let metrics = request.metrics(&shape, is_statistics);
-    check_metrics(&metrics, &source, against, is_statistics)?;
-    let count = request.count(source.available(), &shape)?;
-    let kind = request.features.unwrap_or_else(|| FeatureKind::best(&shape));
-    let weights = request.feature_weights.as_ref();
-    let extractor = Extractor::<B>::new(kind, weights, (&shape, of_pixels), device)?;
-    let needs = needs(&metrics, request.save_stats.is_some());
-    if needs.moments && extractor.width() > MOST_FEATURES {
-        let reason = format!("has {} values, and `fd` is of at most {MOST_FEATURES}", extractor.width());
-        return Err(Invalid::new("features", format!("{} {reason}", kind.name())).into());
-    }
-    let real = open_real(&mut source, against, (&shape, is_statistics), extractor.width(), watch)?;
+    let known = known_examples(request, watch)?;
+    let mut source = Source::open(judged, known.as_ref().map(Dataset::shape), watch)?;
+    let plan = Plan::<B>::new(&mut source, request, device)?;
+    let Plan { metrics, count, extractor, needs, .. } = &plan;
+    let real = open_real(&mut source, known, request.against.as_deref(), &plan, watch)?;
     let held_out = match metrics.contains(&Metric::Memorization) {
         true => Some(held_out(&mut source)?),
         false => None,
     };
-    let real_features = RealFeatures::new(&real, &extractor, needs, count, watch)?;
-    let keeps = needs.sets || needs.all;
-    let has_fd = metrics.contains(&Metric::Fd);
-    let drawn = if keeps || has_fd { count } else { 0 };
-    let samples = source.features(&extractor, (drawn, keeps, has_fd), watch)?;
-    let mut results = Vec::new();
-    let mut nearest = None;
-    for &metric in &metrics {
+    let real_features = RealFeatures::new(&real, extractor, *needs, *count, watch)?;
+    metrics.iter().try_for_each(|&metric| measure::check(metric, *count, &real_features))?;
+    let (keeps, has_fd) = (needs.sets || needs.all, metrics.contains(&Metric::Fd));
+    let drawn = if keeps || has_fd { *count } else { 0 };
+    let samples = source.features(extractor, (drawn, keeps, has_fd), watch)?;
+    let mut settings = settings(&source, request, (*count, plan.kind), &real_features);
+    settings.held_out = held_out.as_ref().map(|(_, name)| *name);
+    let (mut results, mut nearest) = (Vec::new(), None);
+    for &metric in metrics {
         match (metric, &samples.all, &held_out) {
             (Metric::Fd, ..) => results.extend(frechet(&samples, &real_features, watch)?),
-            (Metric::BitsPerDim, ..) => results.push(bits_per_dim(&mut source)?),
-            (Metric::Memorization, Some(all), Some((held_out, _))) => {
-                let Some(training) = &real_features.all else { continue };
-                let order: Vec<usize> = (0..held_out.len()).collect();
-                let held_out = real::features(held_out, &order, &extractor, watch)?;
-                let (measured, found) = measure::memorization(all, &held_out, training, watch)?;
+            (Metric::BitsPerDim, ..) => {
+                let (measured, likelihood) = bits_per_dim(&mut source)?;
                 results.push(measured);
-                nearest = Some(pairs(&source, &real, &found, &shape)?);
+                settings.likelihood = Some(likelihood);
+            }
+            (Metric::Memorization, Some(all), Some((held_out, _))) => {
+                let (Some(training), Real::Examples(data)) = (&real_features.all, &real) else { continue };
+                let sets = (all, held_out, data, training);
+                let (measured, pairs) = memorization(&source, sets, extractor, watch)?;
+                results.push(measured);
+                nearest = Some(pairs);
             }
             (_, Some(all), _) => results.extend(of_sets(metric, all, &real_features, watch)?),
             _ => {}
@@ -186,80 +149,35 @@ pub fn evaluate<B: Backend>(
     if let (Some(path), Some(gaussian)) = (&request.save_stats, &real_features.gaussian) {
         gaussian.save(path)?;
     }
-    let settings = settings(&source, request, (count, kind), &real_features, held_out.map(|(_, name)| name));
-    Ok(Evaluation { settings, results, nearest })
+    Ok(Evaluation { settings, results, nearest, warnings: plan.warnings })
 }
 
-/// What the metrics need of the data.
-fn needs(metrics: &[Metric], saves: bool) -> Needs {
-    let is_of_sets =
-        |metric: &Metric| !matches!(metric, Metric::Fd | Metric::Memorization | Metric::BitsPerDim);
-    Needs {
-        moments: saves || metrics.contains(&Metric::Fd),
-        sets: metrics.iter().any(is_of_sets),
-        all: metrics.contains(&Metric::Memorization),
-    }
-}
-
-/// Whether the path is a file of statistics.
-fn is_statistics(path: &Path) -> Result<bool, RecipeError> {
-    Ok(path.is_file() && examples::has_arrays(path, &["mu", "sigma"])?)
-}
-
-/// The shape of the examples in the file that samples are compared with, where it has one and is no statistics.
-fn known_shape(request: &EvaluateRequest, watch: &Watch) -> Result<Option<Vec<usize>>, RecipeError> {
+/// The examples in the file that samples are compared with, whose shape they are to have, where it is no statistics.
+fn known_examples(request: &EvaluateRequest, watch: &Watch) -> Result<Option<AnyDataset>, RecipeError> {
     match &request.against {
         Some(path) if path.is_file() && !is_statistics(path)? => {
-            Ok(Some(examples::open(path, None, watch)?.0.shape().to_vec()))
+            Ok(Some(examples::open(path, None, watch)?.0))
         }
         _ => Ok(None),
     }
 }
 
-/// Finds metrics that cannot be had of these samples.
-fn check_metrics(
-    metrics: &[Metric],
-    source: &Source<'_>,
-    against: Option<&Path>,
-    is_statistics: bool,
-) -> Result<(), Invalid> {
-    let is_run = matches!(source, Source::Run(..));
-    if !is_run && against.is_none() {
-        return Err(Invalid::new(
-            "against",
-            "is missing: samples by themselves do not say what they are to be like",
-        ));
-    }
-    for metric in metrics {
-        let reason = match metric {
-            Metric::BitsPerDim if !is_run => "is of a run, whose model it asks",
-            Metric::Memorization if !is_run || against.is_some() => {
-                "is of a run and its own data, among them examples that were held out"
-            }
-            Metric::Fd | Metric::BitsPerDim => continue,
-            _ if is_statistics => "compares examples, and --against has their statistics only",
-            _ => continue,
-        };
-        return Err(Invalid::new("metrics", format!("names {metric}, which {reason}")));
-    }
-    Ok(())
-}
-
 /// Opens what the samples are compared with.
 fn open_real(
     source: &mut Source<'_>,
+    known: Option<AnyDataset>,
     against: Option<&Path>,
-    (shape, is_statistics): (&[usize], bool),
-    width: usize,
+    plan: &Plan<impl Backend>,
     watch: &Watch,
 ) -> Result<Real, RecipeError> {
+    let Plan { shape, is_statistics, extractor, .. } = plan;
     let real = match (against, source) {
-        (Some(path), _) if is_statistics => {
+        (Some(path), _) if *is_statistics => {
             let gaussian = Gaussian::open(path).map_err(|error| match error {
                 MetricError::File(error) => error.into(),
                 error => RecipeError::NoExamples { path: path.to_path_buf(), reason: error.to_string() },
             })?;
-            let found = gaussian.mean().len();
+            let (found, width) = (gaussian.mean().len(), extractor.width());
             if found != width {
                 let reason = format!(
                     "{} is of {found} features, and those of the samples are {width}: take the features it was made of",
@@ -269,7 +187,10 @@ fn open_real(
             }
             return Ok(Real::Statistics(Box::new(gaussian)));
         }
-        (Some(path), _) => examples::open(path, Some(shape), watch)?.0,
+        (Some(path), _) => match known {
+            Some(known) => known,
+            None => examples::open(path, Some(&shape[..]), watch)?.0,
+        },
         (None, Source::Run(run, _)) => run.training_set()?,
         (None, Source::Set { data, .. }) => data.clone(),
     };
@@ -297,59 +218,52 @@ fn held_out(source: &mut Source<'_>) -> Result<(AnyDataset, &'static str), Recip
 }
 
 /// How likely the run's data are, in bits per dimension.
-fn bits_per_dim(source: &mut Source<'_>) -> Result<Measured, RecipeError> {
+fn bits_per_dim(source: &mut Source<'_>) -> Result<(Measured, LikelihoodSettings), RecipeError> {
     let Source::Run(run, _) = source else {
         return Err(Invalid::new("metrics", "names bits-per-dim, which is of a run").into());
     };
     let request = LikelihoodRequest::of(run.config());
     let found = run.likelihood(&request)?;
     let (value, error) = found.mean();
-    let real = Some(found.bits_per_dim.len());
+    let count = found.bits_per_dim.len();
     let metric = Metric::BitsPerDim.name();
-    Ok(Measured { metric, value, error, floor: None, samples: 0, real, floor_count: None })
+    let measured =
+        Measured { metric, value, error, floor: None, samples: 0, real: Some(count), floor_count: None };
+    let examples = if found.of_validation { "validation" } else { "training" };
+    let LikelihoodRequest { steps, seed, .. } = request;
+    Ok((measured, LikelihoodSettings { count, steps, seed, examples }))
+}
+
+/// Whether samples are copies of training examples, and those that are nearest.
+fn memorization<B: Backend>(
+    source: &Source<'_>,
+    (samples, held_out, data, training): (&Features, &AnyDataset, &AnyDataset, &Features),
+    extractor: &Extractor<B>,
+    watch: &Watch,
+) -> Result<(Measured, NearestPairs), RecipeError> {
+    let order: Vec<usize> = (0..held_out.len()).collect();
+    let held_out = real::features(held_out, &order, extractor, watch)?;
+    // A copy of a mirror image is a copy too.
+    let training = match source.is_mirrored() {
+        true => &real::with_mirrored(data, training, extractor, watch)?,
+        false => training,
+    };
+    let (measured, found) = measure::memorization(samples, &held_out, training, watch)?;
+    let pairs = pairs(source, data, &found)?;
+    Ok((Measured { real: Some(data.len()), ..measured }, pairs))
 }
 
 /// The samples that are nearest to the training examples, with these.
-fn pairs(
-    source: &Source<'_>,
-    real: &Real,
-    found: &Memorization,
-    shape: &[usize],
-) -> Result<NearestPairs, RecipeError> {
+fn pairs(source: &Source<'_>, data: &AnyDataset, found: &Memorization) -> Result<NearestPairs, RecipeError> {
     let (mut samples, mut training) = (Vec::new(), Vec::new());
-    if let Real::Examples(data) = real {
-        for index in found.by_distance().into_iter().take(NEAREST) {
-            samples.extend(source.one(index)?);
-            training.extend(examples::read(data, &[found.samples[index].index])?);
-        }
+    for index in found.by_distance().into_iter().take(NEAREST) {
+        samples.extend(source.one(index)?);
+        // Mirror images follow all examples.
+        let nearest = found.samples[index].index;
+        training.extend(match nearest.checked_sub(data.len()) {
+            None => examples::read(data, &[nearest])?,
+            Some(mirrored) => examples::read_mirrored(data, &[mirrored])?,
+        });
     }
-    Ok(NearestPairs { samples, training, shape: shape.to_vec() })
-}
-
-fn settings(
-    source: &Source<'_>,
-    request: &EvaluateRequest,
-    (count, features): (usize, FeatureKind),
-    real: &RealFeatures,
-    held_out: Option<&'static str>,
-) -> EvaluationSettings {
-    let (of, run) = match source {
-        Source::Run(run, request) => (run.config().preset.clone(), Some(request)),
-        Source::Set { path, .. } => (path.display().to_string(), None),
-    };
-    let against = request.against.as_ref().map(|path| path.display().to_string());
-    EvaluationSettings {
-        version: env!("CARGO_PKG_VERSION"),
-        of,
-        step: None,
-        sampling: run.map(|request| SamplingConfig { count, ..request.sampling.clone() }),
-        seed: run.map(|request| request.seed),
-        labels: run.and_then(|request| request.labels.clone()),
-        count,
-        features,
-        feature_weights: request.feature_weights.clone(),
-        against: against.unwrap_or_else(|| "training examples".to_string()),
-        real: (real.examples > 0).then_some(real.examples),
-        held_out,
-    }
+    Ok(NearestPairs { samples, training, shape: data.shape().to_vec() })
 }

@@ -67,7 +67,8 @@ pub use encode_texts::CaptionNote;
 pub use encoded::{Encoded, EncodedParts, EncodedTexts};
 pub use error::RecipeError;
 pub use evaluate::{
-    EvaluateRequest, Evaluation, EvaluationSettings, FeatureKind, Judged, Measured, NearestPairs, evaluate,
+    EvaluateRequest, Evaluation, EvaluationSettings, FeatureKind, Judged, LikelihoodSettings, Measured,
+    NearestPairs, evaluate,
 };
 pub use folder::{RunFolder, check_replaces_not, check_writable};
 pub use image_files::{Draw, Drawn, SampleFolder, Written, write_archive};

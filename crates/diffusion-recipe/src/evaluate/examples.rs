@@ -3,12 +3,12 @@
 use crate::error::RecipeError;
 use diffusion::core::watch::Watch;
 use diffusion::data::{
-    AnyDataset, Channels, CifarConfig, DataConfig, Dataset, ImageFolder, ImageFolderConfig, MnistConfig,
-    MnistLike, ModelInput, Points, Split, pixels,
+    AnyDataset, Channels, CifarConfig, DataConfig, Dataset, ImageFolder, ImageFolderConfig, Images,
+    MnistConfig, MnistLike, ModelInput, Points, Split,
 };
 use diffusion::weights::{TensorFile, npz_names, read_npz_bytes};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The ending of a file, in small letters.
 pub(crate) fn ending(path: &Path) -> String {
@@ -80,13 +80,16 @@ fn folder(path: &Path, shape: Option<&[usize]>, watch: &Watch) -> Result<AnyData
 
 /// The published data set whose files lie in a folder or just below it, by their names.
 fn published(path: &Path) -> Option<DataConfig> {
-    let names = |folder: &Path| -> Vec<String> {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten().take(LISTED);
-        entries.map(|entry| entry.file_name().to_string_lossy().to_lowercase()).collect()
+    let entries = |folder: &Path| -> Vec<PathBuf> {
+        fs::read_dir(folder).into_iter().flatten().flatten().take(LISTED).map(|entry| entry.path()).collect()
     };
-    let below = names(path);
-    let deeper = below.iter().take(FOLDERS).flat_map(|name| names(&path.join(name))).collect::<Vec<_>>();
-    let has = |word: &str| below.iter().chain(&deeper).any(|name| name.contains(word));
+    let below = entries(path);
+    let deeper: Vec<PathBuf> = below.iter().take(FOLDERS).flat_map(|folder| entries(folder)).collect();
+    let name = |path: &PathBuf| {
+        path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default()
+    };
+    let names: Vec<String> = below.iter().chain(&deeper).map(name).collect();
+    let has = |word: &str| names.iter().any(|name| name.contains(word));
     let path = path.to_path_buf();
     match () {
         () if has("-ubyte") => Some(DataConfig::Mnist(MnistConfig { path })),
@@ -131,15 +134,39 @@ fn arrays(path: &Path) -> Result<AnyDataset, RecipeError> {
         let reason = "`arr_0` has no images".to_string();
         return Err(RecipeError::NoExamples { path: path.to_path_buf(), reason });
     }
-    let mut values = Vec::with_capacity(bytes.len());
+    let mut planes = Vec::with_capacity(bytes.len());
     for image in bytes.chunks_exact(height * width * channels).take(count) {
-        let plane = |c: usize| image.iter().skip(c).step_by(channels).map(|&byte| pixels::from_u8(byte));
-        values.extend((0..channels).flat_map(plane));
+        planes.extend((0..channels).flat_map(|c| image.iter().skip(c).step_by(channels)));
     }
-    Ok(AnyDataset::unlabeled(Points::new(values, &[channels, height, width])))
+    Ok(Images::from_bytes([channels, height, width], planes).into())
+}
+
+/// Reads the mirror images of the examples at these places.
+pub(crate) fn read_mirrored(data: &AnyDataset, indices: &[usize]) -> Result<Vec<f32>, RecipeError> {
+    let size = data.shape().iter().product::<usize>();
+    let mut values = vec![0.0; indices.len() * size];
+    for (&index, into) in indices.iter().zip(values.chunks_exact_mut(size.max(1))) {
+        data.read_mirrored(index, into)?;
+    }
+    Ok(values)
 }
 
 /// Reads the examples at these places.
 pub(crate) fn read(data: &AnyDataset, indices: &[usize]) -> Result<Vec<f32>, RecipeError> {
     Ok(data.gather(indices)?.0.iter::<f32>().collect())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_published_data_set_may_be_in_a_folder_with_capitals() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(published(folder.path()).is_none());
+        fs::create_dir(folder.path().join("FashionMNIST")).unwrap();
+        fs::write(folder.path().join("FashionMNIST/Train-images-idx3-UBYTE"), "").unwrap();
+        assert!(matches!(published(folder.path()), Some(DataConfig::Mnist(_))));
+    }
 }

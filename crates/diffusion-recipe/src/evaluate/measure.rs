@@ -1,14 +1,17 @@
 //! The values of the metrics of samples and data.
 
-use super::real::RealFeatures;
+use super::real::{RealFeatures, Sets};
 use crate::error::RecipeError;
+use diffusion::core::random::{Purpose, Stream};
 use diffusion::core::watch::Watch;
+use diffusion::core::{Invalid, counted};
 use diffusion::eval::{
-    Directions, Estimate, Features, GroupedMoments, KidConfig, Memorization, Metric, MetricError,
-    energy_distance, frechet_distance, jackknife_all, kid, median_distance, mmd, neighborhoods,
-    sliced_wasserstein, wasserstein,
+    Balls, Directions, Estimate, Features, GroupedMoments, KidConfig, Memorization, Metric, MetricError,
+    Neighborhoods, energy_distance, frechet_distance, jackknife_all, kid, median_distance, mmd,
+    neighborhoods, sliced_wasserstein, wasserstein,
 };
 use serde::Serialize;
+use std::borrow::Cow;
 
 /// A value of a metric.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -40,6 +43,8 @@ const FEWEST: usize = 2 * GROUPS;
 /// The most examples between which the exact Wasserstein distance is computed, and of how many groups and pairs of data
 /// its error and floor are.
 const MOST_PAIRED: usize = 1_000;
+/// The choice of some samples.
+const CHOICE: Purpose = Purpose(44);
 /// Along how many directions the sliced Wasserstein distance looks.
 const DIRECTIONS: usize = 256;
 
@@ -79,7 +84,8 @@ pub(crate) fn frechet(
             (frechet_distance(&own, gaussian).map_err(&failed)?, None)
         }
     };
-    let floor = real.gaussians.as_ref().map(|[a, b]| frechet_distance(a, b)).transpose().map_err(failed)?;
+    let floors = real.gaussians.iter().map(|[a, b]| frechet_distance(a, b)).collect::<Result<Vec<_>, _>>();
+    let floor = mean(&floors.map_err(failed)?);
     let real_count = (real.examples > 0).then_some(real.examples);
     let floor_count = floor.map(|_| real.floor);
     Ok(vec![Measured {
@@ -101,37 +107,29 @@ pub(crate) fn of_sets(
     watch: &Watch,
 ) -> Result<Vec<Measured>, RecipeError> {
     let failed = failed(metric);
-    let Some(set) = &real.set else { return Ok(Vec::new()) };
+    let Some(Sets { set, pairs }) = real.of(metric) else { return Ok(Vec::new()) };
     let compare = Compare::new(metric, set).map_err(&failed)?;
-    let (samples, set) = match metric {
-        // Of as many as can be paired.
-        Metric::Wasserstein => {
-            let most = MOST_PAIRED.min(samples.count()).min(set.count());
-            (first(samples, most), first(set, most))
-        }
-        _ => (samples.clone(), set.clone()),
-    };
-    let estimates = compare.estimates(&samples, &set, watch).map_err(&failed)?;
-    let pairs = match metric {
-        Metric::Wasserstein => &real.pairs[..real.pairs.len().min(2)],
-        _ => &real.pairs[..],
-    };
+    let is_paired = metric == Metric::Wasserstein;
+    let samples = &few(samples, compare.most(real, set));
+    let set = if is_paired { &first(set, samples.count()) } else { set };
+    let estimates = compare.estimates(samples, set, watch).map_err(&failed)?;
+    let pairs = if is_paired { &pairs[..pairs.len().min(2)] } else { &pairs[..] };
     let mut floors: Vec<Vec<f64>> = Vec::new();
     for [a, b] in pairs {
-        let most = if metric == Metric::Wasserstein { samples.count() } else { usize::MAX };
-        let [a, b] = [a, b].map(|set| first(set, most.min(set.count())));
+        let found = match is_paired {
+            true => compare.values(&first(a, samples.count()), &first(b, samples.count()), watch),
+            false => compare.values(a, b, watch),
+        };
         // Of too few examples there is none.
-        match compare.values(&a, &b, watch) {
+        match found {
             Err(MetricError::Stopped(_)) => return Err(RecipeError::Stopped),
             found => floors.extend(found.ok()),
         }
     }
-    let floor = |i: usize| {
-        (!floors.is_empty()).then(|| floors.iter().map(|values| values[i]).sum::<f64>() / floors.len() as f64)
-    };
-    let floor_count = (!floors.is_empty()).then_some(match metric {
-        Metric::Wasserstein => samples.count().min(real.floor),
-        _ => real.floor,
+    let floor = |i: usize| mean(&floors.iter().map(|values| values[i]).collect::<Vec<_>>());
+    let floor_count = pairs.first().filter(|_| !floors.is_empty()).map(|[a, _]| match is_paired {
+        true => a.count().min(samples.count()),
+        false => a.count(),
     });
     let measured = |(i, &metric): (usize, &&'static str)| Measured {
         metric,
@@ -145,6 +143,37 @@ pub(crate) fn of_sets(
     Ok(metric.values().iter().enumerate().map(measured).collect())
 }
 
+/// Finds out before samples are drawn whether `metric` can be had of so many, and of these data.
+///
+/// # Errors
+/// If either are too few, or the data have no scale.
+pub(crate) fn check(metric: Metric, count: usize, real: &RealFeatures) -> Result<(), RecipeError> {
+    let Some(Sets { set, .. }) = real.of(metric) else { return Ok(()) };
+    if !metric.is_of_sets() {
+        return Ok(());
+    }
+    let compare = Compare::new(metric, set).map_err(failed(metric))?;
+    let least = match (&compare, compare.neighbors()) {
+        (_, Some(k)) => k + 1,
+        // Subsets of two.
+        (Compare::Kid, _) => 4,
+        _ => 2,
+    };
+    Invalid::unless(count >= least, "count", || {
+        format!("is {count}, and {metric} needs at least {least} samples")
+    })?;
+    Invalid::unless(set.count() >= least, "metrics", || {
+        let found = counted(set.count(), "example");
+        format!("names {metric}, which needs at least {least} examples, and the data have {found}")
+    })?;
+    Ok(())
+}
+
+/// The mean, of some.
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
 /// The values of a metric of samples and data, without errors and floors; none where these have not what it needs.
 pub(crate) fn values(
     metric: Metric,
@@ -153,16 +182,16 @@ pub(crate) fn values(
     watch: &Watch,
 ) -> Result<Vec<f64>, RecipeError> {
     let failed = failed(metric);
-    match (metric, &real.gaussian, &real.set) {
+    match (metric, &real.gaussian, real.of(metric)) {
         (Metric::Fd, Some(gaussian), _) => {
             watch.check()?;
             let own = super::real::gaussian(samples)?;
             Ok(vec![frechet_distance(&own, gaussian).map_err(failed)?])
         }
-        (_, _, Some(set)) => {
-            let most = if metric == Metric::Wasserstein { MOST_PAIRED.min(set.count()) } else { usize::MAX };
+        (_, _, Some(Sets { set, .. })) => {
             let compare = Compare::new(metric, set).map_err(&failed)?;
-            compare.values(&first(samples, most), set, watch).map_err(failed)
+            let samples = few(samples, compare.most(real, set));
+            compare.values(&samples, set, watch).map_err(failed)
         }
         _ => Ok(Vec::new()),
     }
@@ -181,7 +210,7 @@ pub(crate) fn memorization(
     let measured = Measured {
         metric: Metric::Memorization.name(),
         value,
-        error: error.is_finite().then_some(error),
+        error: (samples.count() >= FEWEST && error.is_finite()).then_some(error),
         floor: Some(0.5),
         samples: samples.count(),
         real: Some(training.count()),
@@ -219,17 +248,40 @@ impl Compare {
         })
     }
 
+    /// Whose ball around an example reaches to how many neighbors, where it looks for neighbors.
+    fn neighbors(&self) -> Option<usize> {
+        match self {
+            Self::Precision => Some(3),
+            Self::Density => Some(5),
+            _ => None,
+        }
+    }
+
+    /// How many samples it takes at most, to be compared with the examples in `set`.
+    fn most(&self, real: &RealFeatures, set: &Features) -> usize {
+        match self {
+            // As many as can be paired.
+            Self::Paired => MOST_PAIRED.min(set.count()),
+            // Points of which none is there twice are fewer than those that are drawn from them.
+            _ if self.neighbors().is_some() && real.apart.is_some() => set.count(),
+            _ => usize::MAX,
+        }
+    }
+
+    /// Those two of the four shares that it is about.
+    fn shares(&self, found: &Neighborhoods) -> Vec<f64> {
+        match self {
+            Self::Density => vec![found.density, found.coverage],
+            _ => vec![found.precision, found.recall],
+        }
+    }
+
     /// The values, without an error.
     fn values(&self, samples: &Features, real: &Features, watch: &Watch) -> Result<Vec<f64>, MetricError> {
         Ok(match self {
             Self::Kid => vec![kid(samples, real, &subsets(samples, real), 0, watch)?.mean],
-            Self::Precision => {
-                let found = neighborhoods(samples, real, 3, watch)?;
-                vec![found.precision, found.recall]
-            }
-            Self::Density => {
-                let found = neighborhoods(samples, real, 5, watch)?;
-                vec![found.density, found.coverage]
+            Self::Precision | Self::Density => {
+                self.shares(&neighborhoods(samples, real, self.neighbors().unwrap_or_default(), watch)?)
             }
             Self::Sliced(directions) => vec![sliced_wasserstein(samples, real, directions)?],
             Self::Paired => {
@@ -249,19 +301,25 @@ impl Compare {
     ) -> Result<Vec<(f64, Option<f64>)>, MetricError> {
         if let Self::Kid = self {
             let found = kid(samples, real, &subsets(samples, real), 0, watch)?;
-            return Ok(vec![(found.mean, Some(found.error).filter(|error| error.is_finite()))]);
+            let is_known = samples.count() >= FEWEST && found.error.is_finite();
+            return Ok(vec![(found.mean, is_known.then_some(found.error))]);
         }
         if samples.count() < FEWEST {
             return Ok(self.values(samples, real, watch)?.into_iter().map(|value| (value, None)).collect());
         }
         // Whose pairs take long.
         let groups = if matches!(self, Self::Paired) { GROUPS / 2 } else { GROUPS };
-        let quiet = Watch::default();
+        let balls = self.neighbors().map(|k| Balls::new(real, k, watch)).transpose()?;
+        let quiet = watch.quiet();
         let mut done = 0;
         let estimates = jackknife_all(samples, groups, |samples| {
             watch.report("computing a metric and its error", done, Some(groups as u64 + 1))?;
             done += 1;
-            self.values(samples, real, if done == 1 { watch } else { &quiet })
+            let watch = if done == 1 { watch } else { &quiet };
+            match &balls {
+                Some(balls) => Ok(self.shares(&balls.compare(samples, watch)?)),
+                None => self.values(samples, real, watch),
+            }
         })?;
         Ok(estimates.into_iter().map(|Estimate { value, error }| (value, Some(error))).collect())
     }
@@ -273,7 +331,40 @@ fn subsets(samples: &Features, real: &Features) -> KidConfig {
     KidConfig { size: usual.size.min(samples.count().min(real.count()) / 2), ..usual }
 }
 
+/// So many places of `total`, chosen at random and always the same, in their order; all, if there are no more.
+pub(crate) fn some_of(total: usize, count: usize) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..total).collect();
+    if count < total {
+        Stream::new(0, CHOICE, 0, 0).shuffle(&mut places);
+        places.truncate(count);
+        places.sort_unstable();
+    }
+    places
+}
+
+/// No more than `most` examples of a set, chosen at random.
+fn few(set: &Features, most: usize) -> Cow<'_, Features> {
+    match set.count() > most {
+        true => Cow::Owned(set.select(&some_of(set.count(), most))),
+        false => Cow::Borrowed(set),
+    }
+}
+
 /// The first examples of a set.
 fn first(set: &Features, count: usize) -> Features {
     set.select(&(0..count.min(set.count())).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_are_not_the_first() {
+        let found = some_of(1_000, 10);
+        assert!(found.is_sorted() && found[9] > 500 && found[9] < 1_000, "{found:?}");
+        assert_eq!(found, some_of(1_000, 10));
+        assert_eq!(some_of(3, 3), [0, 1, 2]);
+        assert_eq!(some_of(3, 9), [0, 1, 2]);
+    }
 }

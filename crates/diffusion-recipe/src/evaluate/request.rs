@@ -73,13 +73,14 @@ impl EvaluateRequest {
         }
     }
 
-    /// The metrics of samples of this shape; of statistics there is one.
-    pub(crate) fn metrics(&self, shape: &[usize], is_statistics: bool) -> Vec<Metric> {
+    /// The metrics of samples of this shape; of statistics there is one. Of too many features there is no Fréchet distance.
+    pub(crate) fn metrics(&self, shape: &[usize], is_statistics: bool, is_wide: bool) -> Vec<Metric> {
         match &self.metrics[..] {
             [] if is_statistics => vec![Metric::Fd],
             [] if shape.len() == 1 => {
                 vec![Metric::SlicedWasserstein, Metric::Wasserstein, Metric::Energy, Metric::Mmd]
             }
+            [] if is_wide => vec![Metric::Kid, Metric::PrecisionRecall, Metric::DensityCoverage],
             [] => vec![Metric::Fd, Metric::Kid, Metric::PrecisionRecall, Metric::DensityCoverage],
             asked => asked.to_vec(),
         }

@@ -2,7 +2,7 @@
 
 use super::examples::{self, read};
 use super::features::Extractor;
-use super::measure::{GROUPS, SampleFeatures};
+use super::measure::{GROUPS, SampleFeatures, some_of};
 use super::request::Judged;
 use crate::error::RecipeError;
 use crate::run::{Run, SampleRequest};
@@ -18,7 +18,7 @@ const PIECE: usize = 1 << 24;
 /// The samples that are measured.
 pub(crate) enum Source<'a> {
     Run(&'a mut dyn Run, Box<SampleRequest>),
-    Set { path: PathBuf, data: AnyDataset, of_pixels: bool },
+    Set { path: PathBuf, data: AnyDataset, of_pixels: bool, chosen: Vec<usize> },
 }
 
 impl<'a> Source<'a> {
@@ -28,7 +28,8 @@ impl<'a> Source<'a> {
             Judged::Run(run, request) => Self::Run(run, request),
             Judged::Samples(path) => {
                 let (data, of_pixels) = examples::open(&path, shape, watch)?;
-                Self::Set { path, data, of_pixels }
+                let chosen = (0..data.len()).collect();
+                Self::Set { path, data, of_pixels, chosen }
             }
         })
     }
@@ -46,11 +47,28 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Whether the run was trained on mirror images too.
+    pub fn is_mirrored(&self) -> bool {
+        matches!(self, Self::Run(run, _) if run.config().flip)
+    }
+
+    /// Whether the run's model is one of consistency.
+    pub fn is_of_consistency(&self) -> bool {
+        matches!(self, Self::Run(run, _) if run.config().objective.is_consistency())
+    }
+
     /// How many there are, where that is not up to who asks.
     pub fn available(&self) -> Option<usize> {
         match self {
             Self::Run(..) => None,
             Self::Set { data, .. } => Some(data.len()),
+        }
+    }
+
+    /// Takes no more than `count` of those that are at hand, chosen at random: their order may be one of classes.
+    pub fn choose(&mut self, count: usize) {
+        if let Self::Set { data, chosen, .. } = self {
+            *chosen = some_of(data.len(), count);
         }
     }
 
@@ -79,9 +97,9 @@ impl<'a> Source<'a> {
                         count => return Err(RecipeError::UnmeasurableSamples { count, of: n }),
                     }
                 }
-                Self::Set { data, .. } => {
+                Self::Set { data, chosen, .. } => {
                     watch.report("reading samples", first as u64, Some(count as u64))?;
-                    each(&read(data, &(first..first + n).collect::<Vec<_>>())?)?;
+                    each(&read(data, &chosen[first..first + n])?)?;
                 }
             }
         }
@@ -123,7 +141,7 @@ impl<'a> Source<'a> {
     pub fn one(&self, index: usize) -> Result<Vec<f32>, RecipeError> {
         match self {
             Self::Run(run, request) => Ok(run.sample(&part(request, index, 1), &mut |_| {})?.values),
-            Self::Set { data, .. } => read(data, &[index]),
+            Self::Set { data, chosen, .. } => read(data, &[chosen[index]]),
         }
     }
 }

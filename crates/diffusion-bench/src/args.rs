@@ -53,6 +53,10 @@ pub struct StudyArgs {
     /// The recipes of smalldiffusion on PyTorch too.
     #[arg(long)]
     pub peer: bool,
+    /// Time the steps of each recipe, which needs a machine that does nothing else, and keep that for a training later, which
+    /// does not.
+    #[arg(long, conflicts_with = "peer")]
+    pub time: bool,
     /// The Python that has smalldiffusion.
     #[arg(long, value_name = "PATH", default_value = "python3")]
     pub python: PathBuf,

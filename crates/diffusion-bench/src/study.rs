@@ -14,10 +14,10 @@ use crate::error::BenchError;
 use crate::facts::{Facts, processors};
 use burn::tensor::backend::Backend;
 use diffusion_backends::{Job, run_on};
-use recipe::{Maker, Recipe};
-use rows::Row;
+use recipe::{Here, Maker, Recipe};
+use rows::{RESULT, Row};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Trains and judges the recipes that are asked for, and prints a table of them.
 pub fn main(args: &StudyArgs) -> Result<(), BenchError> {
@@ -45,15 +45,21 @@ impl Job for Study<'_> {
     fn run<B: Backend>(self, device: &B::Device) -> Self::Output {
         let Self { args, chosen } = self;
         let mut rows = Vec::new();
+        if args.time {
+            return chosen.iter().try_for_each(|recipe| match &recipe.maker {
+                Maker::Here(here) => steps_of::<B>(args, here, device).map(drop),
+                Maker::Peer(_) => Ok(()),
+            });
+        }
         for recipe in &chosen {
             for seed in 0..args.seeds {
-                let folder = folder(args, &recipe.name, seed);
-                let row = match Row::read(&folder)? {
-                    // One of other settings is no result of this recipe.
-                    Some(row) if row.change == recipe.change => row,
+                let place = folder(args, &recipe.name, seed).join(RESULT);
+                let settings = settings(args, recipe);
+                let row = match rows::read::<Row>(&place)? {
+                    Some(row) if row.is_of(&settings, args.count) => row,
                     _ => {
-                        let row = measure::<B>(args, recipe, seed, &folder, device)?;
-                        row.write(&folder)?;
+                        let row = Row { settings, ..measure::<B>(args, recipe, seed, device)? };
+                        rows::write(&place, &row)?;
                         row
                     }
                 };
@@ -67,9 +73,31 @@ impl Job for Study<'_> {
     }
 }
 
+/// All that the samples of a recipe depend on, besides seeds, their number and the time of training.
+fn settings(args: &StudyArgs, recipe: &Recipe) -> String {
+    let Recipe { settings, maker, .. } = recipe;
+    match maker {
+        Maker::Here(_) => format!("backend = \"{}\"\n{settings}", args.backend),
+        Maker::Peer(_) => format!("threads = {}\n{settings}", threads(args)),
+    }
+}
+
+/// Threads of PyTorch.
+fn threads(args: &StudyArgs) -> u32 {
+    args.threads.unwrap_or_else(processors)
+}
+
 /// Where a recipe's run with this seed is.
 fn folder(args: &StudyArgs, name: &str, seed: u64) -> PathBuf {
     args.out.join(format!("{}m-{name}-seed-{seed}", args.minutes))
+}
+
+/// In how many steps a recipe is trained.
+fn steps_of<B: Backend>(args: &StudyArgs, here: &Here, device: &B::Device) -> Result<u64, BenchError> {
+    let seconds = 60.0 * args.minutes;
+    let place = args.out.join("timed").join(format!("{}.json", here.trained_as));
+    let each = train::time::<B>(&here.config, seconds, &place, device)?;
+    Ok(((seconds / each).round() as u64).max(1))
 }
 
 /// Trains one recipe and judges its samples.
@@ -77,23 +105,36 @@ fn measure<B: Backend>(
     args: &StudyArgs,
     recipe: &Recipe,
     seed: u64,
-    folder: &Path,
     device: &B::Device,
 ) -> Result<Row, BenchError> {
-    let seconds = 60.0 * args.minutes;
-    let made = |row: Row| Row { name: recipe.name.clone(), change: recipe.change.clone(), seed, ..row };
+    let made = |row: Row| Row {
+        name: recipe.name.clone(),
+        change: recipe.change.clone(),
+        count: args.count,
+        seed,
+        ..row
+    };
     match &recipe.maker {
         Maker::Peer(name) => {
-            let threads = args.threads.unwrap_or_else(processors);
-            let trained =
-                train::by_peer(&args.python, name, seconds, args.count as usize, (seed, threads), folder)?;
-            let (values, judged) = judge::file::<B>(&trained.samples, args, device)?;
-            Ok(made(Row { values, judged, ..trained.row }))
+            let folder = folder(args, &recipe.name, seed);
+            let settings = (args.count as usize, seed, threads(args));
+            let (trained, samples) =
+                train::by_peer(&args.python, name, 60.0 * args.minutes, settings, &folder)?;
+            let (values, judged) = judge::file::<B>(&samples, args, device)?;
+            Ok(made(Row { values, judged, trained, ..Row::default() }))
         }
-        Maker::Here(config) => {
-            let mut trained = train::here::<B>(config, seconds, seed, folder, device)?;
-            let (values, judged) = judge::run::<B>(&mut *trained.run, args, device)?;
-            Ok(made(Row { values, judged, ..trained.row }))
+        Maker::Here(here) => {
+            let folder = folder(args, &here.trained_as, seed);
+            let trained = match train::earlier(&here.config, &folder)? {
+                Some(trained) => trained,
+                None => {
+                    let steps = steps_of::<B>(args, here, device)?;
+                    train::here::<B>(&here.config, steps, seed, &folder, device)?
+                }
+            };
+            let mut run = train::open::<B>(here, &folder, device)?;
+            let (values, judged) = judge::run::<B>(&mut *run, args, device)?;
+            Ok(made(Row { values, judged, trained, ..Row::default() }))
         }
     }
 }

@@ -1,97 +1,136 @@
 //! Training for so many seconds, here and by smalldiffusion.
 
-use super::{judge, rows::Row};
+use super::judge;
+use super::recipe::{Here, PEER, is_same_training};
+use super::rows::{self, RESULT, Trained};
 use crate::error::BenchError;
+use crate::facts::Facts;
 use burn::tensor::backend::Backend;
+use diffusion::train::{Found, Which};
 use diffusion_recipe::{Run, RunConfig, RunFolder};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::fs;
+use std::io::ErrorKind;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// smalldiffusion's side.
-const PEER: &str = include_str!("../../study.py");
-
-/// Steps before the clock is looked at, and steps that it times.
+/// Steps before the clock is looked at, and steps that it times: as many as the share of the training's time allows, between
+/// these.
 const WARM_UP: u64 = 10;
-const TIMED: u64 = 40;
+const TIMED: RangeInclusive<u64> = 40..=400;
+const SHARE: f64 = 0.05;
 
-/// A run that was trained.
-pub struct Trained {
-    /// The run, with its weights.
-    pub run: Box<dyn Run>,
-    /// What is known of it.
-    pub row: Row,
+/// The file with what is known of a training.
+const TRAINED: &str = "trained.json";
+
+/// How long a step takes.
+#[derive(Serialize, Deserialize)]
+struct Timed {
+    seconds: f64,
+    /// Where.
+    machine: String,
+    /// Of what.
+    config: RunConfig,
 }
 
-/// Trains a configuration for about `seconds`: in as many steps as this machine makes in them, by the time that some steps of
-/// a run that is thrown away take, so that the learning rate knows its end.
-pub fn here<B: Backend>(
+/// The seconds that a step of a training takes on this machine: those in the file `place`, if they are of this training, or
+/// else as some steps of a run take that is thrown away, in a share of the training's `seconds`.
+pub fn time<B: Backend>(
     config: &RunConfig,
     seconds: f64,
+    place: &Path,
+    device: &B::Device,
+) -> Result<f64, BenchError> {
+    let Facts { processor, processors, .. } = Facts::here();
+    let machine = format!("{processors} of {processor}");
+    if let Some(timed) = rows::read::<Timed>(place)?
+        && timed.machine == machine
+        && is_same_training(config, &timed.config)
+    {
+        return Ok(timed.seconds);
+    }
+    let mut short = config.clone();
+    short.training.steps = WARM_UP + TIMED.end();
+    let mut trial = short.build::<B>(device)?;
+    trial.open_data()?;
+    for _ in 0..WARM_UP {
+        trial.step()?;
+    }
+    let (begun, mut timed) = (Instant::now(), 0);
+    let enough = |timed| timed >= *TIMED.start() && begun.elapsed().as_secs_f64() >= SHARE * seconds;
+    while !enough(timed) && trial.step()?.is_some() {
+        timed += 1;
+    }
+    let each = begun.elapsed().as_secs_f64() / timed as f64;
+    rows::write(place, &Timed { seconds: each, machine, config: config.clone() })?;
+    eprintln!("{}: {timed} steps of {:.0} ms", config.preset, 1e3 * each);
+    Ok(each)
+}
+
+/// Trains a configuration in so many steps, so that the learning rate knows its end.
+pub fn here<B: Backend>(
+    config: &RunConfig,
+    steps: u64,
     seed: u64,
     folder: &Path,
     device: &B::Device,
 ) -> Result<Trained, BenchError> {
     let mut config = config.clone();
     config.training.seed = seed;
+    config.training.steps = steps;
     config.validation = None;
-    config.training.steps = WARM_UP + TIMED;
-    let mut trial = config.build::<B>(device)?;
-    trial.open_data()?;
-    for _ in 0..WARM_UP {
-        trial.step()?;
-    }
-    let begun = Instant::now();
-    while trial.step()?.is_some() {}
-    let each = begun.elapsed().as_secs_f64() / TIMED as f64;
-    drop(trial);
-    config.training.steps = ((seconds / each).round() as u64).max(1);
-    eprintln!("{}: {} steps of {:.0} ms", config.preset, config.training.steps, 1e3 * each);
     let mut run = config.build::<B>(device)?;
     run.open_data()?;
+    // What was known of an earlier run is not true of this one.
+    for name in [RESULT, TRAINED] {
+        let path = folder.join(name);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                return Err(BenchError::Write { path, source });
+            }
+            _ => {}
+        }
+    }
     // With what the data have said, the names of classes.
-    let folder = RunFolder::create(folder, run.config(), true)?;
+    let home = RunFolder::create(folder, run.config(), true)?;
     let begun = Instant::now();
     while run.step()?.is_some() {}
     let seconds = begun.elapsed().as_secs_f64();
-    run.save(&folder.checkpoints(), None)?;
-    let row = Row {
-        steps: run.counts().steps,
-        seconds,
-        parameters: run.num_params(),
-        batch_size: config.batch_size,
-        ..Row::default()
-    };
-    Ok(Trained { run, row })
+    run.save(&home.checkpoints(), None)?;
+    let (steps, parameters) = (run.counts().steps, run.num_params());
+    let trained = Trained { parameters, batch_size: config.batch_size, steps, seconds };
+    rows::write(&folder.join(TRAINED), &trained)?;
+    Ok(trained)
 }
 
-/// What smalldiffusion has trained.
-pub struct PeerTrained {
-    /// The file with its samples.
-    pub samples: PathBuf,
-    /// What is known of it.
-    pub row: Row,
+/// What is known of the training of the run in `folder`, if it is there, is whole, and was trained as `config` is.
+pub fn earlier(config: &RunConfig, folder: &Path) -> Result<Option<Trained>, BenchError> {
+    let Some(trained) = rows::read(&folder.join(TRAINED))? else { return Ok(None) };
+    let (_, stored) = RunFolder::open(folder)?;
+    Ok(is_same_training(config, &stored).then_some(trained))
 }
 
-#[derive(Deserialize)]
-struct Report {
-    steps: u64,
-    seconds: f64,
-    parameters: usize,
-    batch_size: usize,
+/// A run in `folder`, with the weights that a recipe draws by, which draws as the recipe says.
+pub fn open<B: Backend>(here: &Here, folder: &Path, device: &B::Device) -> Result<Box<dyn Run>, BenchError> {
+    let (folder, mut config) = RunFolder::open(folder)?;
+    config.sampling.clone_from(&here.config.sampling);
+    let mut run = config.build::<B>(device)?;
+    let Found { checkpoint, .. } = folder.weights(Which::Latest, here.weights.clone())?;
+    run.load(&checkpoint, here.weights.clone())?;
+    Ok(run)
 }
 
-/// Has smalldiffusion train one of its recipes for `seconds` and draw `count` samples.
+/// Has smalldiffusion train one of its recipes for `seconds`, and draw so many samples into a file in `folder`, with a seed
+/// and so many threads.
 pub fn by_peer(
     python: &Path,
     recipe: &str,
     seconds: f64,
-    count: usize,
-    (seed, threads): (u64, u32),
+    (count, seed, threads): (usize, u64, u32),
     folder: &Path,
-) -> Result<PeerTrained, BenchError> {
+) -> Result<(Trained, PathBuf), BenchError> {
     let write = |source| BenchError::Write { path: folder.to_path_buf(), source };
     fs::create_dir_all(folder).map_err(write)?;
     let samples = folder.join("samples.safetensors");
@@ -116,6 +155,5 @@ pub fn by_peer(
     let line = last(&output.stdout);
     let nonsense =
         |_| BenchError::Nonsense { worker: "smalldiffusion", request: "train", line: line.clone() };
-    let Report { steps, seconds, parameters, batch_size } = serde_json::from_str(&line).map_err(nonsense)?;
-    Ok(PeerTrained { samples, row: Row { steps, seconds, parameters, batch_size, ..Row::default() } })
+    Ok((serde_json::from_str(&line).map_err(nonsense)?, samples))
 }

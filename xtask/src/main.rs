@@ -105,7 +105,7 @@ impl From<String> for Failure {
 /// What there is to do.
 fn usage() -> String {
     format!(
-        "{USAGE}\nBackends: {}; the first is the default, and the README says what each needs.\n",
+        "{USAGE}\nBackends: {}; the first is the default, and docs/command-line.md says what each needs.\n",
         backends::names()
     )
 }

@@ -3,6 +3,7 @@
 mod evaluate;
 mod guidance;
 mod latent;
+mod location;
 mod names;
 mod reflow;
 mod sampling;
@@ -12,6 +13,7 @@ mod weights;
 pub use evaluate::EvalArgs;
 pub use guidance::{GuidanceArgs, with_weight};
 pub use latent::{DecodeArgs, EncodeArgs, GenerateArgs, PredictionArg, SpacingArg};
+pub use location::LocationArgs;
 pub use reflow::ReflowArgs;
 pub use sampling::SamplingArgs;
 pub use task::{LikelihoodArgs, TaskArgs};

@@ -1,6 +1,6 @@
 //! The configuration of a run: from a preset, a file, data or another run, with what the command line changes.
 
-use crate::args::TrainArgs;
+use crate::args::{LocationArgs, TrainArgs};
 use crate::chosen::checkpoint;
 use crate::display::Display;
 use crate::error::CliError;
@@ -58,13 +58,24 @@ pub fn set_data(config: &mut RunConfig, args: &TrainArgs) -> Result<(), CliError
     if let Some(pairs) = &args.pairs {
         config.set_pairs(absolute(pairs));
     }
-    if let Some(data) = &args.data
-        && !config.data.set_path(absolute(data))
-    {
-        let what = format!("{} makes its own data and reads none", config.preset);
-        return Err(CliError::usage(what, "leave --data out"));
+    set_data_path(config, args.data.as_deref())
+}
+
+/// Reads the data from the file or folder of `--data`, if it was given.
+fn set_data_path(config: &mut RunConfig, data: Option<&Path>) -> Result<(), CliError> {
+    match data {
+        Some(data) if !config.data.set_path(absolute(data)) => {
+            let what = format!("{} makes its own data and reads none", config.preset);
+            Err(CliError::usage(what, "leave --data out"))
+        }
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// Takes the data and the pretrained model of the run from where the command line says.
+pub fn set_location(config: &mut RunConfig, location: &LocationArgs) -> Result<(), CliError> {
+    set_pretrained(config, location.pretrained.as_deref())?;
+    set_data_path(config, location.data.as_deref())
 }
 
 /// Takes the pretrained model of the run from where the command line says.

@@ -2,7 +2,7 @@
 
 use crate::args::{EvalArgs, SamplingArgs};
 use crate::chosen::Chosen;
-use crate::configure::set_pretrained;
+use crate::configure::set_location;
 use crate::display::Display;
 use crate::draw;
 use crate::error::CliError;
@@ -43,7 +43,7 @@ pub fn main(args: EvalArgs, display: &Display) -> Result<(), CliError> {
     let picture = judged.as_ref().and_then(|run| run.picture(&args));
     check_places(&args, picture.as_deref())?;
     let (of, json) = (args.of, args.json);
-    run_on(args.backend, Evaluating { of, judged, request, json, picture, display })?
+    run_on(args.location.backend, Evaluating { of, judged, request, json, picture, display })?
 }
 
 /// A run that is measured.
@@ -58,13 +58,7 @@ struct OfRun {
 fn run(args: &EvalArgs) -> Result<OfRun, CliError> {
     let (folder, mut config) = RunFolder::open(&args.of)?;
     sample::set(&mut config, &args.sampling, None, None)?;
-    set_pretrained(&mut config, args.pretrained.as_deref())?;
-    if let Some(data) = &args.data
-        && !config.data.set_path(data)
-    {
-        let what = format!("{} makes its own data and reads none", config.preset);
-        return Err(CliError::usage(what, "leave --data out"));
-    }
+    set_location(&mut config, &args.location)?;
     config.validate()?;
     config.warnings().iter().for_each(|warning| log(format_args!("warning: {warning}")));
     let guidance = &args.sampling.guidance;
@@ -106,8 +100,8 @@ fn check_no_run(args: &EvalArgs) -> Result<(), CliError> {
         ("--no-ema", args.weights.no_ema),
         ("--ema", args.weights.ema.is_some()),
         ("--weights", args.weights.weights.is_some()),
-        ("--data", args.data.is_some()),
-        ("--pretrained", args.pretrained.is_some()),
+        ("--data", args.location.data.is_some()),
+        ("--pretrained", args.location.pretrained.is_some()),
     ];
     match given.into_iter().find(|(_, is_given)| *is_given && args.of.exists()) {
         None => Ok(()),

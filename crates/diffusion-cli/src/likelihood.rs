@@ -2,7 +2,7 @@
 
 use crate::args::LikelihoodArgs;
 use crate::chosen::Chosen;
-use crate::configure::set_pretrained;
+use crate::configure::set_location;
 use crate::display::Display;
 use crate::error::CliError;
 use crate::memory::{Work, during};
@@ -21,13 +21,7 @@ const MANY: usize = 256;
 pub fn main(args: LikelihoodArgs, display: &Display) -> Result<(), CliError> {
     signals::advise(NOTHING_WRITTEN.to_string());
     let (run, mut config) = RunFolder::open(&args.run)?;
-    set_pretrained(&mut config, args.pretrained.as_deref())?;
-    if let Some(data) = &args.data
-        && !config.data.set_path(data)
-    {
-        let what = format!("{} makes its own data and reads none", config.preset);
-        return Err(CliError::usage(what, "leave --data out"));
-    }
+    set_location(&mut config, &args.location)?;
     config.validate()?;
     let solver = OdeSolver::from_name(&args.solver).unwrap_or_default();
     let trace = if args.exact { Trace::Exact } else { Trace::Hutchinson { draws: args.draws } };
@@ -49,7 +43,7 @@ pub fn main(args: LikelihoodArgs, display: &Display) -> Result<(), CliError> {
         ));
     }
     let chosen = Chosen::find(&run, &config, &args.weights)?;
-    run_on(args.backend, Measuring { config, chosen, request, display })?
+    run_on(args.location.backend, Measuring { config, chosen, request, display })?
 }
 
 struct Measuring<'a> {

@@ -1,10 +1,10 @@
 //! What can be given to `eval`.
 
+use super::location::LocationArgs;
 use super::names::of_names;
 use super::sampling::SamplingArgs;
 use super::weights::WeightsArgs;
 use diffusion::eval::Metric;
-use diffusion_backends::BackendName;
 use diffusion_recipe::FeatureKind;
 use std::path::PathBuf;
 
@@ -44,15 +44,8 @@ pub struct EvalArgs {
     /// Replace the files that are there already.
     #[arg(long)]
     pub overwrite: bool,
-    /// Where the run's data are now [default: where they were].
-    #[arg(long, value_name = "PATH")]
-    pub data: Option<PathBuf>,
-    /// Of a run that trains a pretrained model further, where that is now [default: where it was].
-    #[arg(long, value_name = "FOLDER")]
-    pub pretrained: Option<PathBuf>,
-    /// Where to compute.
-    #[arg(long, value_enum, default_value_t)]
-    pub backend: BackendName,
+    #[command(flatten)]
+    pub location: LocationArgs,
     #[command(flatten)]
     pub sampling: SamplingArgs,
     #[command(flatten)]

@@ -1,9 +1,9 @@
 //! What can be given to tasks beyond sampling from noise.
 
+use super::location::LocationArgs;
 use super::weights::WeightsArgs;
 use clap::builder::PossibleValuesParser;
 use diffusion::core::task::OdeSolver;
-use diffusion_backends::BackendName;
 use std::path::PathBuf;
 
 /// What samples are made of.
@@ -67,15 +67,8 @@ pub struct LikelihoodArgs {
     /// The seed of the random directions [default: the run's].
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Where the data are now [default: where they were].
-    #[arg(long, value_name = "PATH")]
-    pub data: Option<PathBuf>,
-    /// Of a run that trains a pretrained model further, where that is now [default: where it was].
-    #[arg(long, value_name = "FOLDER")]
-    pub pretrained: Option<PathBuf>,
-    /// Where to compute.
-    #[arg(long, value_enum, default_value_t)]
-    pub backend: BackendName,
+    #[command(flatten)]
+    pub location: LocationArgs,
     #[command(flatten)]
     pub weights: WeightsArgs,
 }

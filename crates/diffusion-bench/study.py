@@ -1,10 +1,11 @@
-"""smalldiffusion's side of `cargo xtask study --peer`: trains one of its recipes for Fashion-MNIST for so many minutes with the
-library's own loop, network, schedule and sampler on PyTorch, and writes samples of the average of the weights.
+"""smalldiffusion's side of `cargo xtask study --peer`: trains one of its recipes for Fashion-MNIST with the library's
+own loop, network, schedule and sampler on PyTorch, and writes samples of the average of the weights.
 
-    python study.py RECIPE SECONDS COUNT SEED THREADS DATA OUT.safetensors
+    python study.py RECIPE LIMIT COUNT SEED THREADS DATA OUT.safetensors
 
-`dit` and `unet` are the recipes of the library's examples, `dit-small` and `unet-small` the same with the networks and
-batches of this project's presets for a CPU. The last line on standard output tells steps, seconds and parameters as JSON.
+LIMIT says how long it trains, as a time (`600s`) or a number of steps (`2763`); with a COUNT of 0 no samples are drawn. `dit`
+and `unet` are the recipes of the library's examples, `dit-small` and `unet-small` the same with the networks and batches of this
+project's presets for a CPU. The last line on standard output tells steps, seconds and parameters as JSON.
 
     python -m pip install smalldiffusion==0.5.0 torch==2.15.0 accelerate==1.15.0 numpy==2.4.6 safetensors==0.8.0
 """
@@ -88,7 +89,7 @@ class Average:
             torch._foreach_copy_(self.weights, self.averages)
 
 
-def main(recipe, seconds, count, seed, threads, data, out):
+def main(recipe, limit, count, seed, threads, data, out):
     import accelerate
     import smalldiffusion as sd
     import torch
@@ -105,24 +106,26 @@ def main(recipe, seconds, count, seed, threads, data, out):
     warm_up = sd.training_loop(loader, copy.deepcopy(model), schedule, accelerator=accelerator, epochs=1, lr=lr)
     next(warm_up), next(warm_up)
     torch.manual_seed(int(seed))
-    steps, begun = 0, time.perf_counter()
+    seconds = float(limit[:-1]) if limit.endswith("s") else float("inf")
+    most = float("inf") if limit.endswith("s") else int(limit)
     loop = sd.training_loop(loader, model, schedule, accelerator=accelerator, epochs=10**9, lr=lr)
-    # It yields between the loss and the update; so the first turn has made none yet.
-    for turn, _ in enumerate(loop):
-        if turn > 0:
-            average.update()
-            steps = turn
+    # It yields between the loss and the update; so the first turn has made none yet, and from there on a turn is a step.
+    next(loop)
+    steps, begun = 0, time.perf_counter()
+    for steps, _ in enumerate(loop, 1):
+        average.update()
         took = time.perf_counter() - begun
-        if took >= float(seconds):
+        if took >= seconds or steps >= most:
             break
     average.apply()
-    sigmas = schedule.sample_sigmas(20)
-    parts = []
-    for first in range(0, int(count), SAMPLED_AT_ONCE):
-        size = min(SAMPLED_AT_ONCE, int(count) - first)
-        *_, x0 = sd.samples(model, sigmas, gam=1.6, batchsize=size, accelerator=accelerator)
-        parts.append(x0)
-    save_file({"samples": torch.cat(parts).float().contiguous()}, out)
+    if int(count) > 0:
+        sigmas = schedule.sample_sigmas(20)
+        parts = []
+        for first in range(0, int(count), SAMPLED_AT_ONCE):
+            size = min(SAMPLED_AT_ONCE, int(count) - first)
+            *_, x0 = sd.samples(model, sigmas, gam=1.6, batchsize=size, accelerator=accelerator)
+            parts.append(x0)
+        save_file({"samples": torch.cat(parts).float().contiguous()}, out)
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     print(json.dumps({"steps": steps, "seconds": took, "parameters": parameters, "batch_size": batch}))
 

@@ -55,7 +55,7 @@ pub struct StudyArgs {
     pub peer: bool,
     /// Time the steps of each recipe, which needs a machine that does nothing else, and keep that for a training later, which
     /// does not.
-    #[arg(long, conflicts_with = "peer")]
+    #[arg(long)]
     pub time: bool,
     /// The Python that has smalldiffusion.
     #[arg(long, value_name = "PATH", default_value = "python3")]

@@ -62,6 +62,9 @@ pub struct Row {
     pub count: u32,
     /// The seed of its training.
     pub seed: u64,
+    /// Seconds of a step, where they were timed apart from the training.
+    #[serde(default)]
+    pub step: Option<f64>,
     /// What was trained.
     #[serde(flatten)]
     pub trained: Trained,
@@ -128,18 +131,19 @@ impl Display for Row {
 /// All of them as Markdown, those of a recipe with several seeds with their mean.
 pub fn table(rows: &[Row], facts: &Facts) -> String {
     let mut table =
-        Table::new(["recipe", "changes", "seed", "parameters", "batch", "steps", "minutes", "FD", "KID"]);
+        Table::new(["recipe", "changes", "seed", "parameters", "batch", "ms per step", "steps", "FD", "KID"]);
     for recipe in rows.chunk_by(|one, next| one.name == next.name) {
         for row in recipe {
             let Trained { parameters, batch_size, steps, seconds } = row.trained;
+            let step = row.step.unwrap_or(seconds / steps as f64);
             table.row([
                 Some(format!("`{}`", row.name)),
                 Some(row.change.clone()),
                 Some(row.seed.to_string()),
                 Some(grouped(parameters)),
                 Some(batch_size.to_string()),
+                Some(format!("{:.0}", 1e3 * step)),
                 Some(grouped(steps as usize)),
-                Some(format!("{:.1}", seconds / 60.0)),
                 row.value("fd"),
                 row.value("kid"),
             ]);

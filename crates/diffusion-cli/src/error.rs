@@ -4,6 +4,8 @@ use crate::invocation::{go_on, invocation, resume, word};
 use crate::pictures::PictureError;
 use crate::signals;
 use diffusion::core::Invalid;
+use diffusion::eval::ExtractError;
+use diffusion::eval::extract::{DINOV2_WEIGHTS, INCEPTION_WEIGHTS};
 use diffusion::latent::LatentError;
 use diffusion::train::{Checkpoint, CheckpointError, NonFinite};
 use diffusion::weights::{TensorProblem, WeightsError};
@@ -241,7 +243,11 @@ fn recipe_hint(error: &RecipeError) -> Option<String> {
             format!("pass a file that `{program} sample` or `{program} encode` has written")
         }
         RecipeError::NoExamples { .. } => format!(
-            "pass a run's folder, a folder of images, or a file that `{program} sample` has written"
+            "pass a run's folder (but not to --against), a folder of images, or a file that `{program} sample` has written; \
+             --against also takes statistics in an .npz file"
+        ),
+        RecipeError::Extract(ExtractError::Weights(_)) => format!(
+            "--feature-weights takes for inception {INCEPTION_WEIGHTS}; for dinov2 {DINOV2_WEIGHTS}"
         ),
         RecipeError::UnmeasurableSamples { .. } => format!(
             "`{program} sample RUN` with --cfg-scale 0, --sampler ddim, --no-ema or an earlier --checkpoint shows whether \

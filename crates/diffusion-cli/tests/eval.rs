@@ -231,3 +231,16 @@ fn arrays_and_pictures_of_the_same_pixels_are_the_same() {
         assert_eq!(found["settings"]["count"], 24);
     }
 }
+
+/// What is no covariance is found before a sample is drawn.
+#[test]
+fn statistics_that_are_none_are_refused() {
+    use diffusion::weights::NpyArray;
+    let folder = Folder::new();
+    let (run, path) = (points(&folder), folder.path("bad.npz"));
+    let array = |shape: &[usize], values: &[f64]| NpyArray { shape: shape.to_vec(), values: values.to_vec() };
+    let (mu, sigma) = (array(&[2], &[0.0; 2]), array(&[2, 2], &[1.0, 0.0, 0.0, -1.0]));
+    diffusion::weights::write_npz(&path, &[("mu", &mu), ("sigma", &sigma)]).unwrap();
+    let errors = fail(&["eval", &run, "--against", &path]);
+    assert!(errors.contains("bad.npz") && errors.contains("--against"), "{errors}");
+}

@@ -28,7 +28,7 @@ use burn::tensor::backend::Backend;
 use diffusion::core::Invalid;
 use diffusion::core::watch::Watch;
 use diffusion::data::{AnyDataset, Dataset};
-use diffusion::eval::{Features, Gaussian, Memorization, Metric, MetricError};
+use diffusion::eval::{Features, Gaussian, Memorization, Metric, MetricError, frechet_distance};
 use measure::{frechet, of_sets};
 use plan::{Plan, is_statistics};
 use serde::Serialize;
@@ -111,7 +111,10 @@ pub fn evaluate<B: Backend>(
 ) -> Result<Evaluation, RecipeError> {
     request.validate()?;
     let known = known_examples(request, watch)?;
-    let mut source = Source::open(judged, known.as_ref().map(Dataset::shape), watch)?;
+    // These networks see color, so that one gray picture need not make all others gray.
+    let is_of_color = request.features.is_some_and(FeatureKind::has_weights)
+        && request.against.as_deref().is_none_or(|path| !examples::is_published(path));
+    let mut source = Source::open(judged, known.as_ref().map(Dataset::shape), is_of_color, watch)?;
     let plan = Plan::<B>::new(&mut source, request, device)?;
     let Plan { metrics, count, extractor, needs, .. } = &plan;
     let real = open_real(&mut source, known, request.against.as_deref(), &plan, watch)?;
@@ -155,7 +158,7 @@ pub fn evaluate<B: Backend>(
 /// The examples in the file that samples are compared with, whose shape they are to have, where it is no statistics.
 fn known_examples(request: &EvaluateRequest, watch: &Watch) -> Result<Option<AnyDataset>, RecipeError> {
     match &request.against {
-        Some(path) if path.is_file() && !is_statistics(path)? => {
+        Some(path) if path.is_file() && !is_statistics(path, request)? => {
             Ok(Some(examples::open(path, None, watch)?.0))
         }
         _ => Ok(None),
@@ -173,18 +176,27 @@ fn open_real(
     let Plan { shape, is_statistics, extractor, .. } = plan;
     let real = match (against, source) {
         (Some(path), _) if *is_statistics => {
-            let gaussian = Gaussian::open(path).map_err(|error| match error {
+            let unusable = |error| match error {
                 MetricError::File(error) => error.into(),
                 error => RecipeError::NoExamples { path: path.to_path_buf(), reason: error.to_string() },
-            })?;
+            };
+            let gaussian = Gaussian::open(path).map_err(unusable)?;
             let (found, width) = (gaussian.mean().len(), extractor.width());
             if found != width {
+                let of_so_many = match found {
+                    2048 => " (inception has as many)",
+                    1024 => " (dinov2 has as many)",
+                    _ => "",
+                };
                 let reason = format!(
-                    "{} is of {found} features, and those of the samples are {width}: take the features it was made of",
+                    "{} is of {found} features, and those of the samples are {width}: take the features it was made \
+                     of{of_so_many}",
                     path.display()
                 );
                 return Err(Invalid::new("against", reason).into());
             }
+            // What is no covariance is found here.
+            frechet_distance(&gaussian, &gaussian).map_err(unusable)?;
             return Ok(Real::Statistics(Box::new(gaussian)));
         }
         (Some(path), _) => match known {

@@ -39,8 +39,9 @@ const FEATURES: usize = 2048;
 /// The ε of the batch norms.
 const EPSILON: f64 = 1e-3;
 
-/// What the network has for its classes, which has no part in the features.
-const OTHERS: [&str; 2] = ["fc", "AuxLogits"];
+/// What the network has for its classes, which has no part in the features, and for how many classes.
+const CLASSES: &str = "fc";
+const CLASS_COUNT: usize = 1008;
 
 /// The network of the Fréchet inception distance, whose 2048 features are those of the last average pooling.
 ///
@@ -57,12 +58,19 @@ impl<B: Backend> InceptionV3<B> {
     ///
     /// # Errors
     /// If there is no file; if it cannot be read; if tensors are missing, superfluous, of another shape or not finite: all of
-    /// them in one error; if a variance is negative.
+    /// them in one error; if a variance is negative; or if they are those of torchvision, which fit, and make other features.
     pub fn open(path: impl AsRef<Path>, device: &B::Device) -> Result<Self, ExtractError> {
         let path = path.as_ref();
         INCEPTION_WEIGHTS.expect_at(path)?;
-        let is_other = |name: &str| name.split('.').any(|part| OTHERS.contains(&part));
-        let file = TensorFile::open(path)?.renamed(|name| (!is_other(name)).then(|| name.to_string()));
+        let file = TensorFile::open(path)?;
+        // torchvision's has a second output, and eight classes less.
+        let classes = file.shape(&format!("{CLASSES}.weight")).and_then(|shape| shape.first().copied());
+        let is_beside = |name: &str| name.split('.').any(|part| part == "AuxLogits");
+        if file.names().any(is_beside) || classes.is_some_and(|classes| classes != CLASS_COUNT) {
+            return Err(ExtractError::Torchvision { path: path.to_path_buf(), published: INCEPTION_WEIGHTS });
+        }
+        let is_other = |name: &str| name.split('.').any(|part| part == CLASSES);
+        let file = file.renamed(|name| (!is_other(name)).then(|| name.to_string()));
         let plan = layers();
         let mut shapes = BTreeMap::new();
         for conv in plan.iter().flat_map(Layer::convs) {

@@ -53,6 +53,14 @@ pub enum ExtractError {
         /// The file that belongs there.
         published: Published,
     },
+    /// The weights are those of torchvision's network, whose features are not those of the Fréchet inception distance.
+    #[error("the weights at {} are torchvision's, of which the distance would be another; expected {published}", path.display())]
+    Torchvision {
+        /// The file.
+        path: PathBuf,
+        /// The one that is needed.
+        published: Published,
+    },
     /// The variance of a batch norm is negative, so that its features are not numbers.
     #[error("value {index} of tensor `{name}` of {} is {value}, expected a variance", path.display())]
     Variance {

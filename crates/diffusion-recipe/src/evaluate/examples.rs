@@ -46,6 +46,15 @@ pub(crate) fn open(
     }
 }
 
+/// The shape of the images in a folder in color, whether or not the first of them is gray; none of a published data set.
+pub(crate) fn shape_in_color(path: &Path, watch: &Watch) -> Result<Option<Vec<usize>>, RecipeError> {
+    if !path.is_dir() || published(path).is_some() {
+        return Ok(None);
+    }
+    let [_, height, width] = ImageFolder::first_shape(path, watch)?;
+    Ok(Some(vec![3, height, width]))
+}
+
 /// Examples in a folder: those to train on of a published data set, or images.
 fn folder(path: &Path, shape: Option<&[usize]>, watch: &Watch) -> Result<AnyDataset, RecipeError> {
     match (published(path), shape) {
@@ -78,6 +87,11 @@ fn folder(path: &Path, shape: Option<&[usize]>, watch: &Watch) -> Result<AnyData
     Ok(ImageFolder::open_within(path, config, None, watch)?.into())
 }
 
+/// Whether the path is the folder of a published data set.
+pub(crate) fn is_published(path: &Path) -> bool {
+    published(path).is_some()
+}
+
 /// The published data set whose files lie in a folder or just below it, by their names.
 fn published(path: &Path) -> Option<DataConfig> {
     let entries = |folder: &Path| -> Vec<PathBuf> {
@@ -90,12 +104,19 @@ fn published(path: &Path) -> Option<DataConfig> {
     };
     let names: Vec<String> = below.iter().chain(&deeper).map(name).collect();
     let has = |word: &str| names.iter().any(|name| name.contains(word));
+    let is = |word: &str| names.iter().any(|name| name == word);
+    // The archives, their folders, and the files in these; a picture may be called after the data that it is of.
+    let is_cifar =
+        ["cifar-10-batches", "cifar-10-python", "cifar-10-binary", "cifar-100-python", "cifar-100-binary"]
+            .into_iter()
+            .any(has)
+            || has("data_batch")
+            || is("train.bin")
+            || is("meta") && is("train");
     let path = path.to_path_buf();
     match () {
         () if has("-ubyte") => Some(DataConfig::Mnist(MnistConfig { path })),
-        () if has("data_batch") || has("cifar-10") => {
-            Some(DataConfig::Cifar(CifarConfig { path, labels: None }))
-        }
+        () if is_cifar => Some(DataConfig::Cifar(CifarConfig { path, labels: None })),
         () => None,
     }
 }
@@ -113,6 +134,9 @@ fn tensors(path: &Path) -> Result<(AnyDataset, bool), RecipeError> {
     if shape.len() < 2 || shape.contains(&0) {
         return Err(not(format!("`samples` is of shape {shape:?}, expected [count, …]")));
     }
+    if let Some(dtype) = file.dtype("samples").filter(|dtype| !dtype.is_float()) {
+        return Err(not(format!("`samples` is of type {dtype}, expected a floating-point type as F32")));
+    }
     let values: Vec<f32> = file.read("samples")?;
     let size: usize = shape[1..].iter().product();
     let bad = values.chunks(size).filter(|sample| sample.iter().any(|x| !x.is_finite())).count();
@@ -125,7 +149,7 @@ fn tensors(path: &Path) -> Result<(AnyDataset, bool), RecipeError> {
 
 /// The array `arr_0` of images, `[count, height, width, channels]` in bytes.
 fn arrays(path: &Path) -> Result<AnyDataset, RecipeError> {
-    let (shape, bytes) = read_npz_bytes(path, "arr_0")?;
+    let (shape, mut bytes) = read_npz_bytes(path, "arr_0")?;
     let &[count, height, width, channels @ (1 | 3)] = &shape[..] else {
         let reason = format!("`arr_0` is of shape {shape:?}, expected [count, height, width, 1 or 3]");
         return Err(RecipeError::NoExamples { path: path.to_path_buf(), reason });
@@ -134,11 +158,14 @@ fn arrays(path: &Path) -> Result<AnyDataset, RecipeError> {
         let reason = "`arr_0` has no images".to_string();
         return Err(RecipeError::NoExamples { path: path.to_path_buf(), reason });
     }
-    let mut planes = Vec::with_capacity(bytes.len());
-    for image in bytes.chunks_exact(height * width * channels).take(count) {
+    // In place, for they may be most of the memory.
+    let mut planes = Vec::with_capacity(height * width * channels);
+    for image in bytes.chunks_exact_mut(height * width * channels).take(count) {
+        planes.clear();
         planes.extend((0..channels).flat_map(|c| image.iter().skip(c).step_by(channels)));
+        image.copy_from_slice(&planes);
     }
-    Ok(Images::from_bytes([channels, height, width], planes).into())
+    Ok(Images::from_bytes([channels, height, width], bytes).into())
 }
 
 /// Reads the mirror images of the examples at these places.
@@ -160,6 +187,7 @@ pub(crate) fn read(data: &AnyDataset, indices: &[usize]) -> Result<Vec<f32>, Rec
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::samples::Samples;
 
     #[test]
     fn a_published_data_set_may_be_in_a_folder_with_capitals() {
@@ -168,5 +196,42 @@ mod tests {
         fs::create_dir(folder.path().join("FashionMNIST")).unwrap();
         fs::write(folder.path().join("FashionMNIST/Train-images-idx3-UBYTE"), "").unwrap();
         assert!(matches!(published(folder.path()), Some(DataConfig::Mnist(_))));
+    }
+
+    /// Of CIFAR-100 the folder's own name is no part of it; pictures may be called after the data.
+    #[test]
+    fn a_folder_of_cifar_is_known_by_its_files() {
+        let is_cifar = |files: &[&str]| {
+            let folder = tempfile::tempdir().unwrap();
+            files.iter().for_each(|file| fs::write(folder.path().join(file), "").unwrap());
+            matches!(published(folder.path()), Some(DataConfig::Cifar(_)))
+        };
+        assert!(is_cifar(&["meta", "test", "train"]) && is_cifar(&["train.bin"]));
+        assert!(is_cifar(&["cifar-100-python.tar.gz"]) && is_cifar(&["data_batch_1"]));
+        assert!(!is_cifar(&["cifar-10-0001.png", "train-1.png"]) && !is_cifar(&["train", "test"]));
+    }
+
+    #[test]
+    fn whole_numbers_are_no_samples() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("samples.safetensors");
+        let head = br#"{"samples":{"dtype":"U8","shape":[2,2],"data_offsets":[0,4]}}"#;
+        fs::write(&path, [&(head.len() as u64).to_le_bytes()[..], head, &[1, 2, 3, 4]].concat()).unwrap();
+        let refused = open(&path, None, &Watch::default());
+        assert!(matches!(refused, Err(RecipeError::NoExamples { reason, .. }) if reason.contains("U8")));
+    }
+
+    /// A gray picture does not make the others gray.
+    #[test]
+    fn a_folder_of_gray_pictures_may_be_in_color() {
+        let folder = tempfile::tempdir().unwrap();
+        let gray = Samples { values: vec![0.5; 4], ..Samples::none(vec![1, 1, 2]) };
+        gray.write_images(folder.path(), 0).unwrap();
+        let shape = || shape_in_color(folder.path(), &Watch::default()).unwrap();
+        assert_eq!(shape(), Some(vec![3, 1, 2]));
+        let (data, _) = open(folder.path(), shape().as_deref(), &Watch::default()).unwrap();
+        assert_eq!((data.len(), data.shape()), (2, &[3, 1, 2][..]));
+        fs::write(folder.path().join("train-images-idx3-ubyte"), "").unwrap();
+        assert_eq!(shape(), None);
     }
 }

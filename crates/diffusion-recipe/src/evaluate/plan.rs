@@ -36,7 +36,7 @@ impl<B: Backend> Plan<B> {
     ) -> Result<Self, RecipeError> {
         let (shape, of_pixels) = source.shape();
         let against = request.against.as_deref();
-        let is_statistics = against.map(is_statistics).transpose()?.unwrap_or(false);
+        let is_statistics = against.map(|path| is_statistics(path, request)).transpose()?.unwrap_or(false);
         let count = request.count(source.available(), &shape)?;
         source.choose(count);
         let kind = request.features.unwrap_or_else(|| FeatureKind::best(&shape));
@@ -47,7 +47,8 @@ impl<B: Backend> Plan<B> {
         let metrics = request.metrics(&shape, is_statistics, is_wide);
         check_metrics(&metrics, source, against, is_statistics)?;
         let needs = needs(&metrics, request.save_stats.is_some());
-        if needs.moments && is_wide {
+        // Statistics of another width say so themselves.
+        if needs.moments && is_wide && !is_statistics {
             let reason = format!("has {width} values, and `fd` is of at most {MOST_FEATURES}");
             return Err(Invalid::new("features", format!("{} {reason}", kind.name())).into());
         }
@@ -76,9 +77,13 @@ fn needs(metrics: &[Metric], saves: bool) -> Needs {
     }
 }
 
-/// Whether the path is a file of statistics.
-pub(crate) fn is_statistics(path: &Path) -> Result<bool, RecipeError> {
-    Ok(path.is_file() && examples::has_arrays(path, &["mu", "sigma"])?)
+/// Whether the path is a file of statistics. One that has examples too, as those of ADM's evaluation, is one of examples where
+/// a metric asks for some.
+pub(crate) fn is_statistics(path: &Path, request: &EvaluateRequest) -> Result<bool, RecipeError> {
+    let asks_for_examples = request.metrics.iter().any(|metric| metric.is_of_sets());
+    Ok(path.is_file()
+        && examples::has_arrays(path, &["mu", "sigma"])?
+        && !(asks_for_examples && examples::has_arrays(path, &["arr_0"])?))
 }
 
 /// Finds metrics that cannot be had of these samples.
@@ -112,4 +117,30 @@ fn check_metrics(
         return Err(Invalid::new("metrics", format!("names {metric}, which {reason}")));
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use diffusion::weights::{NpyArray, write_npz};
+
+    /// As those of ADM's evaluation are.
+    #[test]
+    fn a_file_of_statistics_and_images_is_what_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let array = NpyArray { shape: vec![1], values: vec![0.0] };
+        let path = |name: &str, names: &[&str]| {
+            let path = folder.path().join(name);
+            write_npz(&path, &names.iter().map(|name| (*name, &array)).collect::<Vec<_>>()).unwrap();
+            path
+        };
+        let (both, bare) = (path("both.npz", &["mu", "sigma", "arr_0"]), path("bare.npz", &["mu", "sigma"]));
+        let found = |metrics: &[Metric]| {
+            let request = EvaluateRequest { metrics: metrics.to_vec(), ..EvaluateRequest::default() };
+            [&both, &bare].map(|path| is_statistics(path, &request).unwrap())
+        };
+        assert_eq!([found(&[]), found(&[Metric::Fd])], [[true, true]; 2]);
+        assert_eq!(found(&[Metric::Fd, Metric::Kid]), [false, true]);
+    }
 }

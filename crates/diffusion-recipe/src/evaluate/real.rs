@@ -155,7 +155,8 @@ impl RealFeatures {
         }
         if needs.moments {
             let mut moments = [Moments::new(extractor.width()), Moments::new(extractor.width())];
-            let mut done = 0;
+            let (mut done, mut kept) = (0, Vec::new());
+            let most = if needs.sets { total.min(2 * count) } else { 0 };
             for piece in order.chunks(extractor.at_once()) {
                 watch.report("extracting features of the data", done as u64, Some(total as u64))?;
                 let features = extractor.features(&read(data, piece)?)?;
@@ -166,7 +167,12 @@ impl RealFeatures {
                         part.add(&features.select(&range.collect::<Vec<_>>()))?;
                     }
                 }
+                let wanted = features.rows().take(most.saturating_sub(done));
+                wanted.for_each(|row| kept.extend_from_slice(row));
                 done += piece.len();
+            }
+            if needs.sets {
+                found.sets = Some(Sets::of(&Features::new(kept, extractor.width())?, count));
             }
             let mut all = moments[0].clone();
             all.merge(&moments[1])?;
@@ -175,7 +181,7 @@ impl RealFeatures {
                 found.gaussians.push([moments[0].gaussian()?, moments[1].gaussian()?]);
             }
         }
-        if needs.sets {
+        if needs.sets && found.sets.is_none() {
             let ordered = features(data, &order[..total.min(2 * count)], extractor, watch)?;
             found.sets = Some(Sets::of(&ordered, count));
         }
@@ -283,5 +289,22 @@ mod tests {
         let found = with_mirrored(&data, &all, &extractor, &watch).unwrap();
         let rows: Vec<&[f32]> = found.rows().collect();
         assert_eq!(rows, [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [3.0, 2.0, 1.0], [6.0, 5.0, 4.0]]);
+    }
+
+    /// Features are made once, in pieces, for both.
+    #[test]
+    fn sets_are_the_same_beside_moments() {
+        let shape = [1, 1, 2];
+        let values = (0..1_400).map(|i| ((i * 37) % 101) as f32).collect();
+        let data = Real::Examples(AnyDataset::unlabeled(Points::new(values, &shape)));
+        let sets = |needs: Needs| {
+            let found = RealFeatures::new(&data, &extractor(&shape), needs, 200, &Watch::default()).unwrap();
+            let Sets { set, pairs } = found.sets.unwrap();
+            let [one, other] = &pairs[0];
+            [set.rows(), one.rows(), other.rows()].map(|rows| rows.map(<[f32]>::to_vec).collect::<Vec<_>>())
+        };
+        let alone = sets(Needs { sets: true, ..Needs::default() });
+        assert_eq!(alone.each_ref().map(Vec::len), [200; 3]);
+        assert_eq!(alone, sets(Needs { sets: true, moments: true, ..Needs::default() }));
     }
 }

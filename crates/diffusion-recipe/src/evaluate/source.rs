@@ -22,12 +22,19 @@ pub(crate) enum Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// Opens what is at hand; images of a folder are brought to `shape` where it is known.
-    pub fn open(judged: Judged<'a>, shape: Option<&[usize]>, watch: &Watch) -> Result<Self, RecipeError> {
+    /// Opens what is at hand; images of a folder are brought to `shape` where it is known, and otherwise are colored where
+    /// `in_color` says so.
+    pub fn open(
+        judged: Judged<'a>,
+        shape: Option<&[usize]>,
+        in_color: bool,
+        watch: &Watch,
+    ) -> Result<Self, RecipeError> {
         Ok(match judged {
             Judged::Run(run, request) => Self::Run(run, request),
             Judged::Samples(path) => {
-                let (data, of_pixels) = examples::open(&path, shape, watch)?;
+                let colored = if in_color { examples::shape_in_color(&path, watch)? } else { None };
+                let (data, of_pixels) = examples::open(&path, shape.or(colored.as_deref()), watch)?;
                 let chosen = (0..data.len()).collect();
                 Self::Set { path, data, of_pixels, chosen }
             }

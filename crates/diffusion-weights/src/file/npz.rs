@@ -20,6 +20,9 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 const MAX_DESCRIPTION: u64 = 1 << 16;
 const MAX_BYTES: u64 = 1 << 30;
 
+/// To how many times its size a larger file may unpack: more than photographs do.
+const PACKED: u64 = 16;
+
 /// An array of numbers as NumPy has it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NpyArray {
@@ -170,7 +173,7 @@ fn read_bytes(source: &Source, name: &str, file: &Entry) -> Result<(Description,
         ));
     };
     // A small file that unpacks to a large one is no array that somebody wrote.
-    let most = MAX_BYTES.max(source.len());
+    let most = MAX_BYTES.max(source.len().saturating_mul(PACKED));
     if bytes > most {
         return unsupported(format!("the array `{name}` has {bytes} bytes, expected at most {most}"));
     }

@@ -87,13 +87,12 @@ fn problems(tensors: &[(&str, &[usize])]) -> Vec<TensorProblem> {
 
 #[test]
 fn what_does_not_fit_is_named() {
-    // The classes' own layers are passed over, others are not.
+    // The classes' own layer is passed over, others are not.
     let found = problems(&[
         ("Conv2d_1a_3x3.conv.weight", &[32, 3, 5, 5]),
         ("Mixed_7c.branch_pool.bn.bias", &[192]),
         ("Mixed_8a.bn.bias", &[3]),
-        ("fc.weight", &[10, 8]),
-        ("AuxLogits.conv0.bn.bias", &[8]),
+        ("fc.weight", &[1008, 8]),
     ]);
     let is_missing = |problem: &&TensorProblem| matches!(problem, TensorProblem::Missing { .. });
     let (missing, others): (Vec<_>, Vec<_>) = found.iter().partition(is_missing);
@@ -111,6 +110,17 @@ fn what_does_not_fit_is_named() {
     let name = "Conv2d_1a_3x3.conv.weight".to_string();
     assert_eq!(*shape, TensorProblem::Shape { name, found: wrong, expected: inputs });
     assert_eq!(*extra, TensorProblem::Extra { name: "Mixed_8a.bn.bias".into(), shape: vec![3] });
+}
+
+/// Its weights would fit, and its distances would be wrong.
+#[test]
+fn torchvisions_network_is_refused() {
+    for (name, shape) in [("fc.weight", [1000, 8]), ("AuxLogits.conv0.conv.weight", [8, 8])] {
+        let mut shapes = shapes();
+        shapes.insert(name.to_string(), shape.to_vec());
+        let found = opened(shapes);
+        assert!(matches!(found, Err(ExtractError::Torchvision { .. })), "{name}");
+    }
 }
 
 #[test]

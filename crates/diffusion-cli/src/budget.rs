@@ -22,6 +22,11 @@ impl Budget {
         self.spent + self.last.unwrap_or(expected) <= elapsed.mul_f64(self.share)
     }
 
+    /// The time that it took last, if it was done.
+    pub fn last(&self) -> Option<Duration> {
+        self.last
+    }
+
     /// The work was done, and took that long.
     pub fn spend(&mut self, time: Duration) {
         self.spent += time;

@@ -109,9 +109,13 @@ const NAMED: usize = 16;
 /// or too many for a table. Samples of one class stand in a square.
 fn heads(samples: &Samples) -> Option<Vec<String>> {
     let (labels, period, count) = (samples.labels.as_ref()?, samples.period?, samples.count());
-    let columns = if period == 1 { (count as f64).sqrt().ceil() as usize } else { period };
-    let is_table = (1..=NAMED).contains(&columns) && count >= columns;
-    is_table.then(|| labels[..columns].iter().map(|&label| samples.class_name(label)).collect())
+    let columns = if period == 1 { (count as f64).sqrt().ceil() as usize } else { period.min(count) };
+    let is_table = (1..=NAMED).contains(&columns);
+    let name = |label: &usize| {
+        let name = samples.class_name(*label);
+        if pictures::is_drawable(&name) { name } else { label.to_string() }
+    };
+    is_table.then(|| labels[..columns].iter().map(name).collect())
 }
 
 /// Says that a picture shows some of the samples only, where it does.
@@ -151,4 +155,26 @@ pub fn metrics(path: &Path, measured: &[StepMetrics], title: &str) -> Result<(),
     };
     let curves: Vec<_> = names.into_iter().map(|name| (name, points(name))).collect();
     Ok(pictures::curves_over_steps(path, title, "value", &curves)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Also where there are fewer samples than classes; a name that cannot be written is a number.
+    #[test]
+    fn columns_of_classes_have_names() {
+        let of = |count: usize| Samples {
+            values: vec![0.0; count],
+            start: Vec::new(),
+            shape: vec![1, 1, 1],
+            labels: Some((0..count).map(|i| i % 3).collect()),
+            period: Some(3),
+            class_names: ["cat", "猫", "dog"].map(String::from).to_vec(),
+        };
+        let names = |count| heads(&of(count)).unwrap_or_default();
+        assert_eq!(names(2), ["cat", "1"]);
+        assert_eq!(names(5), ["cat", "1", "dog"]);
+        assert_eq!(heads(&Samples { period: Some(17), ..of(17) }), None);
+    }
 }

@@ -86,11 +86,24 @@ impl Gallery {
             return Ok(None);
         }
         let mut request = SampleRequest::of_pictures(run.config());
-        request.texts = run.texts(request.sampling.count)?;
+        // Those that the samples at its end are told, of which these are the first.
+        request.texts = run.texts(run.config().sampling.count)?;
         if shape == [2] {
             self.behind = Some(run.examples(BEHIND)?);
         }
         Ok(Some(request))
+    }
+
+    /// Draws the picture of the step that a run goes on from, if it is due there and an earlier process did not draw it.
+    pub fn catch_up(&mut self, run: &dyn Run, folder: &RunFolder) {
+        let is_set = matches!(self.config.every, PictureInterval::Steps(_));
+        if is_set
+            && self.first > 0
+            && self.config.is_due(self.first, self.steps)
+            && !has_picture(folder, self.first)
+        {
+            self.draw(run, folder, &mut || ());
+        }
     }
 
     /// The run was validated.
@@ -124,9 +137,8 @@ impl Gallery {
     /// Draws a last picture of a run that was asked to stop and is saved, unless that takes long.
     pub fn last(&mut self, run: &mut dyn Run, folder: &RunFolder) {
         let step = run.counts().steps;
-        let is_there = || folder.pictures_drawn().iter().any(|(drawn, _)| *drawn == step);
-        let steps = step.saturating_sub(self.first);
-        if steps == 0 || is_there() || self.expected(run) > PATIENCE {
+        let expected = self.samples.last().unwrap_or_else(|| self.expected(run));
+        if step <= self.first || has_picture(folder, step) || expected > PATIENCE {
             return;
         }
         // The one that it has says to stop.
@@ -139,14 +151,14 @@ impl Gallery {
         });
     }
 
-    /// How long a picture takes, to judge by the steps so far: a step of training costs as much as three evaluations of as
-    /// many examples.
+    /// How long the first picture takes, to judge by the steps so far: a step of training costs as much as three evaluations of
+    /// as many examples.
     fn expected(&self, run: &dyn Run) -> Duration {
         let Some(request) = &self.request else { return Duration::ZERO };
-        let config = run.config();
         let steps = run.counts().steps.saturating_sub(self.first).max(1);
         let each = self.begun.elapsed().as_secs_f64() / steps as f64;
-        let examples = 3.0 * config.batch_size as f64 * config.training.accumulate as f64;
+        let counts = run.counts();
+        let examples = 3.0 * counts.examples as f64 / counts.steps.max(1) as f64;
         let guided = if request.sampling.guidance == AnyGuidance::None { 1.0 } else { 2.0 };
         let evaluations = guided * request.sampling.count as f64 * request.sampling.steps as f64;
         let seconds = each * evaluations / examples.max(1.0);
@@ -204,7 +216,7 @@ impl Gallery {
     }
 
     /// Makes an animation of all pictures that were drawn while the run trained, if there are some, and are meant to move.
-    pub fn animate(&mut self, folder: &RunFolder) {
+    pub fn animate(&self, folder: &RunFolder) {
         let drawn = folder.pictures_drawn();
         if !self.config.animation || drawn.len() < 2 {
             return;
@@ -223,14 +235,19 @@ impl Gallery {
             Ok(pictures::animation(&output(folder, "training", &["gif"]), &frames, STANDS)?)
         };
         if let Err(error) = animate() {
-            self.warn(&error);
+            log(format_args!("warning: training.gif was not made: {}", error.sentence()));
         }
     }
 
     /// Says once that a picture could not be drawn.
-    fn warn(&mut self, error: &CliError) {
+    pub fn warn(&mut self, error: &CliError) {
         if !replace(&mut self.is_warned, true) {
             log(format_args!("warning: a picture of the training was not drawn: {}", error.sentence()));
         }
     }
+}
+
+/// Whether there is a picture of a step.
+fn has_picture(folder: &RunFolder, step: u64) -> bool {
+    folder.pictures_drawn().iter().any(|(drawn, _)| *drawn == step)
 }

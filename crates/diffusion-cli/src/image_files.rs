@@ -97,8 +97,12 @@ fn is_archive(out: &Path) -> bool {
     has_ending && !ends_in_slash(out)
 }
 
+/// The endings of files that are no folders.
+const FILES: [&str; 5] = ["png", "gif", "apng", "npz", "safetensors"];
+
 fn is_folder(out: &Path) -> bool {
-    ends_in_slash(out) || out.is_dir() && out.extension().is_none()
+    let has_ending = |ending: &&str| out.extension().is_some_and(|own| own.eq_ignore_ascii_case(ending));
+    ends_in_slash(out) || out.is_dir() && !FILES.iter().any(has_ending)
 }
 
 fn ends_in_slash(out: &Path) -> bool {

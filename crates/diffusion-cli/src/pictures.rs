@@ -12,6 +12,7 @@ mod tests;
 pub use animation::{animation, is_animation};
 pub use curve::{curve, curves, curves_over_steps, rates};
 pub use grid::{grid, grid_under};
+pub use heads::is_drawable;
 pub use scatter::scatter;
 
 use diffusion::weights::write_atomically;
@@ -63,6 +64,9 @@ const fn pixels(length: i32) -> i32 {
     length * OVERSAMPLING as i32
 }
 
+/// The built-in font: Latin, Greek and Cyrillic letters.
+const FONT: &[u8] = epaint_default_fonts::UBUNTU_LIGHT;
+
 type DrawResult<T> = Result<T, Box<dyn error::Error + Send + Sync>>;
 type Canvas<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 
@@ -78,10 +82,9 @@ fn plot(
 
 /// What `draw` puts on a white canvas of `OVERSAMPLING` times the size, averaged down to the size.
 fn canvas(size: (u32, u32), draw: impl FnOnce(&Canvas) -> DrawResult<()>) -> DrawResult<RgbImage> {
-    static FONT: OnceLock<bool> = OnceLock::new();
-    let register =
-        || register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT).is_ok();
-    if !FONT.get_or_init(register) {
+    static IS_REGISTERED: OnceLock<bool> = OnceLock::new();
+    let register = || register_font("sans-serif", FontStyle::Normal, FONT).is_ok();
+    if !IS_REGISTERED.get_or_init(register) {
         return Err("the built-in font cannot be read".into());
     }
     let (width, height) = (OVERSAMPLING * size.0, OVERSAMPLING * size.1);

@@ -76,7 +76,9 @@ pub fn main(args: SampleArgs, display: &Display) -> Result<(), CliError> {
         None => None,
     };
     if pictures::is_animation(&out) {
-        show_few(&mut config);
+        let factor =
+            decoder.as_deref().map(decoder_config).transpose()?.map_or(1, |decoder| decoder.factor());
+        show_few(&mut config, factor, args.task.interpolate.is_some());
     }
     let request = SampleRequest { task, first: args.first, sampling: config.sampling.clone(), ..request };
     let files = match is_drawn {
@@ -117,11 +119,17 @@ pub fn set(
     set_all(config, flags.map(|(key, n)| (key, n.map(|n| n.to_string()))), &args.set)
 }
 
-/// Asks for no more samples than an animation shows.
-fn show_few(config: &mut RunConfig) {
-    let (count, most) = (config.sampling.count, denoising::most(&config.network.input_shape()));
+/// Asks for no more samples than an animation shows, whose sides are `factor` times those of what the run makes.
+fn show_few(config: &mut RunConfig, factor: usize, is_interpolated: bool) {
+    let mut shape = config.network.input_shape();
+    shape.iter_mut().skip(1).for_each(|side| *side *= factor);
+    let (count, most) = (config.sampling.count, denoising::most(&shape));
     if count > most {
-        log(format_args!("the animation shows the first {most} of {}", counted(count, "sample")));
+        let of = counted(count, "sample");
+        match is_interpolated {
+            true => log(format_args!("the animation goes its way in {most} instead of {of}")),
+            false => log(format_args!("the animation shows the first {most} of {of}")),
+        }
         config.sampling.count = most;
     }
 }
@@ -183,12 +191,17 @@ fn composed_labels(also: &[String], config: &RunConfig) -> Result<Vec<Composed>,
 
 /// Finds out before hours of sampling whether the autoencoder in `folder` decodes the latents of the run.
 fn checked_decoder(folder: PathBuf, config: &RunConfig) -> Result<PathBuf, CliError> {
-    let part = Folder::open(&folder)?.part("vae", autoencoder::CLASSES)?;
-    let decoder = AutoencoderConfig::from_settings(part.settings())?;
+    let decoder = decoder_config(&folder)?;
     if let [channels, _, _] = config.network.input_shape()[..] {
         check_decoder(&decoder, channels).map_err(RecipeError::from)?;
     }
     Ok(folder)
+}
+
+/// The settings of the autoencoder in a folder.
+fn decoder_config(folder: &Path) -> Result<AutoencoderConfig, CliError> {
+    let part = Folder::open(folder)?.part("vae", autoencoder::CLASSES)?;
+    Ok(AutoencoderConfig::from_settings(part.settings())?)
 }
 
 /// Finds out before hours of sampling that the picture, or a file of latents beside it, will have no place.

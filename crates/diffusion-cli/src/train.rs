@@ -212,7 +212,8 @@ impl Training {
         data.warnings.iter().for_each(|warning| log(format_args!("warning: {warning}")));
 
         signals::advise(go_on(folder.path()));
-        let gallery = Gallery::new(&mut *run);
+        let mut gallery = Gallery::new(&mut *run);
+        gallery.catch_up(&*run, &folder);
         display.begin("computing the first step");
         during(Work::Steps);
         let mut progress = Progress::new(display.clone(), self.config.training.steps, gallery);
@@ -227,7 +228,10 @@ impl Training {
             display.end();
         }
         match trained.stopped {
-            Some(error) => Err(error.into()),
+            Some(error) => {
+                drawn.unwrap_or_else(|error| gallery.warn(&error));
+                Err(error.into())
+            }
             None => {
                 drawn?;
                 drop(busy);
@@ -246,6 +250,12 @@ impl Training {
     ) -> Result<(), CliError> {
         let (program, path) = (invocation(), word(folder.path()));
         signals::advise(format!("training is complete; `{program} sample {path}` draws from it"));
+        // First what needs no samples, which may be stopped.
+        gallery.animate(folder);
+        if let Some(losses) = &trained.validation {
+            let title = format!("{}: loss by noise level", self.config.preset);
+            draw::validation(&output(folder, "val_loss", &["png"]), losses, &title)?;
+        }
         during(Work::LastSamples);
         let texts = run.texts(self.config.sampling.count)?;
         let request = SampleRequest { texts, ..SampleRequest::of(&self.config) };
@@ -257,10 +267,7 @@ impl Training {
         still_there(folder, run)?;
         let place = output(folder, "samples", draw::endings(&self.config));
         draw::samples(&place, &samples, &self.config, behind)?;
-        gallery.animate(folder);
         if let Some(losses) = &trained.validation {
-            let title = format!("{}: loss by noise level", self.config.preset);
-            draw::validation(&output(folder, "val_loss", &["png"]), losses, &title)?;
             try_print(table::rows(losses));
             try_print(table::sentence(losses));
         }

@@ -289,8 +289,9 @@ fn latents_are_made_trained_on_and_decoded() {
     }
 
     let [raw, seen, decoded] = ["raw.png", "seen.png", "decoded.png"].map(|name| folder.path(name));
-    // Of so few that no class has a column, so that there are no names above, which only a run knows.
-    let sample = ["sample", &run, "--seed", "4", "--labels", "cat,dog,cat", "--out"];
+    // Too many that take turns for a column each, so that there are no names above, which only a run knows.
+    let labels = ["cat,dog"; 8].join(",") + ",dog";
+    let sample = ["sample", &run, "--seed", "4", "--count", "17", "--labels", &labels, "--out"];
     succeed(&[&sample[..], &[&raw]].concat());
     succeed(&[&sample[..], &[&seen, "--decoder", model]].concat());
     // Both leave the latents beside the picture, and of the same seed the same.

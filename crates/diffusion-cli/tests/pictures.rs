@@ -95,6 +95,8 @@ fn a_run_that_goes_on_leaves_its_pictures_alone() {
     let first = Path::new(&run).join("samples/step-00000002.png");
     let written = || first.metadata().unwrap().modified().unwrap();
     let before = written();
+    // What an earlier process did not come to draw.
+    fs::remove_file(Path::new(&run).join("samples/step-00000004.png")).unwrap();
     succeed(&["train", "--resume", &run, "--steps", "6"]);
     assert!(written() == before, "the first picture was drawn again");
     assert!(drawn(&run) == drawn(&whole), "{:?}", steps(&run));
@@ -108,6 +110,15 @@ fn a_run_that_goes_on_leaves_its_pictures_alone() {
     assert_eq!(Vec::from_iter(aside.keys().copied()), [6]);
     assert!(aside[&6] == later[&6] && drawn(&run)[&6] != later[&6], "another rate draws the same");
     assert!(drawn(&run)[&4] == later[&4]);
+    // So is what was made of it.
+    for name in ["samples.png", "training.gif", "val_loss.png"] {
+        let place = |folder: &str| Path::new(&run).join(folder).join(name);
+        assert!(place("abandoned-1").exists() && place("").exists(), "{name}");
+    }
+    let more = ["--sample-every", "never", "--set", "validation="];
+    succeed(&[&["train", "--resume", &run, "--checkpoint", "4", "--lr", "0.02"], &more[..]].concat());
+    assert!(!Path::new(&run).join("val_loss.png").exists());
+    assert_eq!(frames(&run).len(), 2, "there is a frame of what was given up");
 }
 
 #[test]

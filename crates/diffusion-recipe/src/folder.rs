@@ -3,7 +3,7 @@
 use crate::config::RunConfig;
 use crate::error::RecipeError;
 use crate::held::{Held, LOCK};
-use crate::made::{is_made, is_partial, is_written_here};
+use crate::made::{is_made, is_partial, is_result_after, is_written_here};
 use crate::picture_folder;
 use diffusion::train::{Checkpoint, CheckpointError, Found, Weights, Which};
 use diffusion::weights::{check_regular, write_atomically};
@@ -125,8 +125,8 @@ impl RunFolder {
     }
 
     /// Moves all that the run did after the step `step` aside, into the folder `abandoned-N` of the first free number N:
-    /// its checkpoints, snapshots and pictures, and a copy of all metrics so far. Returns that folder; none if there was nothing after
-    /// the step.
+    /// its checkpoints, snapshots, averages, pictures and samples, and a copy of all metrics so far. Returns that folder; none if
+    /// there was nothing after the step.
     ///
     /// A process that is killed meanwhile leaves a run that goes on from its newest checkpoint.
     ///
@@ -144,7 +144,10 @@ impl RunFolder {
         let aside = places.find(|path| path.symlink_metadata().is_err()).unwrap_or_default();
         let checkpoints = aside.join("checkpoints");
         fs::create_dir_all(&checkpoints).map_err(RecipeError::io("create", &checkpoints))?;
-        for (name, paths) in [("snapshots", snapshots), ("samples", pictures)] {
+        let entries = fs::read_dir(&self.path).map_err(RecipeError::io("read", &self.path))?;
+        let results = entries.flatten().map(|entry| entry.path()).filter(|path| is_result_after(path, step));
+        let results: Vec<PathBuf> = results.collect();
+        for (name, paths) in [("snapshots", snapshots), ("samples", pictures), ("", results)] {
             let aside = aside.join(name);
             if !paths.is_empty() {
                 fs::create_dir_all(&aside).map_err(RecipeError::io("create", &aside))?;

@@ -2,6 +2,7 @@
 
 use crate::config::SamplingConfig;
 use crate::error::RecipeError;
+use crate::made::partial_of;
 use crate::run::SampleRequest;
 use crate::samples::Samples;
 use crate::task::Task;
@@ -207,15 +208,17 @@ fn found(path: &Path, drawn: &Drawn, overwrite: bool) -> Result<Found, RecipeErr
         entries => entries.map_err(RecipeError::io("read", path))?,
     };
     let about = path.join(ABOUT);
+    let unknown = entries.flatten().any(|entry| partial_of(&entry.file_name().to_string_lossy()).is_none());
+    // Looked for last, for another program may be making the folder right now.
     match read_regular(&about, 1 << 24) {
         Ok(bytes) => match toml::from_str::<Drawn>(&String::from_utf8_lossy(&bytes)) {
             Ok(before) if before == *drawn => Ok(Found::Same),
             _ if overwrite => Ok(Found::Others),
             _ => Err(RecipeError::OtherSamples(path.to_path_buf())),
         },
-        Err(error) if error.kind() == ErrorKind::NotFound => match entries.count() {
-            0 => Ok(Found::Nothing),
-            _ => Err(RecipeError::NotSamples(path.to_path_buf())),
+        Err(error) if error.kind() == ErrorKind::NotFound => match unknown {
+            false => Ok(Found::Nothing),
+            true => Err(RecipeError::NotSamples(path.to_path_buf())),
         },
         Err(error) => Err(RecipeError::io("read", &about)(error)),
     }
@@ -433,6 +436,9 @@ mod tests {
 
         let mine = place.path().join("mine");
         fs::create_dir(&mine).unwrap();
+        assert!(SampleFolder::check(&mine, &others[0], false).is_ok());
+        // Another program is making the folder.
+        fs::write(mine.join(".samples.toml.7-0.partial"), "se").unwrap();
         assert!(SampleFolder::check(&mine, &others[0], false).is_ok());
         fs::write(mine.join("letter"), "dear").unwrap();
         let refused = SampleFolder::open(&mine, others[0].clone(), true);

@@ -48,8 +48,24 @@ pub(crate) fn is_made(path: &Path) -> bool {
     }
 }
 
+/// Whether `path` is a result of the last step of the run in whose folder it is, or of a step after `step`: what is not drawn
+/// from all metrics anew.
+pub(crate) fn is_result_after(path: &Path, step: u64) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    // That of a width, after the last step or after the one in its name.
+    let average = name.strip_prefix("ema-").and_then(|name| name.strip_suffix(".safetensors"));
+    let is_later = |average: &str| match average.rsplit_once("-step-") {
+        Some((_, of)) => of.parse::<u64>().is_ok_and(|of| of > step),
+        None => true,
+    };
+    let is_shown = |output: &&str| !CURVES.contains(output) && is_output(name, output);
+    (average.is_some_and(is_later) || OUTPUTS.iter().any(is_shown)) && is_made(path)
+}
+
 /// What a run draws and samples at its end, by the names without their endings.
 const OUTPUTS: [&str; 6] = ["loss", "learning_rate", "val_loss", "val_metrics", "samples", "training"];
+/// Those that are of all steps.
+const CURVES: [&str; 2] = ["loss", "learning_rate"];
 
 /// Whether `name` is `output` or, where that was taken, `output-N`, with an ending.
 fn is_output(name: &str, output: &str) -> bool {
@@ -68,16 +84,25 @@ pub(crate) fn is_written_here(path: &Path) -> bool {
     }
 }
 
-/// Whether `name` is that of a run's file that was being written, such as `.config.toml.1234-0.partial`.
+/// Whether `name` is that of a run's file that was being written, such as `.config.toml.1234-0.partial`. Files that other
+/// commands write into the folder meanwhile are none.
 pub(crate) fn is_partial(name: &str) -> bool {
+    partial_of(name).is_some_and(|file| {
+        matches!(file, "config.toml" | "metrics.jsonl" | "timing.jsonl" | "try")
+            || file.starts_with("step-")
+            || OUTPUTS.iter().any(|output| is_output(file, output))
+    })
+}
+
+/// The name of the file that is being written under the name `name`, if it is such a name.
+pub(crate) fn partial_of(name: &str) -> Option<&str> {
     let numbers = |text: &str| {
         let mut parts = text.split('-');
         let is_number = |part: Option<&str>| part.is_some_and(|part| part.parse::<u64>().is_ok());
         is_number(parts.next()) && is_number(parts.next()) && parts.next().is_none()
     };
-    let file = name.strip_prefix('.').and_then(|name| name.strip_suffix(".partial"));
-    let parts = file.and_then(|file| file.rsplit_once('.'));
-    parts.is_some_and(|(file, unique)| !file.is_empty() && numbers(unique))
+    let (file, unique) = name.strip_prefix('.')?.strip_suffix(".partial")?.rsplit_once('.')?;
+    (!file.is_empty() && numbers(unique)).then_some(file)
 }
 
 fn is_marked(path: &Path) -> bool {
@@ -123,7 +148,11 @@ mod tests {
 
     #[test]
     fn partial_files_have_numbers() {
-        assert!(is_partial(".metrics.jsonl.123-0.partial"));
+        for name in
+            [".metrics.jsonl.123-0.partial", ".samples.png.1-0.partial", ".step-00000006.png.1-0.partial"]
+        {
+            assert!(is_partial(name), "{name}");
+        }
         for name in [
             "thesis.partial",
             ".partial",
@@ -131,6 +160,10 @@ mod tests {
             ".thesis.1.partial",
             ".a.1-2-3.partial",
             "a.1-2.partial",
+            // Another command may be at work there.
+            ".samples-seed-7.png.1-0.partial",
+            ".mine.npz.1-0.partial",
+            ".ema-0.1.safetensors.1-0.partial",
         ] {
             assert!(!is_partial(name), "{name}");
         }

@@ -75,7 +75,7 @@ impl PicturesConfig {
 /// How often pictures are drawn: `auto`, `never`, or every so many steps, written `500`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PictureInterval {
-    /// About ten times in a run, and more rarely where drawing would take more than 2 % of its time.
+    /// About ten times in a run, and more rarely where drawing would take more than 1.5 % of its time.
     #[default]
     Auto,
     /// Not before its end.

@@ -1,6 +1,7 @@
 //! Names above the columns of a grid.
 
-use super::{Canvas, DrawResult, INK, OVERSAMPLING, canvas, pixels};
+use super::{Canvas, DrawResult, FONT, INK, OVERSAMPLING, canvas, pixels};
+use ab_glyph::{Font, FontRef, GlyphId};
 use image::RgbImage;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -13,6 +14,12 @@ const MARGIN: i32 = 4;
 
 /// The most pixels that a name takes which stands upright.
 const LONGEST: i32 = 140;
+
+/// Whether the built-in font has all characters of a text. What it has not would look alike.
+pub fn is_drawable(text: &str) -> bool {
+    let has = |font: &FontRef<'_>, c: char| c.is_control() || font.glyph_id(c) != GlyphId(0);
+    FontRef::try_from_slice(FONT).is_ok_and(|font| text.chars().all(|c| has(&font, c)))
+}
 
 /// A strip of `width` pixels with one name over the middle of each column, where the columns are `column` pixels apart from
 /// the left edge on. Where the names are too long to lie side by side, they stand upright, and the longest are shortened.

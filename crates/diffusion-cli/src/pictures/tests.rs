@@ -155,6 +155,15 @@ fn names_stand_over_the_middle_of_their_columns() {
 }
 
 #[test]
+fn names_that_the_font_does_not_have_are_known() {
+    for (name, has) in
+        [("Ankle boot 2", true), ("Größe", true), ("кот", true), ("猫", false), ("fox 🦊", false)]
+    {
+        assert_eq!(is_drawable(name), has, "{name}");
+    }
+}
+
+#[test]
 fn grid_clamps_and_shouts() {
     let images = [-7.0, 1.0, 0.0, 7.0, -1.0, f32::NAN]; // [1, 3, 1, 2]
     let picture = drawn(|path| grid(path, &images, 1, 3, 1, 2, Some(9)));

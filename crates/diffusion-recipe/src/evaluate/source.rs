@@ -10,10 +10,14 @@ use burn::tensor::backend::Backend;
 use diffusion::core::watch::Watch;
 use diffusion::data::{AnyDataset, Dataset};
 use diffusion::eval::{Features, GroupedMoments};
+use std::mem::take;
 use std::path::PathBuf;
 
 /// Values that are drawn at once; it bounds memory and changes no sample.
 const PIECE: usize = 1 << 24;
+
+/// Features that are added to means and covariances at once: of few, going through the covariances takes longer than the sums.
+const ADDED: usize = 1 << 22;
 
 /// The samples that are measured.
 pub(crate) enum Source<'a> {
@@ -123,7 +127,7 @@ impl<'a> Source<'a> {
     ) -> Result<SampleFeatures, RecipeError> {
         let width = extractor.width();
         let mut grouped = moments.then(|| GroupedMoments::new(width, GROUPS)).transpose()?;
-        let mut kept = Vec::new();
+        let (mut waiting, mut kept) = (Vec::new(), Vec::new());
         let size = self.shape().0.iter().product::<usize>().max(1);
         let mut done = 0;
         self.each_piece(count, watch, |values| {
@@ -132,7 +136,10 @@ impl<'a> Source<'a> {
                 let features = extractor.features(piece)?;
                 done += features.count();
                 if let Some(grouped) = &mut grouped {
-                    grouped.add(&features)?;
+                    features.rows().for_each(|row| waiting.extend_from_slice(row));
+                    if waiting.len() >= ADDED || done == count {
+                        grouped.add(&Features::new(take(&mut waiting), width)?)?;
+                    }
                 }
                 if sets {
                     features.rows().for_each(|row| kept.extend_from_slice(row));

@@ -46,8 +46,8 @@ pub fn is_safetensors(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
 }
 
-/// Draws the picture of `samples`: points over the data, or a grid of images. Of images with other channels than gray
-/// or red, green and blue it shows the first three, or the first, from −3 to 3 standard deviations. Where the samples are
+/// Draws the picture of `samples`: points over the data, or a grid of images. Of latents, and of images with
+/// other channels than gray or red, green and blue, it shows the first three, or the first, from −3 to 3 standard deviations. Where the samples are
 /// too many it shows the first of them.
 pub fn picture(path: &Path, samples: &Samples, behind: Option<TensorData>) -> Result<(), CliError> {
     match samples.shape[..] {
@@ -127,7 +127,7 @@ fn say_shown(path: &Path, shown: usize, all: usize) {
 
 /// The values of the channels that are shown, and their number.
 fn shown_channels(samples: &Samples, channels: usize, pixels: usize) -> (Cow<'_, [f32]>, usize) {
-    if let 1 | 3 = channels {
+    if matches!(channels, 1 | 3) && !samples.is_latent {
         return (Cow::Borrowed(&samples.values), channels);
     }
     let shown = if channels < 3 { 1 } else { 3 };
@@ -168,6 +168,7 @@ mod tests {
             values: vec![0.0; count],
             start: Vec::new(),
             shape: vec![1, 1, 1],
+            is_latent: false,
             labels: Some((0..count).map(|i| i % 3).collect()),
             period: Some(3),
             class_names: ["cat", "猫", "dog"].map(String::from).to_vec(),
@@ -176,5 +177,22 @@ mod tests {
         assert_eq!(names(2), ["cat", "1"]);
         assert_eq!(names(5), ["cat", "1", "dog"]);
         assert_eq!(heads(&Samples { period: Some(17), ..of(17) }), None);
+    }
+
+    /// Latents reach further than pixels, of as many channels too.
+    #[test]
+    fn latents_are_brought_to_the_range_of_pixels() {
+        let of = |channels: usize, is_latent| {
+            let values = vec![1.5; 2 * channels];
+            let shape = vec![channels, 1, 2];
+            let (start, labels, period, class_names) = (Vec::new(), None, None, Vec::new());
+            let samples = Samples { values, start, shape, is_latent, labels, period, class_names };
+            let (shown, channels) = shown_channels(&samples, channels, 2);
+            (shown.into_owned(), channels)
+        };
+        assert_eq!(of(3, false), (vec![1.5; 6], 3));
+        assert_eq!(of(3, true), (vec![0.5; 6], 3));
+        assert_eq!(of(4, true), (vec![0.5; 6], 3));
+        assert_eq!(of(1, true), (vec![0.5; 2], 1));
     }
 }

@@ -208,8 +208,9 @@ fn nearest(path: &Path, pairs: &NearestPairs) -> Result<(), CliError> {
     let size = pairs.shape.iter().product::<usize>().max(1);
     let period = Some(pairs.samples.len() / size);
     let values = [&pairs.samples[..], &pairs.training].concat();
-    let (shape, start, class_names) = (pairs.shape.clone(), Vec::new(), Vec::new());
-    let samples = Samples { values, start, shape, labels: None, period, class_names };
+    let (shape, start, class_names, is_latent) =
+        (pairs.shape.clone(), Vec::new(), Vec::new(), pairs.is_latent);
+    let samples = Samples { values, start, shape, is_latent, labels: None, period, class_names };
     draw::picture(path, &samples, None)
 }
 

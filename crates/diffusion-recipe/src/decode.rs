@@ -46,7 +46,7 @@ pub fn decode<B: Backend>(
         values.extend(images.into_data().iter::<f32>());
     }
     let shape = vec![autoencoder.config.out_channels, height * factor, width * factor];
-    Ok(Samples { start: Vec::new(), values, shape, ..latents.clone() })
+    Ok(Samples { start: Vec::new(), values, shape, is_latent: false, ..latents.clone() })
 }
 
 /// Finds out whether an autoencoder decodes latents of so many `channels`.
@@ -81,5 +81,5 @@ pub fn read_latents(path: impl AsRef<Path>) -> Result<Samples, RecipeError> {
     }
     let values = file.read(name)?;
     let (shape, start, class_names) = (shape[1..].to_vec(), Vec::new(), Vec::new());
-    Ok(Samples { start, values, shape, labels: None, period: None, class_names })
+    Ok(Samples { start, values, shape, is_latent: true, labels: None, period: None, class_names })
 }

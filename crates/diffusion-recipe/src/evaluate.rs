@@ -80,6 +80,8 @@ pub struct NearestPairs {
     pub training: Vec<f32>,
     /// The shape of one.
     pub shape: Vec<usize>,
+    /// Whether they are latents.
+    pub is_latent: bool,
 }
 
 /// Measures how far samples are from data. All that can be wrong with the request, the data or the features' file is
@@ -277,5 +279,6 @@ fn pairs(source: &Source<'_>, data: &AnyDataset, found: &Memorization) -> Result
             Some(mirrored) => examples::read_mirrored(data, &[mirrored])?,
         });
     }
-    Ok(NearestPairs { samples, training, shape: data.shape().to_vec() })
+    let is_latent = matches!(source, Source::Run(run, _) if run.config().data.latents().is_some());
+    Ok(NearestPairs { samples, training, shape: data.shape().to_vec(), is_latent })
 }

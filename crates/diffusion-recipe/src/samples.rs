@@ -2,8 +2,9 @@
 
 use crate::error::RecipeError;
 use diffusion::data::{Codec, ScaledLatents};
-use diffusion::weights::{TensorFile, WeightsError, write_atomically};
+use diffusion::weights::{TensorFile, WeightsError, read_note, write_atomically};
 use safetensors::tensor::{Dtype, TensorView};
+use std::collections::HashMap;
 use std::io::{Error, Write};
 use std::path::Path;
 
@@ -16,6 +17,8 @@ pub struct Samples {
     pub start: Vec<f32>,
     /// The shape of one sample.
     pub shape: Vec<usize>,
+    /// Whether they are latents, of which a decoder makes images.
+    pub is_latent: bool,
     /// The label of each, if there are labels.
     pub labels: Option<Vec<usize>>,
     /// After how many samples the labels repeat, if there are labels; without labels, how many stand side by side in a picture.
@@ -33,7 +36,7 @@ impl Samples {
     /// None as yet, of this shape each.
     pub(crate) fn none(shape: Vec<usize>) -> Self {
         let (values, start, class_names) = (Vec::new(), Vec::new(), Vec::new());
-        Self { values, start, shape, labels: None, period: None, class_names }
+        Self { values, start, shape, is_latent: false, labels: None, period: None, class_names }
     }
 
     /// These, and those that follow them.
@@ -44,6 +47,7 @@ impl Samples {
             (Some(labels), Some(next)) => labels.extend(next),
             (labels, next) => *labels = next,
         }
+        self.is_latent = next.is_latent;
         (self.period, self.class_names) = (next.period, next.class_names);
     }
 
@@ -70,7 +74,7 @@ impl Samples {
     }
 
     /// Writes the tensors `samples` and `start`, `[count, …]`: what came out, of latents as their decoder takes them, and
-    /// the noise that it came from, times the first σ.
+    /// the noise that it came from, times the first σ. The file of latents says in its metadata that they are.
     ///
     /// # Errors
     /// If the file holds something else than samples, or the file system refuses.
@@ -86,10 +90,11 @@ impl Samples {
             decoded.as_ref().unwrap_or(&self.values).iter().flat_map(|x| x.to_le_bytes()).collect();
         let start: Vec<u8> = self.start.iter().flat_map(|x| x.to_le_bytes()).collect();
         let shape = [&[self.count()], &self.shape[..]].concat();
+        let note = self.is_latent.then(|| HashMap::from([(CONTENT.to_string(), LATENTS.to_string())]));
         let view = |bytes| TensorView::new(Dtype::F32, shape.clone(), bytes);
         let bytes = view(&values)
             .and_then(|values| Ok([("samples", values), ("start", view(&start)?)]))
-            .and_then(|tensors| safetensors::serialize(tensors, None))
+            .and_then(|tensors| safetensors::serialize(tensors, note))
             .map_err(Error::other);
         let written = bytes.and_then(|bytes| write_atomically(path, |file| file.write_all(&bytes)));
         written.map_err(RecipeError::io("write", path))
@@ -112,6 +117,19 @@ pub fn check_replaceable(path: impl AsRef<Path>) -> Result<(), RecipeError> {
     }
 }
 
+/// What a file of samples says of itself where these are latents.
+const CONTENT: &str = "content";
+const LATENTS: &str = "latents";
+
+/// Whether a file of samples says that they are latents.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn are_latents(path: &Path) -> Result<bool, RecipeError> {
+    let note = read_note(path, CONTENT).map_err(RecipeError::io("read", path))?;
+    Ok(note.as_deref() == Some(LATENTS))
+}
+
 /// Whether a file holds samples.
 pub(crate) fn is_samples(path: &Path) -> bool {
     TensorFile::open_safetensors(path).is_ok_and(|file| has_samples(&file))
@@ -131,6 +149,7 @@ mod tests {
             values: values.to_vec(),
             start: values.to_vec(),
             shape: vec![2],
+            is_latent: false,
             labels: None,
             period: None,
             class_names: Vec::new(),

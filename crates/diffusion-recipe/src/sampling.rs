@@ -76,7 +76,8 @@ where
         let values = last.into_data().convert::<f32>().iter::<f32>().collect();
         let labels = asked.labels(first + done, batch);
         let (shape, period, class_names) = (shape.clone(), asked.period(), config.classes.clone());
-        take(Samples { values, start, shape, labels, period, class_names })?;
+        let is_latent = config.data.latents().is_some();
+        take(Samples { values, start, shape, is_latent, labels, period, class_names })?;
     }
     Ok(())
 }

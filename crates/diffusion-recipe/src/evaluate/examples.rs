@@ -1,6 +1,7 @@
 //! Examples from files and folders of others.
 
 use crate::error::RecipeError;
+use crate::samples::are_latents;
 use diffusion::core::watch::Watch;
 use diffusion::data::{
     AnyDataset, Channels, CifarConfig, DataConfig, Dataset, ImageFolder, ImageFolderConfig, Images,
@@ -125,7 +126,7 @@ fn published(path: &Path) -> Option<DataConfig> {
 const LISTED: usize = 1_000;
 const FOLDERS: usize = 20;
 
-/// The tensor `samples` of a file that `sample` wrote; pixels where they have the shape of images.
+/// The tensor `samples` of a file that `sample` wrote; pixels where they have the shape of images and are no latents.
 fn tensors(path: &Path) -> Result<(AnyDataset, bool), RecipeError> {
     let not = |reason: String| RecipeError::NoExamples { path: path.to_path_buf(), reason };
     let file = TensorFile::open_safetensors(path)?;
@@ -143,7 +144,7 @@ fn tensors(path: &Path) -> Result<(AnyDataset, bool), RecipeError> {
     if bad > 0 {
         return Err(RecipeError::UnmeasurableSamples { count: bad, of: shape[0] });
     }
-    let of_pixels = matches!(shape[1..], [1 | 3, _, _]);
+    let of_pixels = matches!(shape[1..], [1 | 3, _, _]) && !are_latents(path)?;
     Ok((AnyDataset::unlabeled(Points::new(values, &shape[1..])), of_pixels))
 }
 
@@ -219,6 +220,20 @@ mod tests {
         fs::write(&path, [&(head.len() as u64).to_le_bytes()[..], head, &[1, 2, 3, 4]].concat()).unwrap();
         let refused = open(&path, None, &Watch::default());
         assert!(matches!(refused, Err(RecipeError::NoExamples { reason, .. }) if reason.contains("U8")));
+    }
+
+    /// Of as many channels as images have, too.
+    #[test]
+    fn latents_are_no_pixels() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("samples.safetensors");
+        for is_latent in [false, true] {
+            let start = vec![0.0; 12];
+            let samples = Samples { values: start.clone(), start, is_latent, ..Samples::none(vec![3, 2, 2]) };
+            samples.write_tensors(&path, None).unwrap();
+            let (data, of_pixels) = open(&path, None, &Watch::default()).unwrap();
+            assert_eq!((data.shape(), of_pixels), (&[3, 2, 2][..], !is_latent));
+        }
     }
 
     /// A gray picture does not make the others gray.

@@ -46,9 +46,9 @@ pub fn is_safetensors(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
 }
 
-/// Draws the picture of `samples`: points over the data, or a grid of images. Of latents, and of images with
-/// other channels than gray or red, green and blue, it shows the first three, or the first, from −3 to 3 standard deviations. Where the samples are
-/// too many it shows the first of them.
+/// Draws the picture of `samples`: points over the data, or a grid of images. Of latents, and of images with other channels
+/// than gray or red, green and blue, it shows the first three, or the first, from −3 to 3 standard deviations. Where the
+/// samples are too many it shows the first of them.
 pub fn picture(path: &Path, samples: &Samples, behind: Option<TensorData>) -> Result<(), CliError> {
     match samples.shape[..] {
         [2] => {

@@ -11,7 +11,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 const USAGE: &str = "\
@@ -209,13 +209,20 @@ fn check_links() -> Result<(), Failure> {
 }
 
 /// Builds and runs the README's example as a user would: in a crate of its own that depends on the facade by path.
+///
+/// The workspace's profile and target folder let it take the crates that both need with the same features.
 fn outside() -> Result<(), Failure> {
     let root = root();
     let folder = root.join("target").join("outside");
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let target = path::absolute(target).map_err(|error| format!("cannot tell the target folder: {error}"))?;
+    let workspace = root.join("Cargo.toml");
+    let workspace = fs::read_to_string(&workspace)
+        .map_err(|error| format!("cannot read {}: {error}", workspace.display()))?;
     let manifest = format!(
-        "[package]\nname = \"outside\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[dependencies]\n{}\n[workspace]\n\n\
-         [profile.dev.package.\"*\"]\nopt-level = 2\n",
-        block(&root, "toml")?.replace("path/to/diffusion", &root.display().to_string())
+        "[package]\nname = \"outside\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[dependencies]\n{}\n[workspace]\n\n{}",
+        block(&root, "toml")?.replace("path/to/diffusion", &root.display().to_string()),
+        tables(&workspace, &["profile.dev", "profile.dev.package.\"*\"", "profile.dev.build-override"])?,
     );
     let example = format!("fn main() {{\n{}}}\n", block(&root, "rust")?);
     let written = fs::create_dir_all(folder.join("src"))
@@ -224,7 +231,18 @@ fn outside() -> Result<(), Failure> {
         .and_then(|()| fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")));
     written.map_err(|error| format!("cannot write {}: {error}", folder.display()))?;
     let mut command = cargo(&["run"]);
-    spawn(command.current_dir(&folder).env("CARGO_TARGET_DIR", folder.join("target")))
+    spawn(command.current_dir(&folder).env("CARGO_TARGET_DIR", target))
+}
+
+/// The tables `names` of the manifest `text`, as they stand there.
+fn tables(text: &str, names: &[&str]) -> Result<String, Failure> {
+    let table = |name: &&str| {
+        let start =
+            text.find(&format!("[{name}]\n")).ok_or_else(|| format!("Cargo.toml has no table [{name}]"))?;
+        let table = &text[start..];
+        Ok(table.find("\n[").map_or(table, |end| &table[..=end]))
+    };
+    names.iter().map(table).collect()
 }
 
 /// The first code block of the README in the language `language`.

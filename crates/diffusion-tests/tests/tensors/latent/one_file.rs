@@ -37,17 +37,16 @@ fn picture<B: Backend>(pipe: &StableDiffusion<B>, device: &B::Device) -> TensorD
 }
 
 fn one_file_draws_what_its_folder_draws<B: TestBackend>(device: &B::Device) {
-    for (name, tokenizer, predicts, side) in [
-        ("sd1", "sd1", None, 128),
-        ("sd1", "sd2", None, 128),
-        ("sd2", "sd1", Some(Predicts::Velocity), 192),
-        ("sd2", "sd2", Some(Predicts::Velocity), 192),
-    ] {
+    for (name, predicts, side) in [("sd1", None, 128), ("sd2", Some(Predicts::Velocity), 192)] {
         let (folder, file) = with_one_file(name);
         let whole = StableDiffusion::<B>::open(folder.path(), device).unwrap();
-        let found = open::<B>((&file, tokenizer), predicts, device);
-        assert_eq!((found.native_size(), whole.native_size()), ([side; 2], [side; 2]), "{name}");
-        assert_close(&format!("{name} {tokenizer}"), picture(&found, device), picture(&whole, device), SAME);
+        assert_eq!(whole.native_size(), [side; 2], "{name}");
+        let expected = picture(&whole, device);
+        for tokenizer in ["sd1", "sd2"] {
+            let found = open::<B>((&file, tokenizer), predicts, device);
+            assert_eq!(found.native_size(), [side; 2], "{name} {tokenizer}");
+            assert_close(&format!("{name} {tokenizer}"), picture(&found, device), expected.clone(), SAME);
+        }
     }
     // Half as large, and another picture, where a Stable Diffusion 2 predicts noise.
     let (folder, file) = with_one_file("sd2");

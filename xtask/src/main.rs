@@ -11,7 +11,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
-use std::path::{self, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 const USAGE: &str = "\
@@ -214,15 +214,13 @@ fn check_links() -> Result<(), Failure> {
 fn outside() -> Result<(), Failure> {
     let root = root();
     let folder = root.join("target").join("outside");
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let target = path::absolute(target).map_err(|error| format!("cannot tell the target folder: {error}"))?;
-    let workspace = root.join("Cargo.toml");
-    let workspace = fs::read_to_string(&workspace)
-        .map_err(|error| format!("cannot read {}: {error}", workspace.display()))?;
     let manifest = format!(
         "[package]\nname = \"outside\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[dependencies]\n{}\n[workspace]\n\n{}",
         block(&root, "toml")?.replace("path/to/diffusion", &root.display().to_string()),
-        tables(&workspace, &["profile.dev", "profile.dev.package.\"*\"", "profile.dev.build-override"])?,
+        tables(
+            &read(&root.join("Cargo.toml"))?,
+            &["profile.dev", "profile.dev.package.\"*\"", "profile.dev.build-override"]
+        )?,
     );
     let example = format!("fn main() {{\n{}}}\n", block(&root, "rust")?);
     let written = fs::create_dir_all(folder.join("src"))
@@ -230,8 +228,9 @@ fn outside() -> Result<(), Failure> {
         .and_then(|()| fs::write(folder.join("src/main.rs"), example))
         .and_then(|()| fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")));
     written.map_err(|error| format!("cannot write {}: {error}", folder.display()))?;
-    let mut command = cargo(&["run"]);
-    spawn(command.current_dir(&folder).env("CARGO_TARGET_DIR", target))
+    let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| root.join("target").into());
+    let mut command = cargo(&["run", "--manifest-path"]);
+    spawn(command.arg(folder.join("Cargo.toml")).env("CARGO_TARGET_DIR", target))
 }
 
 /// The tables `names` of the manifest `text`, as they stand there.
@@ -248,8 +247,7 @@ fn tables(text: &str, names: &[&str]) -> Result<String, Failure> {
 /// The first code block of the README in the language `language`.
 fn block(root: &Path, language: &str) -> Result<String, Failure> {
     let path = root.join("README.md");
-    let text =
-        fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let text = read(&path)?;
     let start = format!("```{language}\n");
     let block = text.split_once(&start).and_then(|(_, rest)| rest.split_once("```")).map(|(block, _)| block);
     let missing = || format!("{} has no code block in {language}", path.display());
@@ -270,6 +268,10 @@ fn fixtures(names: &[OsString]) -> Result<(), Failure> {
         )?;
     }
     spawn(Command::new(&python).arg(folder.join("make.py")).args(names))
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()).into())
 }
 
 /// The workspace's folder.
